@@ -1,0 +1,201 @@
+/**
+ * What the budget costs, as ratios in one run: absolute times on shared machines mean little.
+ *
+ *   npm run bench              everything
+ *   npm run bench -- quick     fewer rounds
+ *
+ * The wrapped client is measured against the bare one in CPU time, in interleaved pairs, each with a second bare
+ * batch beside it: that control says how much of a ratio is noise.
+ */
+import { fork } from "node:child_process"
+import { once } from "node:events"
+import { Effect, Layer } from "effect"
+import { Budget, BudgetedSession, Ledger, Usd } from "agent-budget"
+import OpenAI from "openai"
+
+const rounds = process.argv.includes("quick") ? 5 : 15
+
+const median = (values: ReadonlyArray<number>): number => {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.floor(sorted.length / 2)] ?? NaN
+}
+
+const microseconds = (calls: number, since: number): number => ((performance.now() - since) * 1_000) / calls
+
+const ledgerBench = Effect.gen(function* () {
+  const ledger = yield* Ledger.Ledger
+  yield* ledger.open({ account: "root/team", parent: "root", limit: Usd.maximum })
+  const cent = Usd.dollars("0.01")
+  const calls = 100_000
+  const pair = (account: string) =>
+    Effect.flatMap(ledger.reserve({ account, least: cent }), (held) =>
+      ledger.settle(held, { amount: cent, verdict: "metered", label: "bench" })
+    )
+  const budgeted = Effect.void.pipe(Budget.withBudget({ quote: cent, cost: () => cent }))
+  const measure = Effect.fnUntraced(function* (effect: Effect.Effect<unknown, unknown, Budget.Budget>) {
+    const times: Array<number> = []
+    for (let round = 0; round < rounds; round++) {
+      const since = performance.now()
+      for (let call = 0; call < calls; call++) yield* effect
+      times.push(microseconds(calls, since))
+    }
+    return median(times)
+  })
+  const concurrent = Effect.fnUntraced(function* (effect: Effect.Effect<unknown, unknown, Budget.Budget>) {
+    const times: Array<number> = []
+    for (let round = 0; round < rounds; round++) {
+      const since = performance.now()
+      yield* Effect.forEach(Array.from({ length: 1_000 }), () => Effect.repeat(effect, { times: 19 }), {
+        concurrency: "unbounded",
+        discard: true
+      })
+      times.push(microseconds(20_000, since))
+    }
+    return median(times)
+  })
+  console.log("ledger, microseconds a call (mark: reserve + settle 1.0, withBudget 2.5)")
+  console.log(`  reserve + settle, one account          ${(yield* measure(pair("root"))).toFixed(2)}`)
+  console.log(`  reserve + settle, two accounts deep    ${(yield* measure(pair("root/team"))).toFixed(2)}`)
+  console.log(`  reserve + settle, 1,000 fibers         ${(yield* concurrent(pair("root"))).toFixed(2)}`)
+  console.log(`  withBudget(void)                       ${(yield* measure(budgeted)).toFixed(2)}`)
+  console.log(`  withBudget(void), 1,000 fibers         ${(yield* concurrent(budgeted)).toFixed(2)}`)
+  console.log(`  an empty effect, for scale             ${(yield* measure(Effect.void)).toFixed(2)}`)
+  console.log(`  an empty effect, 1,000 fibers          ${(yield* concurrent(Effect.void)).toFixed(2)}`)
+})
+
+const answer = JSON.stringify({
+  id: "chatcmpl-bench",
+  object: "chat.completion",
+  created: 0,
+  model: "gpt-4o-2024-08-06",
+  service_tier: "default",
+  choices: [
+    {
+      index: 0,
+      finish_reason: "stop",
+      message: { role: "assistant", content: "Fine. ".repeat(40), refusal: null }
+    }
+  ],
+  usage: {
+    prompt_tokens: 500,
+    completion_tokens: 80,
+    total_tokens: 580,
+    prompt_tokens_details: { cached_tokens: 0, audio_tokens: 0 },
+    completion_tokens_details: { reasoning_tokens: 0, audio_tokens: 0 }
+  }
+})
+
+const stub = (): Promise<Response> =>
+  Promise.resolve(new Response(answer, { headers: { "content-type": "application/json" } }))
+
+const prose = (bytes: number): string =>
+  'The quick brown fox said: "no".\n'.repeat(Math.ceil(bytes / 32)).slice(0, bytes)
+
+const cpu = async (batch: () => Promise<unknown>): Promise<number> => {
+  const since = process.cpuUsage()
+  await batch()
+  const { user, system } = process.cpuUsage(since)
+  return user + system
+}
+
+interface Scenario {
+  readonly rounds: number
+  readonly name: string
+  readonly bytes: number
+  readonly concurrency: number
+  readonly calls: number
+  readonly mark: number
+}
+
+const compare = async (bare: OpenAI, wrapped: OpenAI, scenario: Scenario): Promise<void> => {
+  const content = prose(scenario.bytes)
+  const batch = (client: OpenAI) => async (): Promise<void> => {
+    for (let done = 0; done < scenario.calls; done += scenario.concurrency) {
+      await Promise.all(
+        Array.from({ length: scenario.concurrency }, () =>
+          client.chat.completions.create({
+            model: "gpt-4o",
+            max_completion_tokens: 100,
+            messages: [{ role: "user", content }]
+          })
+        )
+      )
+    }
+  }
+  for (let warm = 0; warm < (scenario.rounds < rounds ? 1 : 3); warm++) {
+    await batch(bare)()
+    await batch(wrapped)()
+  }
+  const ratios: Array<number> = []
+  const controls: Array<number> = []
+  const bares: Array<number> = []
+  for (let round = 0; round < scenario.rounds; round++) {
+    const first = round % 2 === 0 ? await cpu(batch(bare)) : undefined
+    const budgeted = await cpu(batch(wrapped))
+    const base = first ?? (await cpu(batch(bare)))
+    const control = await cpu(batch(bare))
+    ratios.push(budgeted / base)
+    controls.push(control / base)
+    bares.push(base / scenario.calls)
+  }
+  console.log(
+    `  ${scenario.name.padEnd(38)} ${median(ratios).toFixed(2)}  (mark ${scenario.mark.toFixed(2)}; ` +
+      `${median(ratios) > scenario.mark ? "MISSED; " : ""}bare over bare ${median(controls).toFixed(2)}; bare ${median(bares).toFixed(0)} us)`
+  )
+}
+
+const scenarios = (small: number, large: number): ReadonlyArray<Scenario> => [
+  { rounds, name: "2 KB prompt, one at a time", bytes: 2_000, concurrency: 1, calls: 1_000, mark: small },
+  {
+    rounds,
+    name: "2 KB prompt, 1,000 at a time",
+    bytes: 2_000,
+    concurrency: 1_000,
+    calls: 1_000,
+    mark: small
+  },
+  { rounds, name: "1 MB prompt, one at a time", bytes: 1_000_000, concurrency: 1, calls: 60, mark: large },
+  {
+    rounds: 5,
+    name: "1 MB prompt, 1,000 at a time",
+    bytes: 1_000_000,
+    concurrency: 1_000,
+    calls: 1_000,
+    mark: large
+  }
+]
+
+const clients = async (
+  options: ConstructorParameters<typeof OpenAI>[0],
+  use: (bare: OpenAI, wrapped: OpenAI) => Promise<void>
+): Promise<void> => {
+  await using session = new BudgetedSession({ budgetUsd: 9_000_000 })
+  await use(new OpenAI(options), session.wrapOpenAI(new OpenAI(options)))
+}
+
+const loopback = async (use: (baseURL: string) => Promise<void>): Promise<void> => {
+  // In a process of its own, so that its work is in nobody's figures.
+  const server = fork(new URL("./answering.ts", import.meta.url), [answer])
+  const [port] = (await once(server, "message")) as [number]
+  try {
+    await use(`http://127.0.0.1:${port}/v1`)
+  } finally {
+    server.kill()
+  }
+}
+
+await Effect.runPromise(
+  ledgerBench.pipe(
+    Effect.provide(Budget.layer({ limit: Usd.maximum }).pipe(Layer.provideMerge(Ledger.layerMemory())))
+  )
+)
+console.log("wrapped client over bare client, CPU time, median of interleaved pairs, stubbed transport")
+await clients({ apiKey: "sk-bench", baseURL: "http://127.0.0.1/v1", fetch: stub }, async (bare, wrapped) => {
+  for (const scenario of scenarios(1.35, 2.2)) await compare(bare, wrapped, scenario)
+})
+console.log("the same over loopback HTTP")
+await loopback((baseURL) =>
+  clients({ apiKey: "sk-bench", baseURL, maxRetries: 0 }, async (bare, wrapped) => {
+    for (const scenario of scenarios(1.15, 1.6)) await compare(bare, wrapped, scenario)
+  })
+)

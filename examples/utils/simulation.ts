@@ -1,0 +1,49 @@
+/**
+ * The provider that the examples talk to unless they are told otherwise: the simulated one of the tests, on the
+ * loopback interface, with list prices, a little latency, and a bill of its own.
+ */
+import { setTimeout as sleep } from "node:timers/promises"
+import { Predicate } from "effect"
+import {
+  SimulatedProvider,
+  type Behaviour,
+  type RecordedRequest
+} from "../../test/utils/SimulatedProvider.ts"
+
+/** USD per 1,000,000 tokens, written down here once more: the judge must not read our table. */
+const prices = {
+  "gpt-4.1": { default: { input: "2", cachedInput: "0.5", output: "8" } },
+  "gpt-4o": { default: { input: "2.5", cachedInput: "1.25", output: "10" } },
+  "gpt-4o-mini": { default: { input: "0.15", cachedInput: "0.075", output: "0.6" } },
+  "gpt-5-mini": { default: { input: "0.25", cachedInput: "0.025", output: "2" } }
+}
+
+/** What goes wrong in each row of forty calls: always the same ones. */
+const failures: Readonly<Record<number, Behaviour>> = {
+  5: { failure: { kind: "status", status: 429, headers: { "retry-after-ms": "50" } } },
+  11: { failure: { kind: "status", status: 503, headers: { "retry-after-ms": "50" } } },
+  17: { failure: { kind: "cut" } },
+  23: { failure: { kind: "status", status: 500, billed: true } },
+  31: { failure: { kind: "status", status: 400 } },
+  37: { reportUsage: () => undefined }
+}
+
+const behaviour = ({ body, index, model }: RecordedRequest): Behaviour => {
+  const streams = Predicate.hasProperty(body, "stream") && body.stream === true
+  return {
+    outputTokens: 500 + ((index * 271) % 1_000),
+    tokensPerDelta: 25,
+    reasoningTokens: model === "gpt-5-mini" ? 200 : 0,
+    cachedTokens: index % 3 === 0 ? 16 : 0,
+    delayMs: streams ? 15 : 5,
+    ...(streams ? {} : { holdHeaders: () => sleep(350 + ((index * 137) % 450)) }),
+    ...failures[index % 40]
+  }
+}
+
+/** A provider without surprises: every answer is 400 tokens long, or as long as its cap. */
+export const start = (): Promise<SimulatedProvider> =>
+  SimulatedProvider.start({ prices, behaviour: () => ({ outputTokens: 400, tokensPerDelta: 40 }) })
+
+/** A provider with latency and failures. */
+export const startBusy = (): Promise<SimulatedProvider> => SimulatedProvider.start({ prices, behaviour })

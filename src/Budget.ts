@@ -1,0 +1,857 @@
+/**
+ * A hard budget around any effect that has a price.
+ *
+ * `layer` opens the account that everything is charged to; `withBudget` reserves the most an effect can cost,
+ * runs it, and settles what it did cost, whatever happened in between; `within` gives a part of a program an
+ * account and a limit of its own. A budget knows accounts and money, and nothing of any vendor.
+ *
+ * @since 0.1.0
+ */
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import * as PubSub from "effect/PubSub"
+import * as Stream from "effect/Stream"
+import * as BudgetError from "./BudgetError.ts"
+import { Held, holdsAny, Places } from "./internal/callContext.ts"
+import * as Ledger from "./Ledger.ts"
+import * as Usage from "./Usage.ts"
+import * as Usd from "./Usd.ts"
+
+/**
+ * What one model cost so far, in this process. `assumed` is the part that no provider confirmed.
+ *
+ * @example
+ * ```ts
+ * import { Budget, Usage, Usd } from "agent-budget"
+ *
+ * const none: Budget.ModelSummary = { calls: 0, spent: Usd.zero, assumed: Usd.zero, usage: Usage.zero }
+ * console.log(none.calls) // 0
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface ModelSummary {
+  readonly calls: number
+  readonly spent: Usd.Usd
+  readonly assumed: Usd.Usd
+  readonly usage: Usage.Usage
+}
+
+/**
+ * This process's view of a budget: what it settled, holds and refused itself. A ledger that others share knows
+ * more; ask it with `Budget.balance`.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Budget, Ledger, Usd } from "agent-budget"
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Effect.void.pipe(Budget.withBudget({ quote: Usd.dollars("1"), cost: () => Usd.dollars("0.4") }))
+ *   return yield* Budget.summary
+ * }).pipe(Effect.provide(Budget.layer({ limit: Usd.dollars("5") })), Effect.provide(Ledger.layerMemory()))
+ * const summary = await Effect.runPromise(program)
+ * console.log(summary.calls, Usd.format(summary.remaining)) // 1 $4.60
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Summary {
+  readonly limit: Usd.Usd
+  readonly spent: Usd.Usd
+  readonly reserved: Usd.Usd
+  /** `limit - spent - reserved`; negative after an overrun. */
+  readonly remaining: Usd.Usd
+  /** Calls that were charged. */
+  readonly calls: number
+  readonly refused: number
+  /** Calls that were sent with an output cap of ours. */
+  readonly capped: number
+  /** What was billed beyond reservations. */
+  readonly overrun: Usd.Usd
+  readonly byModel: Readonly<Record<string, ModelSummary>>
+  /** Assumptions that the bounds rest on and nobody confirmed, such as `unverifiedHost`. */
+  readonly unverified: ReadonlyArray<string>
+}
+
+/**
+ * What happened to a budget, as it happens. Amounts are nano-dollars.
+ *
+ * @example
+ * ```ts
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const line = (event: Budget.Event): string =>
+ *   event._tag === "Settled" ? `${event.account} paid ${Usd.format(event.amount)}` : event._tag
+ * console.log(line({ _tag: "Capped", account: "root", model: "gpt-4o", tokens: 4_096 })) // Capped
+ * ```
+ *
+ * @since 0.1.0
+ */
+export type Event =
+  | {
+      readonly _tag: "Reserved"
+      readonly account: string
+      readonly reservation: string
+      readonly amount: Usd.Usd
+    }
+  | {
+      readonly _tag: "Settled"
+      readonly account: string
+      readonly reservation: string
+      readonly reserved: Usd.Usd
+      readonly amount: Usd.Usd
+      readonly overrun: Usd.Usd
+      readonly verdict: Ledger.Charge["verdict"]
+      readonly label: string | null
+    }
+  | { readonly _tag: "Released"; readonly account: string; readonly reservation: string }
+  | { readonly _tag: "Refused"; readonly account: string; readonly error: BudgetError.BudgetError }
+  | {
+      readonly _tag: "Capped"
+      readonly account: string
+      readonly model: string
+      /** The cap that was written into the request, in tokens. */
+      readonly tokens: number
+    }
+  | {
+      readonly _tag: "Unsettled"
+      readonly account: string
+      readonly reservation: string
+      /** What could not be booked: the reservation stays held instead. */
+      readonly amount: Usd.Usd
+      readonly error: BudgetError.BudgetError
+    }
+
+/**
+ * A charge with what is worth knowing of it: the usage it was computed from, for the summary.
+ *
+ * @example
+ * ```ts
+ * import { Budget, Usage, Usd } from "agent-budget"
+ *
+ * const bill: Budget.Bill = {
+ *   amount: Usd.dollars("0.01"), verdict: "metered", label: "gpt-4o", usage: Usage.make({ input: 4_000 })
+ * }
+ * console.log(bill.label) // gpt-4o
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Bill extends Ledger.Charge {
+  readonly usage?: Usage.Usage | undefined
+}
+
+/**
+ * What to reserve: `least`, or between `least` and `most` by `share`; see `Ledger.ReserveRequest`.
+ *
+ * @example
+ * ```ts
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const ask: Budget.Ask = { least: Usd.dollars("0.01"), most: Usd.dollars("0.20"), share: 0.1 }
+ * console.log(Usd.format(ask.least)) // $0.01
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Ask {
+  readonly least: Usd.Usd
+  /** What it is for, in the summary and the books, unless its bill says better. */
+  readonly label?: string | undefined
+  readonly most?: Usd.Usd | undefined
+  readonly share?: number | undefined
+}
+
+/**
+ * The service: reserve on the account of the fiber that asks, settle or release, and look. `settle` and
+ * `release` never fail: what cannot be booked stays reserved, is logged, and is told as `Unsettled`. They are of no
+ * effect on a reservation that has ended.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Budget, Ledger, Usd } from "agent-budget"
+ *
+ * const program = Effect.gen(function*() {
+ *   const budget = yield* Budget.Budget
+ *   const held = yield* budget.acquire({ least: Usd.dollars("0.5") })
+ *   yield* budget.settle(held, { amount: Usd.dollars("0.1"), verdict: "metered" })
+ *   return budget.view().spent
+ * }).pipe(Effect.provide(Budget.layer({ limit: Usd.dollars("1") })), Effect.provide(Ledger.layerMemory()))
+ * console.log(await Effect.runPromise(program)) // 100000000
+ * ```
+ *
+ * @since 0.1.0
+ */
+export class Budget extends Context.Service<
+  Budget,
+  {
+    /** The account that this budget opened. */
+    readonly account: string
+    readonly ledger: Ledger.Ledger["Service"]
+    /** Leaves an account that is open now when the budget ends, and not before; again is of no effect. */
+    readonly keep: (account: string) => Effect.Effect<void, BudgetError.BudgetError>
+    readonly acquire: (ask: Ask) => Effect.Effect<Ledger.Reservation, BudgetError.BudgetError>
+    readonly settle: (reservation: Ledger.Reservation, bill: Bill) => Effect.Effect<void>
+    readonly release: (reservation: Ledger.Reservation) => Effect.Effect<void>
+    /** Counts and tells a refusal that was decided before anything was reserved. */
+    readonly refuse: (error: BudgetError.BudgetError) => Effect.Effect<void>
+    /** Counts and tells an output cap that was written into a request. */
+    readonly capped: (model: string, tokens: number) => Effect.Effect<void>
+    /** Remembers an assumption that nobody confirmed. */
+    readonly unverified: (what: string) => void
+    readonly setLimit: (account: string, limit: Usd.Usd) => Effect.Effect<void, BudgetError.BudgetError>
+    /** Admits nothing more: every `acquire` from now on, and every one that waits, fails with `Closed`. */
+    readonly shut: Effect.Effect<void>
+    /** The summary, now, without asking the ledger. */
+    readonly view: () => Summary
+    /** The reservations of this process that have not ended. */
+    readonly outstanding: () => ReadonlyArray<Ledger.Reservation>
+    readonly events: Stream.Stream<Event>
+  }
+>()("agent-budget/Budget") {}
+
+/**
+ * How a budget behaves. With `onExceeded: "wait"` a call that does not fit waits in line for room, at most
+ * `waitAtMost` (5 minutes unless said: below the 10 minutes after which the OpenAI client gives up).
+ *
+ * @example
+ * ```ts
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const options: Budget.Options = { limit: Usd.dollars("5"), onExceeded: "wait", waitAtMost: "30 seconds" }
+ * console.log(options.onExceeded) // wait
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly limit: Usd.Usd
+  readonly onExceeded?: "fail" | "wait" | undefined
+  readonly waitAtMost?: Duration.Input | undefined
+  /** The name of the account in the ledger; `root` unless said. */
+  readonly account?: string | undefined
+}
+
+const closed = BudgetError.because(new BudgetError.Closed({ detail: "The budget is closed." }))
+
+/**
+ * Builds the service: opens the account in the ledger, and leaves it when the scope ends.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Budget, Ledger, Usd } from "agent-budget"
+ *
+ * const program = Effect.scoped(Effect.map(Budget.make({ limit: Usd.dollars("5") }), (budget) => budget.account))
+ * console.log(await Effect.runPromise(Effect.provide(program, Ledger.layerMemory()))) // root
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* (options: Options) {
+  const ledger = yield* Ledger.Ledger
+  const account = options.account ?? Ledger.rootAccount
+  const kept = new Set<string>([account])
+  yield* Effect.acquireRelease(ledger.open({ account, limit: options.limit }), () =>
+    Effect.forEach(Array.from(kept).reverse(), (each) => Effect.ignore(ledger.close(each)), { discard: true })
+  )
+  const events = yield* PubSub.sliding<Event>(1_024)
+  const waitAtMost = options.onExceeded === "wait" ? (options.waitAtMost ?? "5 minutes") : undefined
+  const tally = new Tally(options.limit)
+  let readers = 0
+  const publish = (event: () => Event): void => {
+    // Nearly always nobody reads: then no event is even made.
+    if (readers > 0) PubSub.publishUnsafe(events, event())
+  }
+  const here = (fiber: Fiber.Fiber<unknown, unknown>): string => fiber.getRef(Places).get(self) ?? account
+  const reading = (change: 1 | -1): Effect.Effect<void> =>
+    Effect.sync(() => {
+      readers += change
+    })
+  let shut = false
+
+  const acquire = (ask: Ask): Effect.Effect<Ledger.Reservation, BudgetError.BudgetError> =>
+    Effect.withFiber((fiber) => {
+      const at = here(fiber)
+      if (shut) return Effect.fail(closed)
+      // Uninterruptible up to the tally: what an engine has reserved must not be lost on its way here.
+      const reserve = ledger.reserve({
+        account: at,
+        ...ask,
+        waitAtMost: holdsAny(fiber.getRef(Held)) ? undefined : waitAtMost
+      })
+      const booked = Effect.matchEffect(reserve, {
+        onFailure: (error) => {
+          tally.refused++
+          publish(() => ({ _tag: "Refused", account: at, error }))
+          return Effect.fail(error)
+        },
+        onSuccess: (reservation) => {
+          // It stood in line when the budget was shut.
+          if (shut) return Effect.andThen(Effect.ignore(ledger.release(reservation)), Effect.fail(closed))
+          tally.opened(reservation, ask.label)
+          const { id, amount } = reservation
+          publish(() => ({ _tag: "Reserved", account: at, reservation: id, amount }))
+          return Effect.succeed(reservation)
+        }
+      })
+      return Effect.uninterruptible(booked)
+    })
+
+  const unsettled =
+    (reservation: Ledger.Reservation, amount: Usd.Usd) => (error: BudgetError.BudgetError) => {
+      const { account: at, id } = reservation
+      publish(() => ({ _tag: "Unsettled", account: at, reservation: id, amount, error }))
+      return Effect.logError(
+        `Reservation ${id} on account ${at} stays held: ${Usd.format(amount)} could not be booked. ${error.message}`
+      )
+    }
+
+  const named = (reservation: Ledger.Reservation, bill: Bill): Bill =>
+    bill.label === undefined ? { ...bill, label: tally.open.get(reservation) } : bill
+
+  const self = Budget.of({
+    account,
+    ledger,
+    keep: (opened) => {
+      if (kept.has(opened)) return ledger.close(opened).pipe(Effect.asVoid)
+      kept.add(opened)
+      return Effect.void
+    },
+    acquire,
+    settle: (reservation, bill) =>
+      !tally.open.has(reservation)
+        ? Effect.void
+        : Effect.matchEffect(ledger.settle(reservation, named(reservation, bill)), {
+            onFailure: unsettled(reservation, bill.amount),
+            onSuccess: (entry) => {
+              if (entry._tag === "Settled" && tally.ended(reservation)) {
+                tally.settled(entry, bill.usage)
+                publish(() => entry)
+              }
+              return Effect.void
+            }
+          }),
+    release: (reservation) =>
+      !tally.open.has(reservation)
+        ? Effect.void
+        : Effect.matchEffect(ledger.release(reservation), {
+            onFailure: unsettled(reservation, Usd.zero),
+            onSuccess: () => {
+              if (tally.ended(reservation)) {
+                const { account: at, id } = reservation
+                publish(() => ({ _tag: "Released", account: at, reservation: id }))
+              }
+              return Effect.void
+            }
+          }),
+    refuse: (error) =>
+      Effect.withFiber((fiber) => {
+        tally.refused++
+        publish(() => ({ _tag: "Refused", account: here(fiber), error }))
+        return Effect.void
+      }),
+    capped: (model, tokens) =>
+      Effect.withFiber((fiber) => {
+        tally.capped++
+        publish(() => ({ _tag: "Capped", account: here(fiber), model, tokens }))
+        return Effect.void
+      }),
+    unverified: (what) => tally.unverified.add(what),
+    setLimit: (at, limit) =>
+      Effect.map(ledger.setLimit(at, limit), () => {
+        if (at === account) tally.limit = limit
+      }),
+    shut: Effect.sync(() => {
+      shut = true
+    }),
+    view: () => tally.view(),
+    outstanding: () => Array.from(tally.open.keys()),
+    events: Stream.unwrap(
+      Effect.as(
+        Effect.acquireRelease(reading(1), () => reading(-1)),
+        Stream.fromPubSub(events)
+      )
+    )
+  })
+  return self
+})
+
+/**
+ * A budget over the ledger that is provided. Fails with `InvalidAmount` for a limit that is not one, and with
+ * `AccountConflict` where the account is open with another limit.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { Budget, Ledger, Usd } from "agent-budget"
+ *
+ * const FiveDollars = Budget.layer({ limit: Usd.dollars("5.00") }).pipe(Layer.provide(Ledger.layerMemory()))
+ * const left = Effect.map(Budget.summary, (summary) => Usd.format(summary.remaining))
+ * console.log(await Effect.runPromise(Effect.provide(left, FiveDollars))) // $5.00
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const layer = (options: Options): Layer.Layer<Budget, BudgetError.BudgetError, Ledger.Ledger> =>
+  Layer.effect(Budget, make(options))
+
+/**
+ * A budget over a memory ledger of its own: the one-liner for one process.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const balance = Effect.provide(Budget.balance, Budget.layerMemory({ limit: Usd.dollars("1") }))
+ * console.log((await Effect.runPromise(balance)).account) // root
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const layerMemory = (options: Options): Layer.Layer<Budget, BudgetError.BudgetError> =>
+  Layer.provide(layer(options), Ledger.layerMemory())
+
+/**
+ * What an effect may cost, and what it did cost. `quote` is the most it can cost, never a guess. `cost` reads
+ * the bill from the result; if it throws or answers no amount, the whole quote is charged. A failure, a defect or an
+ * interruption is charged whole too, unless `onFailure` says `"release"` (it costs nothing) or computes the
+ * bill from the cause.
+ *
+ * @example
+ * ```ts
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const options: Budget.WithBudgetOptions<{ readonly tokens: number }> = {
+ *   quote: Usd.dollars("0.02"),
+ *   cost: (answer) => Usd.nanos(answer.tokens * 2_500),
+ *   onFailure: "charge"
+ * }
+ * console.log(Usd.format(options.cost({ tokens: 1_000 }))) // $0.0025
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface WithBudgetOptions<A, E = unknown> {
+  readonly quote: Usd.Usd
+  readonly cost: (value: A) => Usd.Usd
+  readonly onFailure?: "charge" | "release" | ((cause: Cause.Cause<E>) => Usd.Usd) | undefined
+  /** What it is in the summary and the books; `effect` unless said. */
+  readonly label?: string | undefined
+}
+
+/**
+ * Runs an effect inside the budget: reserves its quote, runs it, settles its cost; the reservation ends whatever
+ * happens. An effect that does not fit is not started: it fails with `BudgetExceeded`, or waits first where the
+ * budget says so. Only that wait and the effect itself can be interrupted.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const answer = Effect.succeed({ text: "42", usd: "0.015" }).pipe(
+ *   Budget.withBudget({ quote: Usd.dollars("0.02"), cost: (value) => Usd.dollars(value.usd) })
+ * )
+ * const program = Effect.andThen(answer, Budget.summary).pipe(
+ *   Effect.provide(Budget.layerMemory({ limit: Usd.dollars("1") }))
+ * )
+ * console.log(Usd.format((await Effect.runPromise(program)).spent)) // $0.015
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const withBudget: {
+  <A, E>(
+    options: WithBudgetOptions<A, E>
+  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | BudgetError.BudgetError, R | Budget>
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    options: WithBudgetOptions<A, E>
+  ): Effect.Effect<A, E | BudgetError.BudgetError, R | Budget>
+} = dual(
+  2,
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    options: WithBudgetOptions<A, E>
+  ): Effect.Effect<A, E | BudgetError.BudgetError, R | Budget> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.withFiber((fiber) => {
+        const outside = fiber.context
+        const budget = Context.getUnsafe(outside, Budget)
+        return Effect.flatMap(budget.acquire({ least: options.quote }), (reservation) => {
+          // By hand, since providing it in the usual way would cost as much as the reservation.
+          const holding = { held: true, outer: fiber.getRef(Held) }
+          fiber.setContext(Context.add(outside, Held, holding))
+          return Effect.onExit(restore(self), (exit) => {
+            fiber.setContext(outside)
+            // Whoever was forked inside and lives on may wait from now on.
+            holding.held = false
+            return settleExit(budget, reservation, exit, options)
+          })
+        })
+      })
+    )
+)
+
+const settleExit = <A, E>(
+  budget: Budget["Service"],
+  reservation: Ledger.Reservation,
+  exit: Exit.Exit<A, E>,
+  options: WithBudgetOptions<A, E>
+): Effect.Effect<void> => {
+  const { onFailure, label = "effect" } = options
+  const whole = (): Effect.Effect<void> =>
+    budget.settle(reservation, { amount: reservation.amount, verdict: "assumed", label })
+  if (Exit.isFailure(exit) && typeof onFailure !== "function") {
+    return onFailure === "release" ? budget.release(reservation) : whole()
+  }
+  const priced = attempt(() => {
+    if (Exit.isSuccess(exit)) return options.cost(exit.value)
+    return typeof onFailure === "function" ? onFailure(exit.cause) : NaN
+  })
+  return typeof priced === "number"
+    ? budget.settle(reservation, { amount: Usd.nanos(priced), verdict: "metered", label })
+    : Effect.andThen(
+        whole(),
+        Effect.logWarning(`The cost of ${label} is unknown (${priced}): its whole reservation is charged.`)
+      )
+}
+
+/** What a user's cost function answers, or what is wrong with it, told without a word of what it threw. */
+const attempt = (cost: () => number): number | string => {
+  try {
+    const amount = cost()
+    return Number.isSafeInteger(amount) && amount >= 0 ? amount : "its cost function answered no amount"
+  } catch {
+    // Even the name of what was thrown is the user's, and may hold anything.
+    return "its cost function threw"
+  }
+}
+
+/**
+ * An account for a part of a program. The name is one part of a path (`root/team/ann`): not empty, no slash.
+ *
+ * @example
+ * ```ts
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const ann: Budget.AccountOptions = { account: "ann", limit: Usd.dollars("0.50") }
+ * console.log(ann.account) // ann
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface AccountOptions {
+  readonly account: string
+  /** What the account may spend, itself and below it; only its ancestors' limits hold where it is left out. */
+  readonly limit?: Usd.Usd | undefined
+}
+
+/** The account that the fiber's calls are charged to. */
+const accountOf = (budget: Budget["Service"]): Effect.Effect<string> =>
+  Effect.withFiber((fiber) => Effect.succeed(fiber.getRef(Places).get(budget) ?? budget.account))
+
+/** Control characters and slashes would make paths that say one thing and mean another. */
+const badName = /[/\u0000-\u001f\u007f]/
+
+interface Opened {
+  readonly budget: Budget["Service"]
+  readonly account: string
+}
+
+const openChild = Effect.fnUntraced(function* (options: AccountOptions) {
+  const budget = yield* Budget
+  const parent = yield* accountOf(budget)
+  if (options.account === "" || options.account.length > 256 || badName.test(options.account)) {
+    const detail = "a name has 1 to 256 characters, no slash and no control character. Choose another."
+    return yield* BudgetError.because(new BudgetError.InvalidAccount({ account: options.account, detail }))
+  }
+  const account = `${parent}/${options.account}`
+  yield* budget.ledger.open({ account, parent, limit: options.limit })
+  return { budget, account }
+})
+
+/**
+ * Opens an account below the current one that stays open, with its books, until the budget ends. Use it by
+ * `within` with the same name. The same name again joins it; another limit is an `AccountConflict`.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Budget.open({ account: "ann", limit: Usd.dollars("1") })
+ *   yield* Effect.void.pipe(
+ *     Budget.withBudget({ quote: Usd.dollars("0.3"), cost: () => Usd.dollars("0.3") }),
+ *     Budget.within({ account: "ann" })
+ *   )
+ *   const balances = yield* Budget.balances
+ *   return balances.map((balance) => `${balance.account} ${Usd.format(balance.spent)}`)
+ * }).pipe(Effect.provide(Budget.layerMemory({ limit: Usd.dollars("5") })))
+ * console.log(await Effect.runPromise(program)) // [ 'root $0.30', 'root/ann $0.30' ]
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const open = (options: AccountOptions): Effect.Effect<void, BudgetError.BudgetError, Budget> =>
+  Effect.uninterruptible(
+    Effect.flatMap(Budget, (budget) =>
+      Effect.flatMap(openChild(options), (place) => budget.keep(place.account))
+    )
+  )
+
+/**
+ * Charges everything inside `self` to an account below the current one, and to every account above it. The
+ * account is opened for it and closed after it; what it spent stays in its parent's books.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const greedy = Effect.void.pipe(
+ *   Budget.withBudget({ quote: Usd.dollars("0.60"), cost: () => Usd.dollars("0.60") }),
+ *   Budget.within({ account: "agent-7", limit: Usd.dollars("0.50") }),
+ *   Effect.catchReason("BudgetError", "BudgetExceeded", (reason) => Effect.succeed(reason.account)),
+ *   Effect.provide(Budget.layerMemory({ limit: Usd.dollars("5") }))
+ * )
+ * console.log(await Effect.runPromise(greedy)) // root/agent-7
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const within: {
+  (
+    options: AccountOptions
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | BudgetError.BudgetError, R | Budget>
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    options: AccountOptions
+  ): Effect.Effect<A, E | BudgetError.BudgetError, R | Budget>
+} = dual(
+  2,
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    options: AccountOptions
+  ): Effect.Effect<A, E | BudgetError.BudgetError, R | Budget> =>
+    Effect.acquireUseRelease(
+      openChild(options),
+      ({ account, budget }) =>
+        Effect.withFiber((fiber) =>
+          Effect.provideService(self, Places, new Map(fiber.getRef(Places)).set(budget, account))
+        ),
+      leaveAccount
+    )
+)
+
+/** An account that cannot be closed stays in the books: that is no reason to lose what was paid for. */
+const leaveAccount = ({ account, budget }: Opened): Effect.Effect<void> =>
+  Effect.matchEffect(budget.ledger.close(account), {
+    onFailure: (error) => Effect.logWarning(`Account ${account} stays open. ${error.message}`),
+    onSuccess: () => Effect.void
+  })
+
+/**
+ * The value of `self` together with what was spent inside it, in nano-dollars.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const tracked = Effect.succeed("answer").pipe(
+ *   Budget.withBudget({ quote: Usd.dollars("0.02"), cost: () => Usd.dollars("0.01") }),
+ *   Budget.track,
+ *   Effect.provide(Budget.layerMemory({ limit: Usd.dollars("1") }))
+ * )
+ * const { value, spent } = await Effect.runPromise(tracked)
+ * console.log(value, Usd.format(spent)) // answer $0.01
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const track = <A, E, R>(
+  self: Effect.Effect<A, E, R>
+): Effect.Effect<{ readonly value: A; readonly spent: Usd.Usd }, E | BudgetError.BudgetError, R | Budget> =>
+  Effect.suspend(() =>
+    within(
+      Effect.flatMap(self, (value) => Effect.map(balance, ({ spent }) => ({ value, spent }))),
+      // A name that no other process has either: a shared ledger would take two of the same for one account.
+      { account: `track-${crypto.randomUUID()}` }
+    )
+  )
+
+/**
+ * The numbers of the current account, from the ledger.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const balance = await Effect.runPromise(
+ *   Effect.provide(Budget.balance, Budget.layerMemory({ limit: Usd.dollars("2") }))
+ * )
+ * console.log(balance.spent) // 0
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const balance: Effect.Effect<Ledger.Balance, BudgetError.BudgetError, Budget> = Effect.flatMap(
+  Budget,
+  (budget) => Effect.flatMap(accountOf(budget), budget.ledger.balance)
+)
+
+/**
+ * The numbers of every open account of the ledger, parents before children.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const balances = Effect.provide(Budget.balances, Budget.layerMemory({ limit: Usd.dollars("2") }))
+ * console.log((await Effect.runPromise(balances)).length) // 1
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const balances: Effect.Effect<
+  ReadonlyArray<Ledger.Balance>,
+  BudgetError.BudgetError,
+  Budget
+> = Effect.flatMap(Budget, (budget) => budget.ledger.balances)
+
+/**
+ * This process's summary of the budget.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const summary = Effect.provide(Budget.summary, Budget.layerMemory({ limit: Usd.dollars("2") }))
+ * console.log((await Effect.runPromise(summary)).refused) // 0
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const summary: Effect.Effect<Summary, never, Budget> = Effect.map(Budget, (budget) => budget.view())
+
+/**
+ * What happens to the budget from now on. A reader that falls 1,024 events behind loses the oldest.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Fiber, Stream } from "effect"
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const program = Effect.gen(function*() {
+ *   const two = yield* Effect.forkChild(Budget.events.pipe(Stream.take(2), Stream.runCollect))
+ *   yield* Effect.yieldNow
+ *   yield* Effect.void.pipe(Budget.withBudget({ quote: Usd.dollars("1"), cost: () => Usd.zero }))
+ *   return (yield* Fiber.join(two)).map((event) => event._tag)
+ * }).pipe(Effect.provide(Budget.layerMemory({ limit: Usd.dollars("2") })))
+ * console.log(await Effect.runPromise(program)) // [ 'Reserved', 'Settled' ]
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const events: Stream.Stream<Event, never, Budget> = Stream.unwrap(
+  Effect.map(Budget, (budget) => budget.events)
+)
+
+/**
+ * Changes the limit of the current account. Raising it lets those in who wait; lowering it below what is spent
+ * and reserved takes nothing back and admits nothing more.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const program = Effect.andThen(Budget.setLimit(Usd.dollars("3")), Budget.balance)
+ * const raised = Effect.provide(program, Budget.layerMemory({ limit: Usd.dollars("2") }))
+ * console.log((await Effect.runPromise(raised)).limit) // 3000000000
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const setLimit = (limit: Usd.Usd): Effect.Effect<void, BudgetError.BudgetError, Budget> =>
+  Effect.flatMap(Budget, (budget) =>
+    Effect.flatMap(accountOf(budget), (account) => budget.setLimit(account, limit))
+  )
+
+/** What this process did, in sums. */
+class Tally {
+  limit: Usd.Usd
+  /** What is held, and what for. */
+  readonly open = new Map<Ledger.Reservation, string | undefined>()
+  readonly models = new Map<string, { -readonly [Key in keyof ModelSummary]: ModelSummary[Key] }>()
+  readonly unverified = new Set<string>()
+  reserved: Usd.Usd = Usd.zero
+  spent: Usd.Usd = Usd.zero
+  overrun: Usd.Usd = Usd.zero
+  calls = 0
+  refused = 0
+  capped = 0
+
+  constructor(limit: Usd.Usd) {
+    this.limit = limit
+  }
+
+  opened(reservation: Ledger.Reservation, label: string | undefined): void {
+    this.open.set(reservation, label)
+    this.reserved = Usd.add(this.reserved, reservation.amount)
+  }
+
+  /** Whether it had not ended before: settling twice is one settlement. */
+  ended(reservation: Ledger.Reservation): boolean {
+    if (!this.open.delete(reservation)) return false
+    this.reserved = Usd.subtract(this.reserved, reservation.amount)
+    return true
+  }
+
+  settled(entry: Extract<Ledger.Entry, { _tag: "Settled" }>, usage: Usage.Usage | undefined): void {
+    this.calls++
+    this.spent = Usd.add(this.spent, entry.amount)
+    this.overrun = Usd.add(this.overrun, entry.overrun)
+    const label = entry.label ?? "effect"
+    let model = this.models.get(label)
+    if (model === undefined) {
+      model = { calls: 0, spent: Usd.zero, assumed: Usd.zero, usage: Usage.zero }
+      this.models.set(label, model)
+    }
+    model.calls++
+    model.spent = Usd.add(model.spent, entry.amount)
+    if (entry.verdict === "assumed") model.assumed = Usd.add(model.assumed, entry.amount)
+    if (usage !== undefined) model.usage = Usage.add(model.usage, usage)
+  }
+
+  view(): Summary {
+    const { limit, spent, reserved, calls, refused, capped, overrun } = this
+    return {
+      limit,
+      spent,
+      reserved,
+      remaining: Usd.subtract(Usd.subtract(limit, spent), reserved),
+      calls,
+      refused,
+      capped,
+      overrun,
+      byModel: Object.fromEntries(Array.from(this.models, ([label, model]) => [label, { ...model }])),
+      unverified: Array.from(this.unverified)
+    }
+  }
+}

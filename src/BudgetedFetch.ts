@@ -1,0 +1,632 @@
+/**
+ * A `fetch` with a budget around it: where request, quote, ledger and settlement meet. Every HTTP edge of this
+ * library goes through it, once for each attempt, retries included.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Budget from "./Budget.ts"
+import * as BudgetError from "./BudgetError.ts"
+import type { Endpoint, Plan, Reading } from "./Endpoint.ts"
+import type * as Host from "./Host.ts"
+import { addressBook, type Target } from "./internal/addresses.ts"
+import { callContext, lasting, type Passing } from "./internal/callContext.ts"
+import { edit, isObject, type Json, type JsonObject } from "./internal/json.ts"
+import { refusalResponse } from "./internal/refusals.ts"
+import { readRequest, type ReadRequest } from "./internal/requestBody.ts"
+import { drainAtMost, watch } from "./internal/responseWatch.ts"
+import type * as Ledger from "./Ledger.ts"
+import * as Pricing from "./Pricing.ts"
+import * as Quote from "./Quote.ts"
+import * as Settlement from "./Settlement.ts"
+import type * as Usd from "./Usd.ts"
+
+/**
+ * The shape of the global `fetch`.
+ *
+ * @example
+ * ```ts
+ * import type { BudgetedFetch } from "agent-budget"
+ *
+ * const plain: BudgetedFetch.Fetch = globalThis.fetch
+ * console.log(typeof plain) // function
+ * ```
+ *
+ * @since 0.1.0
+ */
+export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
+
+/**
+ * How calls are bounded, sent and settled: the options of a quote, and what becomes of a response that its reader
+ * leaves early (`abandoned`): `"assume"` charges the whole reservation, unless said otherwise; `"drain"` reads on in
+ * the background, for at most a minute, and books the truth: the answer is then generated, and paid, to its end.
+ *
+ * @example
+ * ```ts
+ * import type { BudgetedFetch } from "agent-budget"
+ *
+ * const policy: BudgetedFetch.PolicyOptions = { abandoned: "drain", models: { "my-deployment": "gpt-4o" } }
+ * console.log(policy.abandoned) // drain
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface PolicyOptions extends Quote.Options {
+  readonly abandoned?: "assume" | "drain" | undefined
+}
+
+/**
+ * The policy of every budgeted `fetch` that is built where it is provided; the defaults unless one is.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { BudgetedFetch } from "agent-budget"
+ *
+ * const tier = Effect.map(BudgetedFetch.Policy, (policy) => policy.tier ?? "standard")
+ * console.log(await Effect.runPromise(Effect.provide(tier, BudgetedFetch.layer({ tier: "flex" })))) // flex
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const Policy = Context.Reference<PolicyOptions>("agent-budget/BudgetedFetch/Policy", {
+  defaultValue: () => ({})
+})
+
+/**
+ * A policy as a layer.
+ *
+ * @example
+ * ```ts
+ * import { BudgetedFetch } from "agent-budget"
+ *
+ * const Careful = BudgetedFetch.layer({ uncapped: "refuse" })
+ * console.log(typeof Careful) // object
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const layer = (policy: PolicyOptions): Layer.Layer<never> => Layer.succeed(Policy, policy)
+
+const configOf = Config.all({
+  tier: Config.option(Config.schema(Pricing.Tier, "AGENT_BUDGET_TIER")),
+  abandoned: Config.option(Config.Literals(["assume", "drain"], "AGENT_BUDGET_ABANDONED")),
+  uncapped: Config.option(Config.Literals(["modelMaximum", "refuse"], "AGENT_BUDGET_UNCAPPED"))
+})
+
+/**
+ * A policy from the environment: `AGENT_BUDGET_TIER`, `AGENT_BUDGET_ABANDONED` and `AGENT_BUDGET_UNCAPPED`, on
+ * top of `defaults`. Fails with a `ConfigError` that names the variable.
+ *
+ * @example
+ * ```ts
+ * import { ConfigProvider, Effect, Layer } from "effect"
+ * import { BudgetedFetch } from "agent-budget"
+ *
+ * const Environment = Layer.succeed(
+ *   ConfigProvider.ConfigProvider,
+ *   ConfigProvider.fromUnknown({ AGENT_BUDGET_TIER: "flex" })
+ * )
+ * const tier = Effect.map(BudgetedFetch.Policy, (policy) => policy.tier).pipe(
+ *   Effect.provide(BudgetedFetch.layerConfig().pipe(Layer.provide(Environment)))
+ * )
+ * console.log(await Effect.runPromise(tier)) // flex
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const layerConfig = (defaults: PolicyOptions = {}): Layer.Layer<never, Config.ConfigError> =>
+  Layer.effect(
+    Policy,
+    Effect.map(configOf, ({ tier, abandoned, uncapped }) => ({
+      ...defaults,
+      ...(Option.isSome(tier) ? { tier: tier.value } : {}),
+      ...(Option.isSome(abandoned) ? { abandoned: abandoned.value } : {}),
+      ...(Option.isSome(uncapped) ? { uncapped: uncapped.value } : {})
+    }))
+  )
+
+/**
+ * What a budgeted `fetch` is put around. `baseURL`: the root of the API; calls to any other origin or root are
+ * refused. Without it, any host that is known (or stated in the policy's `hosts`) is reached. `fetch` does the sending;
+ * whatever it sends again by itself is not seen. `refusal`: a refused call throws, unless it is to be answered by
+ * a 402 response that names the reason.
+ *
+ * @example
+ * ```ts
+ * import type { BudgetedFetch } from "agent-budget"
+ *
+ * const options: BudgetedFetch.Options = { baseURL: "https://api.openai.com/v1", refusal: "response" }
+ * console.log(options.refusal) // response
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly fetch?: Fetch | undefined
+  readonly baseURL?: string | undefined
+  readonly refusal?: "throw" | "response" | undefined
+}
+
+/**
+ * Puts the budget around `fetch`. Put around a `fetch` that has this budget around it already, it takes that one's
+ * place: a call is charged once.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { Budget, BudgetedFetch, Pricing, Usd } from "agent-budget"
+ *
+ * const refused = Effect.gen(function*() {
+ *   const fetch = yield* BudgetedFetch.make()
+ *   return yield* Effect.promise(() => fetch("https://api.openai.com/v1/videos", { method: "POST" }).catch(String))
+ * }).pipe(Effect.provide(Layer.mergeAll(Budget.layerMemory({ limit: Usd.dollars("1") }), Pricing.layer)))
+ * console.log(String(await Effect.runPromise(refused)).slice(0, 46)) // BudgetRefusedError: POST /videos is not a pric
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.Budget | Pricing.Pricing> =>
+  Effect.gen(function* () {
+    const budget = yield* Budget.Budget
+    const pricing = yield* Pricing.Pricing
+    const policy = yield* Policy
+    const context = lasting(yield* Effect.context())
+    if (policy.tier === "batch" && !warned.has(budget)) {
+      warned.add(budget)
+      budget.unverified("unverifiedTier")
+      yield* Effect.logWarning(
+        "Calls are quoted and settled at batch rates, which no response confirms: that they are billed so is your word."
+      )
+    }
+    const given = options.fetch ?? globalThis.fetch
+    const below = edges.get(given)
+    const inner = below?.budget === budget ? below.inner : given
+    const edge: Edge = {
+      budget,
+      pricing,
+      policy,
+      context,
+      inner,
+      options,
+      target: addressBook({ baseURL: options.baseURL, endpoints: policy.endpoints, hosts: policy.hosts })
+    }
+    // The only place where what is thrown becomes a rejection: below it nothing is awaited that is at hand.
+    const fetch: Fetch = async (input, init) => call(edge, input, init)
+    edges.set(fetch, edge)
+    return fetch
+  })
+
+/** What is around a `fetch` that was made here. */
+const edges = new WeakMap<Fetch, Edge>()
+
+/** The budgets whose batch rates were warned of: once each, however many clients they are around. */
+const warned = new WeakSet<Budget.Budget["Service"]>()
+
+/** What a budgeted `fetch` threw or answered without a byte being sent, and which one it was. */
+const unsent = new WeakMap<object, Edge>()
+
+interface Edge {
+  readonly budget: Budget.Budget["Service"]
+  readonly pricing: Pricing.Pricing["Service"]
+  readonly policy: PolicyOptions
+  readonly context: Context.Context<never>
+  readonly inner: Fetch
+  readonly options: Options
+  readonly target: (method: string, url: string) => Target
+}
+
+/** One call of `fetch`: one attempt. */
+const call = (
+  edge: Edge,
+  input: string | URL | Request,
+  init: RequestInit | undefined
+): Response | Promise<Response> => {
+  if (input instanceof Request) {
+    return refuse(
+      edge,
+      BudgetError.because(
+        new BudgetError.MalformedRequest({
+          detail: "a Request object hides its body.",
+          fix: "Call fetch(url, { method, headers, body }) with a string body."
+        })
+      )
+    )
+  }
+  // Read once: a URL object may be another one by the time that it is sent.
+  const url = String(input)
+  if (passes(edge, url, init?.body)) return edge.inner(input, init)
+  const { found, host } = edge.target((init?.method ?? "GET").toUpperCase(), url)
+  switch (found._tag) {
+    case "Free":
+      return edge.inner(input, init)
+    case "Refused":
+      return refuse(edge, found.error)
+    case "Vouched":
+      return vouched(edge, found.name, found.most, url, init)
+    case "Priced": {
+      const request = readRequest(init)
+      if (Result.isFailure(request)) return refuse(edge, request.failure)
+      const { body, text, signed } = request.success
+      const quoted = Quote.quote(
+        edge.pricing,
+        found.endpoint,
+        { body, text, deployment: found.deployment },
+        edge.policy,
+        { host, at: now(edge) }
+      )
+      if (Result.isFailure(quoted)) return refuse(edge, quoted.failure)
+      if (signed && changes(quoted.success, host)) return refuse(edge, signedUnbounded)
+      return priced(edge, {
+        endpoint: found.endpoint,
+        quote: quoted.success,
+        host,
+        request: request.success,
+        url,
+        init
+      })
+    }
+  }
+}
+
+/** Whether the request comes from a budgeted `fetch` of the same budget, unchanged and for the first time. */
+const passes = (edge: Edge, url: string, body: unknown): boolean => {
+  const passing = callContext.getStore()?.passing
+  if (passing === undefined || passing.used || passing.owner !== edge.budget) return false
+  if (passing.url !== url || passing.body !== body) return false
+  passing.used = true
+  return true
+}
+
+/** Refuses what was decided before anything was reserved. */
+const refuse = async (edge: Edge, error: BudgetError.BudgetError): Promise<Response> => {
+  await run(edge, edge.budget.refuse(error))
+  return answerRefusal(edge, error)
+}
+
+/** Refuses what the budget would not admit; it has counted that itself, unless it is shut. */
+const refuseHeld = (edge: Edge, error: BudgetError.BudgetError): Promise<Response> | Response =>
+  error.reason._tag === "Closed" ? refuse(edge, error) : answerRefusal(edge, error)
+
+const answerRefusal = (edge: Edge, error: BudgetError.BudgetError): Response => {
+  if (edge.options.refusal === "response") {
+    const response = refusalResponse(error)
+    unsent.set(response, edge)
+    return response
+  }
+  const thrown = BudgetError.toThrown(error)
+  unsent.set(thrown, edge)
+  throw thrown
+}
+
+const signedUnbounded = BudgetError.because(
+  new BudgetError.MalformedRequest({
+    detail: "its body is signed, so that no output cap and no service tier can be written into it.",
+    fix: "Set them yourself, or authenticate with a bearer token."
+  })
+)
+
+/** Whether the bound holds only for a copy with a cap or a tier in it. */
+const changes = (quote: Quote.Quote, host: Host.Host): boolean =>
+  quote.cap !== undefined || pinsTier(quote.plan, host)
+
+const pinsTier = (plan: Plan, host: Host.Host): boolean =>
+  plan.takesTier && plan.tier === undefined && host.takesTier
+
+/** The context of the fiber that called: its account, its clock; or of whoever built this `fetch`. */
+const contextOf = (edge: Edge): Context.Context<never> => callContext.getStore()?.context ?? edge.context
+
+/** The caller's own time, which a test may hold. */
+const now = (edge: Edge): number => Context.get(contextOf(edge), Clock.Clock).currentTimeMillisUnsafe()
+
+const run = <A, E>(edge: Edge, effect: Effect.Effect<A, E>): Promise<A> =>
+  Effect.runPromiseWith(contextOf(edge))(effect)
+
+type Held = Result.Result<Ledger.Reservation, BudgetError.BudgetError>
+
+/**
+ * Reserves, or answers the refusal: at once where nobody has to wait. A caller that goes away while it waits holds
+ * nothing.
+ */
+const acquire = (
+  edge: Edge,
+  ask: Budget.Ask,
+  signal: AbortSignal | null | undefined
+): Held | Promise<Held> => {
+  signal?.throwIfAborted()
+  const options = signal === undefined || signal === null ? undefined : { signal }
+  const taken: Taken = { reservation: undefined }
+  // Noted before the fiber can be interrupted: its exit then says nothing of what it holds.
+  const noted = Effect.uninterruptible(
+    Effect.tap(edge.budget.acquire(ask), (reservation) => {
+      taken.reservation = reservation
+      return Effect.void
+    })
+  )
+  const fiber = Effect.runForkWith(contextOf(edge))(Effect.result(noted), options)
+  const exit = fiber.pollUnsafe()
+  return exit !== undefined && Exit.isSuccess(exit) ? exit.value : waited(edge, fiber, taken, signal)
+}
+
+interface Taken {
+  reservation: Ledger.Reservation | undefined
+}
+
+const waited = async (
+  edge: Edge,
+  fiber: Fiber.Fiber<Held>,
+  taken: Taken,
+  signal: AbortSignal | null | undefined
+): Promise<Held> => {
+  const exit = await Effect.runPromise(Fiber.await(fiber))
+  if (Exit.isFailure(exit)) {
+    if (taken.reservation !== undefined) await run(edge, edge.budget.release(taken.reservation))
+    signal?.throwIfAborted()
+    return Effect.runSync(exit)
+  }
+  if (signal?.aborted === true && Result.isSuccess(exit.value)) {
+    await run(edge, edge.budget.release(exit.value.success))
+    signal.throwIfAborted()
+  }
+  return exit.value
+}
+
+/** An attempt that was admitted. It ends once. */
+class Attempt {
+  readonly edge: Edge
+  readonly reservation: Ledger.Reservation
+  readonly label: string
+  readonly decide: (outcome: Settlement.Outcome) => Settlement.Verdict
+  readonly context: Context.Context<never>
+  ended = false
+  signal: AbortSignal | null | undefined = undefined
+
+  constructor(
+    edge: Edge,
+    reservation: Ledger.Reservation,
+    label: string,
+    decide: (outcome: Settlement.Outcome) => Settlement.Verdict
+  ) {
+    this.edge = edge
+    this.reservation = reservation
+    this.label = label
+    this.decide = decide
+    this.context = contextOf(edge)
+  }
+
+  /** Runs for the fiber that called what cannot fail: what settling cannot book it keeps, and tells. */
+  run(effect: Effect.Effect<void>): void {
+    Effect.runForkWith(this.context)(effect)
+  }
+
+  readonly aborted = (): void => this.end({ _tag: "Lost", why: "the call was aborted" })
+
+  endOnAbort(signal: AbortSignal | null | undefined): void {
+    this.signal = signal
+    signal?.addEventListener("abort", this.aborted, { once: true })
+  }
+
+  end(outcome: Settlement.Outcome): void {
+    if (this.ended) return
+    this.ended = true
+    this.signal?.removeEventListener("abort", this.aborted)
+    const verdict = this.decide(outcome)
+    const { budget } = this.edge
+    this.run(
+      verdict._tag === "Released"
+        ? budget.release(this.reservation)
+        : budget.settle(this.reservation, {
+            amount: verdict.amount,
+            verdict: verdict._tag === "Metered" ? "metered" : "assumed",
+            label: verdict._tag === "Metered" ? verdict.model : this.label,
+            usage: verdict._tag === "Metered" ? verdict.usage : undefined
+          })
+    )
+  }
+}
+
+/** An endpoint at the user's own maximum: no response tells its bill, so a success is charged whole. */
+const vouched = (
+  edge: Edge,
+  name: string,
+  most: Usd.Usd,
+  url: string,
+  given: RequestInit | undefined
+): Response | Promise<Response> => {
+  const held = acquire(edge, { least: most, label: name }, given?.signal)
+  const init = Result.isResult(held) ? given : asPriced(given)
+  return whenHeld(edge, held, (reservation) => {
+    const attempt = new Attempt(edge, reservation, name, (outcome) =>
+      Settlement.decideWhole(outcome, reservation.amount)
+    )
+    return send(edge, attempt, url, init, init?.body, (response) => {
+      attempt.end(answered(response))
+      return response
+    })
+  })
+}
+
+/** Goes on with the reservation, at once where it is at hand, or refuses. */
+const whenHeld = (
+  edge: Edge,
+  asked: Held | Promise<Held>,
+  go: (reservation: Ledger.Reservation) => Promise<Response>
+): Response | Promise<Response> => {
+  if (!Result.isResult(asked)) return asked.then((held) => whenHeld(edge, held, go))
+  if (Result.isFailure(asked)) return refuseHeld(edge, asked.failure)
+  try {
+    return go(asked.success)
+  } catch (error) {
+    // What throws here has sent nothing. Where the attempt has ended this is of no effect.
+    Effect.runForkWith(edge.context)(edge.budget.release(asked.success))
+    throw error
+  }
+}
+
+const answered = (response: Response): Settlement.Outcome => ({ _tag: "Answered", status: response.status })
+
+/**
+ * The request as it was when it was priced. Whoever waits must not find another one in its place: a `fetch` reads
+ * its arguments when it is called.
+ */
+const asPriced = (init: RequestInit | undefined): RequestInit => ({
+  ...init,
+  headers: new Headers(init?.headers)
+})
+
+/** A call that is bounded, and how to send it. */
+interface PricedCall {
+  readonly endpoint: Endpoint
+  readonly quote: Quote.Quote
+  readonly host: Host.Host
+  readonly request: ReadRequest
+  readonly url: string
+  readonly init: RequestInit | undefined
+}
+
+const priced = (edge: Edge, priced: PricedCall): Response | Promise<Response> => {
+  const { least, most, share } = priced.quote
+  const held = acquire(edge, { least, most, share, label: priced.quote.model }, priced.init?.signal)
+  const call = Result.isResult(held) ? priced : { ...priced, init: asPriced(priced.init) }
+  return whenHeld(edge, held, (reservation) => sendPriced(edge, call, reservation))
+}
+
+const sendPriced = (edge: Edge, priced: PricedCall, reservation: Ledger.Reservation): Promise<Response> => {
+  const { endpoint, quote, host, request, url, init } = priced
+  const { budget, policy, pricing } = edge
+  if (!host.verified) budget.unverified("unverifiedHost")
+  const { regional, longCache } = quote
+  const { amount: reserved, at } = reservation
+  const price = Quote.priceAt(quote, pricing, at)
+  const terms = { reserved, model: quote.model, tier: price.tier, price, regional, longCache, at }
+  const attempt = new Attempt(edge, reservation, quote.model, (outcome) =>
+    Settlement.decide(outcome, terms, pricing)
+  )
+  const { plan } = quote
+  const cap = Quote.capFor(quote, reservation.amount)
+  if (cap !== undefined && quote.cap !== undefined && quote.cap.most > quote.cap.least) {
+    attempt.run(budget.capped(quote.model, cap))
+  }
+  const hideUsage = plan.askForUsage && !request.signed
+  const edits: Record<string, Json> = {}
+  if (cap !== undefined && quote.cap !== undefined) edits[quote.cap.field] = cap
+  if (pinsTier(plan, host)) edits.service_tier = wireTier(policy.tier)
+  if (hideUsage) edits.stream_options = { ...optionsOf(request.body.stream_options), include_usage: true }
+  const body = request.signed ? request.text : edit(request.text, request.body, edits)
+  const observer = {
+    reported: (reading: Reading) => attempt.end({ _tag: "Reported", reading }),
+    lost: (why: string) => attempt.end({ _tag: "Lost", why }),
+    drains: () => policy.abandoned === "drain" && !attempt.ended
+  }
+  return send(edge, attempt, url, init, body, (response) => {
+    if (response.ok)
+      return watch(response, observer, { endpoint, stream: plan.stream, hideUsage, signal: init?.signal })
+    attempt.end(answered(response))
+    return response
+  })
+}
+
+const optionsOf = (value: Json | undefined): JsonObject => (isObject(value) ? value : {})
+
+/** What the API calls a tier. Batch rates are not a tier of a request: such calls are sent as standard ones. */
+const wireTier = (tier: Pricing.Tier | undefined): string =>
+  tier === undefined || tier === "standard" || tier === "batch" ? "default" : tier
+
+/**
+ * Sends an attempt. It settles the moment its caller goes away, without waiting for the transport to notice; one
+ * that drains is cut off from its caller's signal instead, and its answer is read by nobody but us.
+ */
+const send = (
+  edge: Edge,
+  attempt: Attempt,
+  url: string,
+  init: RequestInit | undefined,
+  body: BodyInit | null | undefined,
+  conclude: (response: Response) => Response
+): Promise<Response> => {
+  const signal = init?.signal
+  if (signal?.aborted === true) {
+    attempt.end({ _tag: "NotSent" })
+    signal.throwIfAborted()
+  }
+  const transport = edge.policy.abandoned === "drain" && signal ? new AbortController() : undefined
+  const request: RequestInit = { ...init, redirect: "manual", ...(body === undefined ? {} : { body }) }
+  if (transport === undefined) attempt.endOnAbort(signal)
+  const sent = deliver(edge, url, transport ? { ...request, signal: transport.signal } : request).then(
+    (response) => {
+      if (sentNothing(edge, response)) attempt.end({ _tag: "NotSent" })
+      try {
+        return conclude(response)
+      } catch {
+        // It was paid for: an error would have it sent, and paid, again.
+        attempt.end({ _tag: "Lost", why: "the response cannot be watched" })
+        return response
+      }
+    },
+    (error: unknown) => {
+      const nothing = sentNothing(edge, error) || Settlement.neverSent(error)
+      attempt.end(nothing ? { _tag: "NotSent" } : { _tag: "Lost", why: "the connection broke" })
+      throw error
+    }
+  )
+  return transport && signal ? orAborted(sent, signal, transport) : sent
+}
+
+/** Whether this comes from a budgeted `fetch` right below, which refused. What it refused, we did not send either. */
+const sentNothing = (edge: Edge, end: unknown): boolean => {
+  if (typeof end !== "object" || end === null) return false
+  const refuser = unsent.get(end)
+  if (refuser === undefined || refuser !== edges.get(edge.inner)) return false
+  unsent.set(end, edge)
+  return true
+}
+
+/** Hands a request on, marked so that the same budget further down lets it pass. */
+const deliver = async (edge: Edge, url: string, init: RequestInit): Promise<Response> => {
+  if (edge.inner === globalThis.fetch) return edge.inner(url, init)
+  const passing: Passing = { owner: edge.budget, url, body: init.body, used: false }
+  return callContext.run({ context: callContext.getStore()?.context, passing }, () => edge.inner(url, init))
+}
+
+/** Lets the caller go when it aborts; the answer that still comes is read to its end, for its bill. */
+const orAborted = async (
+  sent: Promise<Response>,
+  signal: AbortSignal,
+  transport: AbortController
+): Promise<Response> => {
+  let abort: () => void = () => undefined
+  const gone = new Promise<undefined>((resolve) => {
+    abort = () => {
+      void readOn(sent, transport)
+      resolve(undefined)
+    }
+    signal.addEventListener("abort", abort, { once: true })
+  })
+  try {
+    const response = await Promise.race([sent, gone])
+    if (response !== undefined) return response
+    signal.throwIfAborted()
+    return await sent
+  } finally {
+    signal.removeEventListener("abort", abort)
+  }
+}
+
+const readOn = async (sent: Promise<Response>, transport: AbortController): Promise<void> => {
+  const timer = setTimeout(() => transport.abort(), drainAtMost)
+  try {
+    await (await sent).arrayBuffer()
+  } catch {
+    // Nobody is left to hear of it; the attempt has ended by then.
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * What an endpoint is: a plain value that turns a request into a plan (its worst case, in tokens), says what to
+ * change in the copy that is sent, and reads the usage that comes back.
+ *
+ * @since 0.1.0
+ */
+import type * as Result from "effect/Result"
+import type { BudgetError } from "./BudgetError.ts"
+import type { JsonObject } from "./internal/json.ts"
+import type { Reading } from "./internal/wireUsage.ts"
+
+export type {
+  /**
+   * What a response says of its own bill: the usage, the model that served it, the tier it was served at.
+   *
+   * @example
+   * ```ts
+   * import { Usage, type Endpoint } from "agent-budget"
+   *
+   * const reading: Endpoint.Reading = { usage: Usage.make({ input: 9 }), model: "gpt-4o", tier: "default" }
+   * console.log(reading.tier) // default
+   * ```
+   *
+   * @since 0.1.0
+   */
+  Reading
+}
+
+/**
+ * A request as an endpoint sees it: the JSON body, parsed and as text, the deployment that an Azure path names,
+ * and what the user vouches for (`models`: names for priced models; `allow`: fields that cost nothing).
+ *
+ * @example
+ * ```ts
+ * import { OpenAiEndpoints } from "agent-budget"
+ *
+ * const text = JSON.stringify({ model: "gpt-4o", messages: [{ role: "user", content: "hi" }] })
+ * const found = OpenAiEndpoints.recognise("POST", "/chat/completions")
+ * console.log(found._tag, text.length > 0) // Priced true
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Request {
+  readonly body: JsonObject
+  readonly text: string
+  readonly deployment?: string | undefined
+  readonly models?: Readonly<Record<string, string>> | undefined
+  readonly allow?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * The output side of a plan. At most `cap * times + extra` tokens come back. Without a cap of the caller's, one is
+ * written into `field`: `fallback` where the API documents the cap it uses itself.
+ *
+ * @example
+ * ```ts
+ * import type { Endpoint } from "agent-budget"
+ *
+ * const two: Endpoint.Output = {
+ *   cap: 100, fallback: undefined, field: "max_completion_tokens", times: 2, extra: 0, audio: false
+ * }
+ * console.log((two.cap ?? 0) * two.times) // 200
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Output {
+  readonly cap: number | undefined
+  readonly fallback: number | undefined
+  readonly field: string
+  readonly times: number
+  readonly extra: number
+  readonly audio: boolean
+}
+
+/**
+ * The worst case of a request, in tokens. `input.unshown`: it names input that it does not show, so that only the
+ * model's context window bounds it. `input.windows`: how many windows its input can fill, one for each prompt.
+ * `input.images`: those of its tokens that are billed for images, which a window does not bound (gpt-4o-mini bills
+ * an image at a multiple of the room it takes). `askForUsage`: a stream that would end without its usage unless it is asked for.
+ *
+ * @example
+ * ```ts
+ * import { OpenAiEndpoints, type Endpoint } from "agent-budget"
+ * import { Result } from "effect"
+ *
+ * const body = { model: "gpt-4o", input: "hi" }
+ * const found = OpenAiEndpoints.recognise("POST", "/responses")
+ * if (found._tag === "Priced") {
+ *   const plan: Endpoint.Plan = Result.getOrThrow(found.endpoint.plan({ body, text: JSON.stringify(body) }))
+ *   console.log(plan.model) // gpt-4o
+ * }
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Plan {
+  readonly endpoint: string
+  readonly model: string
+  readonly input: {
+    readonly tokens: number
+    readonly images: number
+    readonly windows: number
+    readonly unshown: boolean
+    readonly audio: boolean
+  }
+  readonly output: Output | undefined
+  /** The service tier that the body asks for. */
+  readonly tier: string | undefined
+  readonly takesTier: boolean
+  readonly stream: boolean
+  readonly askForUsage: boolean
+}
+
+/**
+ * What one event of a stream says: nothing of the bill, a usage that a later one may replace, the final usage, or
+ * that no more will come.
+ *
+ * @example
+ * ```ts
+ * import type { Endpoint } from "agent-budget"
+ *
+ * const over: Endpoint.Signal = { _tag: "Done" }
+ * console.log(over._tag) // Done
+ * ```
+ *
+ * @since 0.1.0
+ */
+export type Signal =
+  | { readonly _tag: "Nothing" }
+  | { readonly _tag: "Interim"; readonly reading: Reading | undefined }
+  | { readonly _tag: "Final"; readonly reading: Reading | undefined }
+  | { readonly _tag: "Done" }
+
+/**
+ * An endpoint whose calls can be bounded.
+ *
+ * @example
+ * ```ts
+ * import { OpenAiEndpoints } from "agent-budget"
+ *
+ * const found = OpenAiEndpoints.recognise("POST", "/embeddings")
+ * if (found._tag === "Priced") console.log(found.endpoint.name) // POST /embeddings
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Endpoint {
+  /** Method and path below the API's root, such as `POST /chat/completions`. */
+  readonly name: string
+  /** The worst case of a request, or why it has none. */
+  readonly plan: (request: Request) => Result.Result<Plan, BudgetError>
+  /** The bill in a whole response. */
+  readonly read: (body: JsonObject) => Reading | undefined
+  /** The bill in one event of a stream. */
+  readonly signal: (event: JsonObject) => Signal
+}

@@ -1,0 +1,64 @@
+/**
+ * What a host is known for: whose prices it bills by, and whether it knows service tiers.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * A host's ways. `known`: it serves the API, so that a `fetch` without an address of its own may reach it. `regional`: bills regional processing's uplift on models that have one. `takesTier`: knows the
+ * `service_tier` field, so that a request without one is sent with one. `verified`: its billing is known to follow
+ * the price table; on any other host the table is the user's word, and the summary says `unverifiedHost`.
+ *
+ * @example
+ * ```ts
+ * import { Host } from "agent-budget"
+ *
+ * const mine: Host.Host = { known: true, regional: false, takesTier: false, verified: true }
+ * console.log(mine.verified) // true
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Host {
+  readonly known: boolean
+  readonly regional: boolean
+  readonly takesTier: boolean
+  readonly verified: boolean
+}
+
+const openAi: Host = { known: true, regional: false, takesTier: true, verified: true }
+/** Regional and data-zone deployments cost more than the table says, and the address does not tell which it is. */
+const cloud: Host = { known: true, regional: false, takesTier: false, verified: false }
+const unknown: Host = { known: false, regional: false, takesTier: false, verified: false }
+
+/**
+ * The hosts that are known by name. Sources: OpenAI's data residency guide (regional hosts carry the region as
+ * a prefix), the AzureOpenAI and BedrockOpenAI clients of the `openai` package.
+ */
+const known: ReadonlyArray<readonly [RegExp, Host]> = [
+  [/^api\.openai\.com$/, openAi],
+  [/^[a-z]{2,8}\.api\.openai\.com$/, { ...openAi, regional: true }],
+  [/\.(openai\.azure|cognitiveservices\.azure|services\.ai\.azure)\.(com|us|cn)$/, cloud],
+  [/^bedrock-(mantle|runtime)\.[a-z0-9-]+\.(api\.aws|amazonaws\.com)$/, cloud]
+]
+
+/**
+ * What is known of the host of `url`; `hosts` (by host name, with its port where it has one) states better.
+ *
+ * @example
+ * ```ts
+ * import { Host } from "agent-budget"
+ *
+ * console.log(Host.of(new URL("https://eu.api.openai.com/v1")).regional) // true
+ * console.log(Host.of(new URL("http://localhost:8080/v1")).verified) // false
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const of = (url: URL, hosts?: Readonly<Record<string, Partial<Host>>>): Host => {
+  // A name with the root's dot is the same host.
+  const name = url.hostname.replace(/\.$/, "")
+  const base = known.find(([pattern]) => pattern.test(name))?.[1] ?? unknown
+  const stated = hosts !== undefined && Object.hasOwn(hosts, url.host) ? hosts[url.host] : undefined
+  return stated === undefined ? base : { ...base, known: true, verified: true, ...stated }
+}

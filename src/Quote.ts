@@ -1,0 +1,523 @@
+/**
+ * What a request costs at most: its plan, priced. The bound that a reservation is made of, and a product of its
+ * own: "what would this cost, and does it fit?", without sending anything.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import * as BudgetError from "./BudgetError.ts"
+import type { Endpoint, Output, Plan } from "./Endpoint.ts"
+import * as Host from "./Host.ts"
+import * as Json from "./internal/json.ts"
+import * as OpenAiEndpoints from "./OpenAiEndpoints.ts"
+import * as Pricing from "./Pricing.ts"
+import * as Settlement from "./Settlement.ts"
+import * as Usage from "./Usage.ts"
+import * as Usd from "./Usd.ts"
+
+/**
+ * How requests are bounded. `tier`: what requests without a `service_tier` are quoted and sent at. `uncapped`:
+ * what becomes of a request without an output cap: it gets a cap that costs at most a `share` of what is
+ * available (a tenth unless said), never below `floor` tokens (1,024, or 4,096 for reasoning models, unless
+ * said); or the model's maximum; or it is refused. `models`: names for priced models. `allow`: body fields that
+ * cost nothing. `endpoints`: unpriced endpoints that you vouch for. `hosts`: what you know of a host.
+ *
+ * @example
+ * ```ts
+ * import type { Quote } from "agent-budget"
+ *
+ * const options: Quote.Options = { tier: "flex", uncapped: { share: 0.05, floor: 2_048 } }
+ * console.log(options.tier) // flex
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly tier?: Pricing.Tier | undefined
+  readonly uncapped?:
+    | { readonly share?: number | undefined; readonly floor?: number | undefined }
+    | "modelMaximum"
+    | "refuse"
+    | undefined
+  readonly models?: Readonly<Record<string, string>> | undefined
+  readonly allow?: ReadonlyArray<string> | undefined
+  readonly endpoints?: OpenAiEndpoints.Overrides | undefined
+  readonly hosts?: Readonly<Record<string, Partial<Host.Host>>> | undefined
+}
+
+/**
+ * One line of a quote: what, how many tokens at most, at how many pico-dollars ($0.000000000001) each.
+ *
+ * @example
+ * ```ts
+ * import type { Quote } from "agent-budget"
+ *
+ * const line: Quote.LineItem = { what: "output, capped by the request", tokens: 100, picoDollars: 10_000_000 }
+ * console.log(line.tokens * line.picoDollars) // 1000000000
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface LineItem {
+  readonly what: string
+  readonly tokens: number
+  readonly picoDollars: number
+}
+
+/**
+ * The bound of a request. Between `least` and `most` lies the output cap that is written into it: `cap.least` to
+ * `cap.most` tokens, in the body's field `cap.field`. Without `cap` the two are equal.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Result } from "effect"
+ * import { Pricing, Quote, Usd } from "agent-budget"
+ *
+ * const program = Effect.map(Pricing.Pricing, (pricing) => Quote.make(pricing, {
+ *   method: "POST",
+ *   path: "/chat/completions",
+ *   body: { model: "gpt-4o", max_tokens: 100, messages: [{ role: "user", content: "hi" }] }
+ * }))
+ * const quote: Quote.Quote = Result.getOrThrow(await Effect.runPromise(Effect.provide(program, Pricing.layer)))
+ * console.log(Usd.compare(quote.most, Usd.dollars("0.01"))) // -1
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Quote {
+  readonly plan: Plan
+  readonly model: string
+  /** The price that is settled at unless the response says otherwise. */
+  readonly price: Pricing.Price
+  /** Every price that may be served. */
+  readonly prices: ReadonlyArray<Pricing.Price>
+  /** The most input, in tokens. */
+  readonly input: number
+  readonly least: Usd.Usd
+  readonly most: Usd.Usd
+  readonly share: number
+  readonly cap: { readonly field: string; readonly least: number; readonly most: number } | undefined
+  readonly regional: boolean
+  /** It may ask for cache writes that are kept, and priced, for 12 hours. */
+  readonly longCache: boolean
+  /** When it was quoted, in milliseconds of the epoch. Its bound holds for a day from then. */
+  readonly at: number
+}
+
+/** A cap below this much is eaten by thinking on a reasoning model, or cuts an ordinary answer. */
+const floors = { reasoning: 4_096, other: 1_024 } as const
+const defaultShare = 0.1
+
+const unbounded = (plan: Plan, detail: string, fix: string): BudgetError.BudgetError =>
+  BudgetError.because(new BudgetError.UnboundedRequest({ endpoint: plan.endpoint, detail, fix }))
+
+/**
+ * A quote for a request that is not sent: the body as a value, the path below the API's root. Fails as the
+ * sending would: unknown model, unbounded request, unsupported endpoint.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Result } from "effect"
+ * import { Pricing, Quote } from "agent-budget"
+ *
+ * const program = Effect.map(Pricing.Pricing, (pricing) => Quote.make(pricing, {
+ *   method: "POST", path: "/embeddings", body: { model: "nobody-knows", input: "text" }
+ * }))
+ * const quote = await Effect.runPromise(Effect.provide(program, Pricing.layer))
+ * if (Result.isFailure(quote)) console.log(quote.failure.reason._tag) // UnknownModel
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const make = (
+  pricing: Pricing.Pricing["Service"],
+  request: {
+    readonly method: string
+    readonly path: string
+    readonly body: unknown
+    readonly host?: Host.Host | undefined
+    readonly at?: number | undefined
+  },
+  options: Options = {}
+): Result.Result<Quote, BudgetError.BudgetError> => {
+  const found = OpenAiEndpoints.recognise(request.method, request.path, options.endpoints)
+  if (found._tag === "Refused") return Result.fail(found.error)
+  if (found._tag !== "Priced") {
+    const { method, path } = request
+    return Result.fail(BudgetError.because(new BudgetError.UnsupportedEndpoint({ method, path })))
+  }
+  if (!Predicate.isObject(request.body)) return Result.fail(notAnObject)
+  const text = Result.try(() => JSON.stringify(request.body))
+  const body = Result.isSuccess(text) ? Json.parse(text.success) : undefined
+  if (Result.isFailure(text) || !Json.isObject(body)) return Result.fail(notAnObject)
+  const parsed = { body, text: text.success, deployment: found.deployment }
+  return quote(pricing, found.endpoint, parsed, options, {
+    host: request.host ?? Host.of(new URL("https://api.openai.com")),
+    at: request.at ?? Date.now()
+  })
+}
+
+const notAnObject = BudgetError.because(
+  new BudgetError.MalformedRequest({
+    detail: "the body is not a JSON object.",
+    fix: "Send a JSON object."
+  })
+)
+
+/**
+ * A quote for a recognised request with its body at hand.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Result } from "effect"
+ * import { Host, OpenAiEndpoints, Pricing, Quote } from "agent-budget"
+ *
+ * const body = { model: "gpt-4o", input: "hi", max_output_tokens: 50 }
+ * const program = Effect.map(Pricing.Pricing, (pricing) => {
+ *   const found = OpenAiEndpoints.recognise("POST", "/responses")
+ *   if (found._tag !== "Priced") return undefined
+ *   const host = Host.of(new URL("https://api.openai.com/v1"))
+ *   return Quote.quote(pricing, found.endpoint, { body, text: JSON.stringify(body) }, {}, { host, at: Date.now() })
+ * })
+ * const quoted = await Effect.runPromise(Effect.provide(program, Pricing.layer))
+ * console.log(quoted !== undefined && Result.isSuccess(quoted)) // true
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const quote = (
+  pricing: Pricing.Pricing["Service"],
+  endpoint: Endpoint,
+  request: {
+    readonly body: Json.JsonObject
+    readonly text: string
+    readonly deployment?: string | undefined
+  },
+  options: Options,
+  where: { readonly host: Host.Host; readonly at: number }
+): Result.Result<Quote, BudgetError.BudgetError> => {
+  const planned = endpoint.plan({ ...request, models: options.models, allow: options.allow })
+  if (Result.isFailure(planned)) return Result.fail(planned.failure)
+  const plan = planned.success
+  const model = pricing.find(plan.model)
+  if (model === undefined) {
+    return Result.fail(BudgetError.because(new BudgetError.UnknownModel({ model: plan.model })))
+  }
+  const priced = pricesOf(pricing, plan, options.tier ?? "standard", where)
+  if (Result.isFailure(priced)) return Result.fail(priced.failure)
+  const input = inputOf(plan, model)
+  if (input === undefined) {
+    const detail = "it names input that it does not show, and the model's context window is not known."
+    return Result.fail(unbounded(plan, detail, `Give the model's contextWindow with its prices.`))
+  }
+  const range = capRange(plan, model, input, options.uncapped)
+  if (Result.isFailure(range)) return Result.fail(range.failure)
+  const { success: prices } = priced
+  const most = worstOf(prices, plan, input, range.success.most)
+  const least =
+    range.success.least === range.success.most ? most : worstOf(prices, plan, input, range.success.least)
+  if (least === undefined || most === undefined) {
+    const detail = "its worst case has no price, or one beyond $9007199."
+    return Result.fail(unbounded(plan, detail, "Lower n or the output cap; give audio prices for audio."))
+  }
+  const { share, cap } = range.success
+  const price = dearest(prices, plan, input, range.success.most)
+  const regional = where.host.regional
+  return Result.succeed({
+    plan,
+    model: model.id,
+    price,
+    prices,
+    input,
+    least,
+    most,
+    share,
+    cap,
+    regional,
+    longCache: request.text.includes('"12h"'),
+    at: where.at
+  })
+}
+
+/**
+ * The prices that may be served: the body's tier, else the session's, or all of them where the project decides. A
+ * session's tier that nothing will ask for, as the endpoint or the host knows no tiers, may be served or not.
+ */
+const pricesOf = (
+  pricing: Pricing.Pricing["Service"],
+  plan: Plan,
+  sessionTier: Pricing.Tier,
+  where: { readonly host: Host.Host; readonly at: number }
+): Result.Result<ReadonlyArray<Pricing.Price>, BudgetError.BudgetError> => {
+  const options = { at: where.at, regional: where.host.regional }
+  const tier = plan.tier === undefined ? sessionTier : Settlement.tierOf(plan.tier)
+  if (tier === undefined) {
+    const unpriced = new BudgetError.UnpricedTier({ model: plan.model, tier: plan.tier ?? sessionTier })
+    return Result.fail(BudgetError.because(unpriced))
+  }
+  const asked = plan.tier !== undefined || (plan.takesTier && where.host.takesTier)
+  const first = tier === "standard" || tier === "batch" || (asked && tier !== "auto") ? tier : "standard"
+  const certain = pricing.price(plan.model, first, options)
+  if (Result.isFailure(certain)) return Result.fail(certain.failure)
+  const possible: ReadonlyArray<Pricing.Tier> =
+    tier === "auto" ? ["flex", "priority", "ultrafast"] : first === tier ? [] : [tier]
+  const prices = [certain.success]
+  // A call that waits, or runs, past midnight may meet the next day's price.
+  const tomorrow = { ...options, at: where.at + oneDay }
+  add(prices, pricing.price(plan.model, first, tomorrow))
+  for (const each of possible) {
+    add(prices, pricing.price(plan.model, each, options))
+    add(prices, pricing.price(plan.model, each, tomorrow))
+  }
+  return Result.succeed(prices)
+}
+
+const oneDay = 86_400_000
+
+const add = (
+  prices: Array<Pricing.Price>,
+  price: Result.Result<Pricing.Price, BudgetError.BudgetError>
+): void => {
+  if (Result.isSuccess(price) && !prices.includes(price.success)) prices.push(price.success)
+}
+
+/**
+ * The price that is settled at, unless the response says otherwise: that of the moment of admission.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Result } from "effect"
+ * import { Pricing, Quote } from "agent-budget"
+ *
+ * const same = Effect.map(Pricing.Pricing, (pricing) => {
+ *   const quote = Result.getOrThrow(Quote.make(pricing, {
+ *     method: "POST", path: "/embeddings", body: { model: "text-embedding-3-small", input: "hi" }
+ *   }))
+ *   return Quote.priceAt(quote, pricing, quote.at) === quote.price
+ * })
+ * console.log(await Effect.runPromise(Effect.provide(same, Pricing.layer))) // true
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const priceAt = (quote: Quote, pricing: Pricing.Pricing["Service"], at: number): Pricing.Price => {
+  if (quote.prices.length === 1) return quote.price
+  const price = pricing.price(quote.model, quote.price.tier, { at, regional: quote.regional })
+  return Result.isSuccess(price) ? price.success : quote.price
+}
+
+/** More than a context window is refused by the provider; less is known only where the request shows its input. */
+const inputOf = (plan: Plan, model: Pricing.Model): number | undefined => {
+  const { tokens, images, windows, unshown } = plan.input
+  const window = model.contextWindow
+  if (window === undefined) return unshown ? undefined : tokens
+  return (unshown ? window : Math.min(tokens - images, window * windows)) + images
+}
+
+interface CapRange {
+  /** Output tokens in all, at the least and the most cap. */
+  readonly least: number
+  readonly most: number
+  readonly share: number
+  readonly cap: Quote["cap"]
+}
+
+const outputTokens = (output: Output, cap: number): number => cap * output.times + output.extra
+
+const capRange = (
+  plan: Plan,
+  model: Pricing.Model,
+  input: number,
+  uncapped: Options["uncapped"]
+): Result.Result<CapRange, BudgetError.BudgetError> => {
+  const { output } = plan
+  if (output === undefined) return Result.succeed({ least: 0, most: 0, share: 1, cap: undefined })
+  const given = output.cap
+  if (given !== undefined) return Result.succeed(fixed(output, given, undefined))
+  if (output.fallback !== undefined) return Result.succeed(fixed(output, output.fallback, output.field))
+  const fix = `Set ${output.field}, or uncapped: { share, floor }.`
+  if (uncapped === "refuse") return Result.fail(unbounded(plan, "it has no output cap.", fix))
+  const window = model.contextWindow
+  const largest = model.maxOutput ?? window
+  const floor = Math.min(
+    (typeof uncapped === "object" ? uncapped.floor : undefined) ??
+      (model.reasoning ? floors.reasoning : floors.other),
+    largest ?? Infinity
+  )
+  // Input and output share the window: a cap beyond what is left of it would be refused by the provider. What
+  // unshown input leaves of it is not known.
+  const room =
+    window === undefined || plan.input.unshown
+      ? Infinity
+      : window - Math.min(input, model.maxInput ?? Infinity)
+  const most = Math.max(floor, Math.min(largest ?? floor, room))
+  if (uncapped === "modelMaximum") {
+    return largest === undefined
+      ? Result.fail(unbounded(plan, "the model's maximum output is not known.", fix))
+      : Result.succeed(fixed(output, most, output.field))
+  }
+  const share = uncapped?.share ?? defaultShare
+  if (!Number.isSafeInteger(floor) || floor < 1 || !(share > 0 && share <= 1)) {
+    return Result.fail(unbounded(plan, `uncapped has a share of ${share} and a floor of ${floor}.`, fix))
+  }
+  return Result.succeed({
+    least: outputTokens(output, floor),
+    most: outputTokens(output, most),
+    share,
+    cap: { field: output.field, least: floor, most }
+  })
+}
+
+const fixed = (output: Output, cap: number, field: string | undefined): CapRange => {
+  const tokens = outputTokens(output, cap)
+  return {
+    least: tokens,
+    most: tokens,
+    share: 1,
+    cap: field === undefined ? undefined : { field, least: cap, most: cap }
+  }
+}
+
+const boundOf = (plan: Plan, input: number, output: number): Usage.Usage =>
+  Usage.make({
+    input,
+    output,
+    audioInput: plan.input.audio ? input : 0,
+    audioOutput: plan.output?.audio === true ? output : 0
+  })
+
+const worstOf = (
+  prices: ReadonlyArray<Pricing.Price>,
+  plan: Plan,
+  input: number,
+  output: number
+): Usd.Usd | undefined => {
+  if (!Number.isSafeInteger(output)) return undefined
+  const bound = boundOf(plan, input, output)
+  let worst: Usd.Usd = Usd.zero
+  for (const price of prices) {
+    const amount = Pricing.worst(price, bound)
+    if (Result.isFailure(amount)) return undefined
+    if (amount.success > worst) worst = amount.success
+  }
+  return worst
+}
+
+const dearest = (
+  prices: ReadonlyArray<Pricing.Price>,
+  plan: Plan,
+  input: number,
+  output: number
+): Pricing.Price =>
+  // With one price `reduce` answers it without asking.
+  prices.reduce((a, b) =>
+    (worstOf([b], plan, input, output) ?? 0) > (worstOf([a], plan, input, output) ?? 0) ? b : a
+  )
+
+/**
+ * The largest output cap whose worst case fits the amount that was granted: what is written into the request.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Result } from "effect"
+ * import { Pricing, Quote } from "agent-budget"
+ *
+ * const program = Effect.map(Pricing.Pricing, (pricing) => Result.getOrThrow(Quote.make(pricing, {
+ *   method: "POST", path: "/chat/completions",
+ *   body: { model: "gpt-4o", messages: [{ role: "user", content: "hi" }] }
+ * })))
+ * const quote = await Effect.runPromise(Effect.provide(program, Pricing.layer))
+ * console.log(Quote.capFor(quote, quote.least), Quote.capFor(quote, quote.most)) // 1024 16384
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const capFor = (quote: Quote, granted: Usd.Usd): number | undefined => {
+  const { cap, plan } = quote
+  if (cap === undefined || plan.output === undefined) return undefined
+  let low = cap.least
+  let high = cap.most
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2)
+    const worst = worstOf(quote.prices, plan, quote.input, outputTokens(plan.output, middle))
+    if (worst !== undefined && worst <= granted) low = middle
+    else high = middle - 1
+  }
+  return low
+}
+
+/**
+ * The quote's lines, for people: the most input and the most output at the rates of the price that was quoted.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Result } from "effect"
+ * import { Pricing, Quote } from "agent-budget"
+ *
+ * const program = Effect.map(Pricing.Pricing, (pricing) => Result.getOrThrow(Quote.make(pricing, {
+ *   method: "POST", path: "/embeddings", body: { model: "text-embedding-3-small", input: "hi" }
+ * })))
+ * const quote = await Effect.runPromise(Effect.provide(program, Pricing.layer))
+ * console.log(Quote.lines(quote).length) // 1
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const lines = (quote: Quote): ReadonlyArray<LineItem> => {
+  const { plan, price, input } = quote
+  const { longContext } = price
+  const rates = longContext !== undefined && input >= longContext.threshold ? longContext.rates : price.rates
+  const inputLine = {
+    what: `input${plan.input.unshown ? ", the whole context window" : ""}, at the dearer of reading and caching`,
+    tokens: input,
+    picoDollars: Math.max(
+      rates.input,
+      rates.cachedInput,
+      rates.cacheWrite,
+      rates.cacheWrite12h,
+      plan.input.audio ? (rates.audioInput ?? 0) : 0
+    )
+  }
+  if (plan.output === undefined) return [inputLine]
+  const cap = plan.output.cap ?? quote.cap?.most ?? 0
+  const what =
+    plan.output.cap === undefined ? "output, capped by the budget" : "output, capped by the request"
+  return [
+    inputLine,
+    {
+      what,
+      tokens: outputTokens(plan.output, cap),
+      picoDollars: Math.max(rates.output, plan.output.audio ? (rates.audioOutput ?? 0) : 0)
+    }
+  ]
+}
+
+/**
+ * A quote as an Effect, with the price table that is provided.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Pricing, Quote } from "agent-budget"
+ *
+ * const quote = Quote.of({
+ *   method: "POST", path: "/chat/completions",
+ *   body: { model: "gpt-4o", max_tokens: 10, messages: [{ role: "user", content: "hi" }] }
+ * })
+ * console.log((await Effect.runPromise(Effect.provide(quote, Pricing.layer))).model) // gpt-4o
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const of = (
+  request: Parameters<typeof make>[1],
+  options?: Options
+): Effect.Effect<Quote, BudgetError.BudgetError, Pricing.Pricing> =>
+  Effect.flatMap(Pricing.Pricing, (pricing) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      Effect.fromResult(make(pricing, { ...request, at: request.at ?? now }, options))
+    )
+  )

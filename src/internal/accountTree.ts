@@ -1,0 +1,236 @@
+/**
+ * The arithmetic of a tree of accounts with a queue at each: the synchronous section of the memory ledger. It
+ * knows integers and order, nothing of Effects, errors or time. Nothing here may call out: callers run what
+ * `wake` returns after the section has ended.
+ */
+
+/** No limit is the largest exact amount: sums stay exact on accounts that nobody limited. */
+export const unlimited = Number.MAX_SAFE_INTEGER
+
+/** One account. Only this module changes the numbers. */
+export interface Account {
+  readonly id: string
+  readonly parent: Account | undefined
+  limit: number
+  spent: number
+  reserved: number
+  /** How many have opened it and not closed it. */
+  opened: number
+  /** Waiters that this account blocks, by ticket; those who left are skipped. */
+  queue: Array<Waiter>
+  /** Everyone who waits anywhere for room that this account must have too. */
+  readonly waiters: Set<Waiter>
+  /** No waiter needs more than this. */
+  largest: number
+}
+
+/** What a caller wants to hold. */
+export interface Ask {
+  readonly account: Account
+  /** Refused when this does not fit. */
+  readonly least: number
+  /** Never granted more than this. */
+  readonly most: number
+  /** Between the two: this share of what is available. */
+  readonly share: number
+}
+
+/** An ask in line. */
+export interface Waiter extends Ask {
+  readonly ticket: number
+  /** Takes what was granted, within the section; returns how to tell. */
+  readonly granted: (amount: number) => () => void
+  /** Learns which account it can never fit, within the section; returns how to tell. */
+  readonly refused: (blocker: Account) => () => void
+  state: "waiting" | "granted" | "gone"
+  queuedAt: Account | undefined
+}
+
+/** An account with nothing spent. */
+export const make = (id: string, parent: Account | undefined, limit: number): Account => ({
+  id,
+  parent,
+  limit,
+  spent: 0,
+  reserved: 0,
+  opened: 1,
+  queue: [],
+  waiters: new Set(),
+  largest: 0
+})
+
+/** What can still be reserved; negative after an overrun or a lowered limit. */
+export const available = (account: Account): number => account.limit - account.spent - account.reserved
+
+/** The first account up the tree that has no room for `amount`. */
+export const shortOf = (from: Account, amount: number): Account | undefined => {
+  for (let at: Account | undefined = from; at !== undefined; at = at.parent) {
+    if (available(at) < amount) return at
+  }
+  return undefined
+}
+
+/** The first account up the tree where `amount` would not even fit if every reservation were released. */
+const neverFits = (from: Account, amount: number): Account | undefined => {
+  for (let at: Account | undefined = from; at !== undefined; at = at.parent) {
+    if (at.limit - at.spent < amount) return at
+  }
+  return undefined
+}
+
+/** Takes between `least` and `most` on the whole chain, which must have room for `least`. */
+export const hold = (ask: Ask): number => {
+  let room = unlimited
+  for (let at: Account | undefined = ask.account; at !== undefined; at = at.parent) {
+    room = Math.min(room, available(at))
+  }
+  const amount =
+    ask.least === ask.most ? ask.least : Math.max(ask.least, Math.min(ask.most, Math.floor(room * ask.share)))
+  for (let at: Account | undefined = ask.account; at !== undefined; at = at.parent) {
+    at.reserved += amount
+  }
+  return amount
+}
+
+/** Whether ending a hold of `reserved` for `amount` keeps every sum on the chain exact, what is available too. */
+export const canBook = (from: Account, reserved: number, amount: number): boolean => {
+  for (let at: Account | undefined = from; at !== undefined; at = at.parent) {
+    if (!Number.isSafeInteger(at.spent + at.reserved - reserved + amount)) return false
+  }
+  return true
+}
+
+/** Ends a hold: `reserved` goes back, `amount` is spent. */
+export const book = (from: Account, reserved: number, amount: number): void => {
+  for (let at: Account | undefined = from; at !== undefined; at = at.parent) {
+    at.reserved -= reserved
+    at.spent += amount
+  }
+}
+
+const first = (account: Account): Waiter | undefined => {
+  let gone = 0
+  while (gone < account.queue.length) {
+    const waiter = account.queue[gone]
+    if (waiter?.state === "waiting" && waiter.queuedAt === account) break
+    gone++
+  }
+  // One splice a call keeps the queue short; it is amortised over those who left.
+  if (gone > 0) account.queue.splice(0, gone)
+  return account.queue[0]
+}
+
+/** The account where a waiter must stand: one without room, or one where others came first. */
+export const standsAt = (waiter: Ask & { readonly ticket: number }): Account | undefined => {
+  for (let at: Account | undefined = waiter.account; at !== undefined; at = at.parent) {
+    if (available(at) < waiter.least) return at
+    const head = at.queue.length === 0 ? undefined : first(at)
+    if (head !== undefined && head.ticket < waiter.ticket) return at
+  }
+  return undefined
+}
+
+const stand = (waiter: Waiter, at: Account): void => {
+  // Those who gave up behind a head that is stuck would pile up; dropping them at twice the number is amortised.
+  if (at.queue.length > 64 && at.queue.length > 2 * at.waiters.size) {
+    at.queue = at.queue.filter((other) => other.state === "waiting" && other.queuedAt === at)
+  }
+  waiter.queuedAt = at
+  let index = at.queue.length
+  while (index > 0 && (at.queue[index - 1]?.ticket ?? 0) > waiter.ticket) index--
+  at.queue.splice(index, 0, waiter)
+}
+
+const enqueue = (waiter: Waiter, at: Account): void => {
+  for (let up: Account | undefined = waiter.account; up !== undefined; up = up.parent) {
+    up.waiters.add(waiter)
+    up.largest = Math.max(up.largest, waiter.least)
+  }
+  stand(waiter, at)
+}
+
+/** Lets a waiter in, turns it away or puts it in line. Returns what to tell it, unless it stands in line. */
+export const join = (waiter: Waiter): (() => void) | undefined => {
+  const at = standsAt(waiter)
+  if (at === undefined) {
+    leave(waiter, "granted")
+    return waiter.granted(hold(waiter))
+  }
+  const never = neverFits(waiter.account, waiter.least)
+  if (never !== undefined) {
+    leave(waiter, "gone")
+    return waiter.refused(never)
+  }
+  enqueue(waiter, at)
+  return undefined
+}
+
+const leave = (waiter: Waiter, state: "granted" | "gone"): void => {
+  waiter.state = state
+  for (let up: Account | undefined = waiter.account; up !== undefined; up = up.parent) {
+    up.waiters.delete(waiter)
+    if (up.waiters.size === 0) up.largest = 0
+  }
+}
+
+const refuseHopeless = (account: Account, touched: Set<Account>, outcomes: Array<() => void>): void => {
+  const ceiling = account.limit - account.spent
+  if (account.largest <= ceiling) return
+  let largest = 0
+  for (const waiter of account.waiters) {
+    if (waiter.least > ceiling) {
+      leave(waiter, "gone")
+      outcomes.push(waiter.refused(account))
+      if (waiter.queuedAt !== undefined) touched.add(waiter.queuedAt)
+    } else {
+      largest = Math.max(largest, waiter.least)
+    }
+  }
+  account.largest = largest
+}
+
+const admit = (account: Account, outcomes: Array<() => void>): void => {
+  for (let head = first(account); head !== undefined; head = first(account)) {
+    const at = standsAt(head)
+    if (at === account) return
+    if (at !== undefined) {
+      stand(head, at)
+      continue
+    }
+    leave(head, "granted")
+    outcomes.push(head.granted(hold(head)))
+  }
+}
+
+const nobody: ReadonlyArray<() => void> = []
+
+const someoneWaits = (from: Account): boolean => {
+  for (let at: Account | undefined = from; at !== undefined; at = at.parent) {
+    if (at.waiters.size > 0) return true
+  }
+  return false
+}
+
+/**
+ * After any change on the chain from `from`: refuses those who can never fit, admits those who now fit, first in
+ * first out. Returns what to tell them, in order.
+ */
+export const wake = (from: Account): ReadonlyArray<() => void> => {
+  if (!someoneWaits(from)) return nobody
+  const outcomes: Array<() => void> = []
+  const touched = new Set<Account>()
+  for (let at: Account | undefined = from; at !== undefined; at = at.parent) {
+    touched.add(at)
+    if (at.waiters.size > 0) refuseHopeless(at, touched, outcomes)
+  }
+  for (const at of touched) {
+    if (at.queue.length > 0) admit(at, outcomes)
+  }
+  return outcomes
+}
+
+/** A waiter gives up; returns what to tell those behind it. */
+export const withdraw = (waiter: Waiter): ReadonlyArray<() => void> => {
+  leave(waiter, "gone")
+  return waiter.queuedAt === undefined ? nobody : wake(waiter.queuedAt)
+}

@@ -1,0 +1,187 @@
+/**
+ * Counting byte-pair tokens in linear time.
+ *
+ * A text is cut into pieces by its encoding's own pattern. A piece that is a token costs 1, a short piece is
+ * merged exactly, and a long piece costs its bytes: every byte is a token by itself and merging only ever
+ * makes fewer, so that is a bound too, without the quadratic merge that a long run would need. A long piece
+ * must not be cut into chunks instead: the tokens of the chunks do not bound the tokens of the whole.
+ *
+ * Everything here works in steps: a generator stops often enough for its caller to look at the clock.
+ */
+
+/** The encodings whose ranks are published in js-tiktoken. */
+export type Encoding = "o200k_base" | "cl100k_base"
+
+/** What js-tiktoken publishes of an encoding: the pattern of its pieces, and its tokens in order of rank. */
+export interface Ranks {
+  readonly pat_str: string
+  readonly bpe_ranks: string
+}
+
+/**
+ * An encoding, ready to count with. Tokens are kept by their length in bytes, which keeps each table small
+ * enough to grow without a pause, and written one character a byte, so that a piece can be cut and looked up.
+ */
+export interface Vocabulary {
+  readonly pattern: string
+  readonly ranks: ReadonlyArray<ReadonlyMap<string, number>>
+  /** What pieces cost that had to be merged. */
+  readonly merged: Map<string, number>
+}
+
+/** Steps of work between two looks at the clock; the slowest is a merge of the longest piece, about 0.1 ms. */
+const stepsBetweenLooks = 16
+
+/** Merged pieces that are remembered: about 16 MB, were each of them as long as may be asked for. */
+const mergedPieces = 16_384
+
+/** UTF-8 bytes of a text; a lone surrogate is three, as is the character that replaces it when it is encoded. */
+export const utf8Length = (text: string): number => Buffer.byteLength(text, "utf8")
+
+/** A copy of its own: a slice kept as a key would keep the whole string it was cut from. */
+export const detached = (text: string): string => structuredClone(text)
+
+const byteString = (text: string): string => Buffer.from(text, "utf8").toString("latin1")
+
+/** Reads published ranks: lines of `! rank token token ...`, the tokens in base64 and ranked upwards from `rank`. */
+export function* readVocabulary(published: Ranks): Generator<undefined, Vocabulary> {
+  const ranks: Array<Map<string, number>> = []
+  for (const line of published.bpe_ranks.split("\n")) {
+    let start = line.indexOf(" ", 2) + 1
+    let rank = Number(line.slice(2, start))
+    while (start > 0) {
+      const end = line.indexOf(" ", start)
+      const token = Buffer.from(line.slice(start, end === -1 ? line.length : end), "base64").toString(
+        "latin1"
+      )
+      const sameLength = (ranks[token.length] ??= new Map<string, number>())
+      sameLength.set(token, rank++)
+      start = end + 1
+      if (rank % 128 === 0) yield
+    }
+  }
+  if (ranks[1]?.size !== 256)
+    throw new Error(`The ranks have ${ranks[1]?.size ?? 0} tokens of one byte, not 256.`)
+  return { pattern: published.pat_str, ranks, merged: new Map() }
+}
+
+/**
+ * Where one piece surely ends: after a letter that no letter, mark or apostrophe follows, and after a digit
+ * that no digit follows. Neither encoding has a piece across, and nothing behind it decides how the text in
+ * front is cut, so the tokens of the parts add up to those of the whole.
+ */
+const certainEnd = /\p{L}(?=[^\p{L}\p{M}\p{Cn}\p{Cs}'])|\p{N}(?=[^\p{N}\p{Cn}\p{Cs}])/u
+
+/**
+ * Where JavaScript may cut a text in other places than the encodings' own regular expressions do: U+0085 is
+ * white space only there, U+FEFF only here, U+017F is an "s" only there ('s ignores case), and a code point
+ * without a meaning here may have one there.
+ */
+const cutElsewhere = /[\u0085\uFEFF\p{Cn}]|'\u017F/u
+
+/** Characters of a stretch, at least, where the text has that many. */
+const stretch = 16_384
+
+/**
+ * Characters of a stretch that is still cut into pieces. Only a run of one kind of character gets longer, and
+ * the pattern would hold the process for as long as it runs over it, then overflow the stack (8M letters).
+ */
+const longestStretch = 4 * stretch
+
+/** An upper bound on the tokens of `text`; pieces of more than `longestPiece` bytes cost their bytes. */
+export function* countTokens(
+  vocabulary: Vocabulary,
+  text: string,
+  longestPiece: number
+): Generator<undefined, number> {
+  let tokens = 0
+  let start = 0
+  let end = 0
+  while (start < text.length) {
+    end += stretch
+    const found = end < text.length ? endWithin(text, end, end + stretch) : text.length
+    if (found !== undefined) {
+      tokens += yield* stretchTokens(vocabulary, text.slice(start, found), longestPiece)
+      start = end = found
+    }
+    yield
+  }
+  return tokens
+}
+
+/** The first certain end between two places. */
+const endWithin = (text: string, from: number, to: number): number | undefined => {
+  const found = certainEnd.exec(text.slice(from, to))
+  return found === null ? undefined : from + found.index + found[0].length
+}
+
+function* stretchTokens(
+  vocabulary: Vocabulary,
+  text: string,
+  longestPiece: number
+): Generator<undefined, number> {
+  // A pattern is compiled when it is first used, which takes some milliseconds each: not all in one step.
+  yield
+  if (text.length > longestStretch || cutElsewhere.test(text)) return utf8Length(text)
+  yield
+  const pattern = new RegExp(vocabulary.pattern, "uy")
+  let tokens = 0
+  let start = 0
+  for (let steps = 1; start < text.length; steps++) {
+    if (!pattern.test(text)) return tokens + utf8Length(text.slice(start))
+    tokens += pieceTokens(vocabulary, text.slice(start, pattern.lastIndex), longestPiece)
+    start = pattern.lastIndex
+    if (steps % stepsBetweenLooks === 0) yield
+  }
+  return tokens
+}
+
+const pieceTokens = (vocabulary: Vocabulary, piece: string, longestPiece: number): number => {
+  // Written so that a `longestPiece` that is not a number makes every piece cost its bytes.
+  if (!(piece.length <= longestPiece)) return utf8Length(piece)
+  const bytes = byteString(piece)
+  if (vocabulary.ranks[bytes.length]?.has(bytes) === true) return 1
+  if (bytes.length > longestPiece) return bytes.length
+  const known = vocabulary.merged.get(bytes)
+  if (known !== undefined) return known
+  const tokens = mergedTokens(vocabulary.ranks, bytes)
+  if (vocabulary.merged.size >= mergedPieces) vocabulary.merged.clear()
+  vocabulary.merged.set(detached(bytes), tokens)
+  return tokens
+}
+
+/** No rank is as high: the highest of any encoding is near 200,000. */
+const noRank = 0x3fff_ffff
+
+/** Joins the neighbours of the lowest rank, leftmost first, until no neighbours make a token. */
+const mergedTokens = (ranks: Vocabulary["ranks"], bytes: string): number => {
+  const starts = Array.from({ length: bytes.length + 1 }, (_, index) => index)
+  const joined = (index: number): number => {
+    const start = starts[index]
+    const end = starts[index + 2]
+    if (start === undefined || end === undefined) return noRank
+    return ranks[end - start]?.get(bytes.slice(start, end)) ?? noRank
+  }
+  const pairs = starts.map((_, index) => joined(index))
+  for (;;) {
+    const lowest = lowestOf(pairs)
+    if (pairs[lowest] === noRank) return starts.length - 1
+    starts.splice(lowest + 1, 1)
+    pairs.splice(lowest + 1, 1)
+    pairs[lowest] = joined(lowest)
+    if (lowest > 0) pairs[lowest - 1] = joined(lowest - 1)
+  }
+}
+
+const lowestOf = (pairs: ReadonlyArray<number>): number => {
+  let lowest = noRank
+  let at = 0
+  for (let index = 0; index < pairs.length; index++) {
+    const rank = pairs[index] ?? noRank
+    if (rank < lowest) {
+      lowest = rank
+      at = index
+    }
+  }
+  return at
+}

@@ -1,0 +1,113 @@
+/** POST /chat/completions. */
+import type { Endpoint } from "../Endpoint.ts"
+import { asciiEscapedLength } from "../TokenCounter.ts"
+import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
+import { planner, type Sides } from "./planning.ts"
+import type { BodyReader, FieldRule } from "./requestBound.ts"
+import { asksForUsage, chunkSignal } from "./streamUsage.ts"
+import { readPromptUsage } from "./wireUsage.ts"
+
+const name = "POST /chat/completions"
+
+const fields: Readonly<Record<string, FieldRule>> = {
+  audio: "bounded",
+  frequency_penalty: "bounded",
+  function_call: "bounded",
+  functions: "bounded",
+  logit_bias: "bounded",
+  logprobs: "bounded",
+  max_completion_tokens: "bounded",
+  max_tokens: "bounded",
+  messages: "bounded",
+  metadata: "bounded",
+  modalities: "bounded",
+  model: "bounded",
+  n: "bounded",
+  parallel_tool_calls: "bounded",
+  prediction: "bounded",
+  presence_penalty: "bounded",
+  prompt_cache_key: "bounded",
+  prompt_cache_options: "bounded",
+  prompt_cache_retention: "bounded",
+  reasoning_effort: "bounded",
+  response_format: "bounded",
+  safety_identifier: "bounded",
+  seed: "bounded",
+  service_tier: "bounded",
+  stop: "bounded",
+  store: "bounded",
+  stream: "bounded",
+  stream_options: "bounded",
+  temperature: "bounded",
+  tool_choice: "bounded",
+  tools: "bounded",
+  top_logprobs: "bounded",
+  top_p: "bounded",
+  user: "bounded",
+  verbosity: "bounded",
+  web_search_options: { refused: "web search reads more than the request shows." }
+}
+
+const toolTypes = new Set(["function", "custom"])
+
+const readMessages = (reader: BodyReader, messages: Json | undefined): void => {
+  if (!isArray(messages)) {
+    reader.malformed("messages is not a list.", "Send an array of messages.")
+    return
+  }
+  for (const message of messages) {
+    reader.message()
+    if (!isObject(message)) {
+      reader.malformed("a message is not an object.", "Send messages as objects.")
+      return
+    }
+    reader.content(message.content)
+    // An earlier audio answer is named by id: what it holds is not in the request.
+    if (isObject(message.audio)) {
+      reader.unshown = true
+      reader.audio = true
+    }
+    if (isArray(message.tool_calls)) for (const _ of message.tool_calls) reader.message()
+  }
+}
+
+/** The most tokens of a prediction: its text, as wide as it can be. */
+const predicted = (reader: BodyReader, prediction: Json | undefined): number =>
+  prediction === undefined || prediction === null || reader.refusal !== undefined
+    ? 0
+    : asciiEscapedLength(JSON.stringify(prediction))
+
+/** Whether the answer may be spoken. Other ways of answering have no price here. */
+const readModalities = (reader: BodyReader, modalities: Json | undefined): boolean => {
+  if (modalities === undefined || modalities === null) return false
+  const known = isArray(modalities) && modalities.every((each) => each === "text" || each === "audio")
+  if (!known) reader.unbounded("it asks for more than text and audio.", "Leave modalities out.")
+  return isArray(modalities) && modalities.includes("audio")
+}
+
+const readBody = (reader: BodyReader, body: JsonObject): Sides => {
+  readMessages(reader, body.messages)
+  reader.tools(body.tools, toolTypes)
+  if (isArray(body.functions)) for (const _ of body.functions) reader.message()
+  if (isObject(body.response_format)) reader.schema()
+  const caps = [reader.count(body, "max_completion_tokens"), reader.count(body, "max_tokens")]
+  const given = caps.filter((cap) => cap !== undefined)
+  const times = reader.count(body, "n") ?? 1
+  const stream = reader.flag(body, "stream")
+  const output = {
+    // Which of the two a server heeds is its own affair: the larger bounds both.
+    cap: given.length === 0 ? undefined : Math.max(...given),
+    fallback: undefined,
+    field: "max_completion_tokens",
+    times,
+    // Rejected prediction tokens are billed as output, and whether the cap limits them is not stated.
+    extra: times * predicted(reader, body.prediction),
+    audio: readModalities(reader, body.modalities)
+  }
+  const tier = reader.word(body, "service_tier")
+  return { output, tier, stream, askForUsage: stream && !asksForUsage(body) }
+}
+
+const plan = planner(name, true, fields, readBody)
+
+export const chatCompletions: Endpoint = { name, plan, read: readPromptUsage, signal: chunkSignal }

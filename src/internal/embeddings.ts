@@ -1,0 +1,30 @@
+/** POST /embeddings. */
+import type { Endpoint } from "../Endpoint.ts"
+import { planner, type Sides } from "./planning.ts"
+import type { BodyReader, FieldRule } from "./requestBound.ts"
+import { readEmbeddingUsage } from "./wireUsage.ts"
+
+const name = "POST /embeddings"
+
+const fields: Readonly<Record<string, FieldRule>> = {
+  dimensions: "bounded",
+  encoding_format: "bounded",
+  input: "bounded",
+  model: "bounded",
+  user: "bounded"
+}
+
+const readBody = (reader: BodyReader): Sides => {
+  // Many inputs share a request, so that no single input's window bounds it.
+  reader.windows = Infinity
+  return { output: undefined, tier: undefined, stream: false, askForUsage: false }
+}
+
+const plan = planner(name, false, fields, readBody)
+
+export const embeddings: Endpoint = {
+  name,
+  plan,
+  read: readEmbeddingUsage,
+  signal: () => ({ _tag: "Nothing" })
+}

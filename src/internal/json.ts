@@ -1,0 +1,85 @@
+/** JSON as text and as a tree: what both sides of a request agree on. */
+
+export type Json = null | boolean | number | string | ReadonlyArray<Json> | JsonObject
+
+export interface JsonObject {
+  readonly [key: string]: Json
+}
+
+export const isObject = (value: Json | undefined): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+export const isArray = (value: Json | undefined): value is ReadonlyArray<Json> => Array.isArray(value)
+
+/** The value of a text, or `undefined` where it is not JSON. */
+export const parse = (text: string): Json | undefined => {
+  try {
+    // What JSON.parse answers is JSON, which its type does not say.
+    return JSON.parse(text) as Json
+  } catch {
+    // Which character is wrong helps nobody here, and the message would quote the text.
+    return undefined
+  }
+}
+
+/**
+ * How many keys a JSON text writes, at any depth: the colons outside its strings. The texts themselves are
+ * skipped by native search, so that a large prompt costs next to nothing. Only meaningful for valid JSON.
+ */
+export const keysWritten = (text: string): number => {
+  let keys = 0
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code === 0x3a) keys++
+    else if (code === 0x22) at = endOfString(text, at)
+  }
+  return keys
+}
+
+const endOfString = (text: string, start: number): number => {
+  for (let at = text.indexOf('"', start + 1); at !== -1; at = text.indexOf('"', at + 1)) {
+    let escapes = at
+    while (text.charCodeAt(escapes - 1) === 0x5c) escapes--
+    if ((at - escapes) % 2 === 0) return at
+  }
+  return text.length
+}
+
+/** How many keys a JSON value has, at any depth. Fewer than its text wrote: some were written twice. */
+export const keysKept = (value: Json): number => {
+  let keys = 0
+  const pending: Array<Json> = [value]
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    if (typeof next !== "object" || next === null) continue
+    const children: ReadonlyArray<Json> = isArray(next) ? next : Object.values(next)
+    if (!isArray(next)) keys += children.length
+    for (const child of children) {
+      if (typeof child === "object") pending.push(child)
+    }
+  }
+  return keys
+}
+
+/** Whether a value has arrays or objects in more than so many levels: native writing of it may then overflow. */
+export const nestsDeeper = (value: Json, levels: number): boolean => {
+  if (typeof value !== "object" || value === null) return false
+  if (levels === 0) return true
+  for (const child of isArray(value) ? value : Object.values(value)) {
+    if (typeof child === "object" && nestsDeeper(child, levels - 1)) return true
+  }
+  return false
+}
+
+/**
+ * The text of `body` with `edits` in it. Where no edited field is there yet they are spliced in before the last
+ * brace, which spares writing a large body anew; a field that is there already, `null` or not, is replaced.
+ */
+export const edit = (text: string, body: JsonObject, edits: JsonObject): string => {
+  const keys = Object.keys(edits)
+  if (keys.length === 0) return text
+  if (keys.some((key) => Object.hasOwn(body, key))) return JSON.stringify({ ...body, ...edits })
+  const written = JSON.stringify(edits)
+  const end = text.lastIndexOf("}")
+  const separator = Object.keys(body).length === 0 ? "" : ","
+  return `${text.slice(0, end)}${separator}${written.slice(1, -1)}}`
+}

@@ -1,0 +1,100 @@
+/**
+ * The parts of the `openai` client that its types keep private, each checked before it is relied upon. Casts stand
+ * here and nowhere else: what they claim is tested against the installed version.
+ */
+import type { ClientOptions } from "openai"
+import * as BudgetError from "../BudgetError.ts"
+import { refusalOf } from "./refusals.ts"
+
+type AnyFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
+
+/** What every client of the `openai` package has, whichever of its two type declarations it came with. */
+export interface Client {
+  readonly baseURL: string
+  withOptions(options: { readonly fetch?: AnyFetch }): unknown
+}
+
+export type WithOptions<Same> = (options: Partial<ClientOptions>) => Same
+
+/** A clone is of the class of its original. */
+export const cloneOf = <Same extends Client>(client: Same, options: Partial<ClientOptions>): Same =>
+  (client.withOptions as WithOptions<Same>).call(client, options)
+
+type StatusError = (status: number, error: object, message: string | undefined, headers: Headers) => Error
+
+/** The `fetch` that a client sends with. */
+export const fetchOf = (client: Client): AnyFetch | undefined => {
+  const fetch: unknown = Reflect.get(client, "fetch")
+  return typeof fetch === "function" ? (fetch as AnyFetch) : undefined
+}
+
+/** Whether every way that this client sends by can be watched or refused. */
+export const isWatchable = (client: Client): boolean =>
+  fetchOf(client) !== undefined &&
+  typeof Reflect.get(client, "makeStatusError") === "function" &&
+  typeof Reflect.get(client, "_buildWebSocketHeaders") === "function"
+
+type ErrorClass = new (message: string) => Error
+
+const refusalClasses = new WeakMap<ErrorClass, new (error: BudgetError.BudgetError) => Error>()
+
+/**
+ * The refusal as an error of the client's own error class. Its helpers wrap whatever is not one, and a program may
+ * hold two copies of that class, one by `import` and one by `require`.
+ */
+export const refusalError = (client: Client, error: BudgetError.BudgetError): Error => {
+  const base: unknown = Reflect.get(client.constructor, "OpenAIError")
+  if (typeof base !== "function") return BudgetError.toThrown(error)
+  const Base = base as ErrorClass
+  const known = refusalClasses.get(Base)
+  if (known !== undefined) return new known(error)
+  class Refused extends Base {
+    readonly [BudgetError.carrier]: BudgetError.BudgetError
+    readonly reason: BudgetError.Reason
+    constructor(refusal: BudgetError.BudgetError) {
+      super(refusal.message)
+      this.name = BudgetError.toThrown(refusal).name
+      this[BudgetError.carrier] = refusal
+      this.reason = refusal.reason
+    }
+  }
+  refusalClasses.set(Base, Refused)
+  return new Refused(error)
+}
+
+const webSocket = BudgetError.because(
+  new BudgetError.UnsupportedTransport({
+    detail: "A WebSocket was opened on a budgeted client.",
+    fix: "Use the HTTP endpoints, or a client of its own outside of the budget."
+  })
+)
+
+/** Overrides what a wrapped client must do differently, on the object itself: its clones are dressed anew. */
+export const dress = <Same extends Client>(
+  client: Same,
+  withOptions: (original: WithOptions<Same>) => WithOptions<Same>
+): Same => {
+  const makeStatusError = (Reflect.get(client, "makeStatusError") as StatusError).bind(client)
+  const own = { configurable: true, enumerable: false, writable: true }
+  Object.defineProperties(client, {
+    makeStatusError: {
+      ...own,
+      value: (status: number, error: object, message: string | undefined, headers: Headers): Error => {
+        const refusal = refusalOf(headers)
+        return refusal === undefined
+          ? makeStatusError(status, error, message, headers)
+          : refusalError(client, refusal)
+      }
+    },
+    _buildWebSocketHeaders: {
+      ...own,
+      value: (): never => {
+        throw refusalError(client, webSocket)
+      }
+    },
+    // Assigning another one would silently take the budget off.
+    fetch: { ...own, writable: false, value: fetchOf(client) },
+    withOptions: { ...own, value: withOptions((client.withOptions as WithOptions<Same>).bind(client)) }
+  })
+  return client
+}

@@ -1,0 +1,34 @@
+/** What the plans of all endpoints share: the model, the closed list of fields, the bound of the input. */
+import * as Result from "effect/Result"
+import * as BudgetError from "../BudgetError.ts"
+import type { Endpoint, Output, Plan } from "../Endpoint.ts"
+import type { JsonObject } from "./json.ts"
+import { BodyReader, modelOf, noModel, type FieldRule } from "./requestBound.ts"
+
+/** What an endpoint says of a body, beyond what its reader remembers. */
+export interface Sides {
+  readonly output: Output | undefined
+  readonly tier: string | undefined
+  readonly stream: boolean
+  readonly askForUsage: boolean
+}
+
+/** The planner of an endpoint: `read` tells the reader what the body holds, and answers the rest of the plan. */
+export const planner =
+  (
+    endpoint: string,
+    takesTier: boolean,
+    fields: Readonly<Record<string, FieldRule>>,
+    read: (reader: BodyReader, body: JsonObject) => Sides
+  ): Endpoint["plan"] =>
+  (request): Result.Result<Plan, BudgetError.BudgetError> => {
+    const model = modelOf(request)
+    if (model === undefined) return Result.fail(BudgetError.because(noModel))
+    const reader = new BodyReader(endpoint, model)
+    reader.fields(request.body, fields, request.allow)
+    const { output, tier, stream, askForUsage } = read(reader, request.body)
+    const input = reader.input(request.text)
+    return reader.refusal === undefined
+      ? Result.succeed({ endpoint, model, input, output, tier, takesTier, stream, askForUsage })
+      : Result.fail(BudgetError.because(reader.refusal))
+  }

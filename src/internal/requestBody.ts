@@ -1,0 +1,33 @@
+/** The body of a call, read so that what is priced is what is sent. */
+import * as Result from "effect/Result"
+import * as BudgetError from "../BudgetError.ts"
+import { isObject, keysKept, keysWritten, parse, type Json, type JsonObject } from "./json.ts"
+
+export interface ReadRequest {
+  readonly body: JsonObject
+  readonly text: string
+  /** The body is signed: it must be sent as it is. */
+  readonly signed: boolean
+}
+
+const malformed = (detail: string, fix: string): Result.Result<never, BudgetError.BudgetError> =>
+  Result.fail(BudgetError.because(new BudgetError.MalformedRequest({ detail, fix })))
+
+export const readRequest = (
+  init: RequestInit | undefined
+): Result.Result<ReadRequest, BudgetError.BudgetError> => {
+  const text = init?.body
+  if (typeof text !== "string") return malformed("its body is not a string.", "Send the JSON as a string.")
+  const headers = init?.headers instanceof Headers ? init.headers : new Headers(init?.headers)
+  if (headers.has("content-encoding")) {
+    return malformed("its body is encoded.", "Send it without content-encoding.")
+  }
+  const body: Json | undefined = parse(text)
+  if (!isObject(body)) return malformed("its body is not a JSON object.", "Send a JSON object.")
+  // Which of two values a server heeds is its own affair: what is priced must be what is sent.
+  if (keysWritten(text) !== keysKept(body)) {
+    return malformed("its body has a key twice.", "Send each key once.")
+  }
+  const signed = headers.get("authorization")?.startsWith("AWS4-") ?? false
+  return Result.succeed({ body, text, signed })
+}

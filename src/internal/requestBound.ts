@@ -1,0 +1,210 @@
+/**
+ * The worst case of a request's input, from its body alone: the length of the body as ASCII-escaped JSON, which
+ * no tokenizer passes, plus what the provider adds around it. Images count by formula instead of by their base64
+ * text. What is not on the closed lists is refused: nobody knows what it does to the cost.
+ */
+import * as BudgetError from "../BudgetError.ts"
+import { asciiEscapedLength } from "../TokenCounter.ts"
+import { imageTokens } from "./images.ts"
+import { isArray, isObject, nestsDeeper, type Json, type JsonObject } from "./json.ts"
+import { readsUnshownInput } from "./modelFamilies.ts"
+
+/**
+ * Tokens that the provider adds beyond the text, each above what the recorded traffic shows (3 + 5 a message and
+ * 15 + 16 on o1-preview, a preamble of about 105 for a gpt-5 tool, 45 for a parallel pair of tool results, 8
+ * for a schema). The text's own slack, four to one, comes on top.
+ */
+const framing = { request: 64, message: 20, part: 8, tools: 160, tool: 32, schema: 32 } as const
+
+/** How a top-level field is met: it costs nothing beyond its text, or it is refused for a reason. */
+export type FieldRule = "bounded" | { readonly refused: string }
+
+/** Deeper than any schema that the API takes, and far from where native code runs out of stack. */
+const deepest = 500
+
+export interface InputBound {
+  readonly tokens: number
+  /** Those of `tokens` that are billed for images. */
+  readonly images: number
+  /** How many context windows the input can fill. */
+  readonly windows: number
+  readonly unshown: boolean
+  readonly audio: boolean
+}
+
+/** Parts that are text and nothing else. */
+const textParts = new Set(["text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text"])
+
+/** What is read as an image, and so not as text. */
+const imageData = /^data:image\/(?:png|jpe?g|gif|webp)[;,]/i
+
+/** Reads a body once; remembers the first thing that cannot be bounded. */
+export class BodyReader {
+  readonly endpoint: string
+  readonly model: string
+  refusal: BudgetError.Reason | undefined = undefined
+  added: number = framing.request
+  images = 0
+  /** Each prompt of a request has a window of its own. */
+  windows = 1
+  /** Characters of base64 that are not read as text. */
+  deducted = 0
+  unshown = false
+  audio = false
+
+  constructor(endpoint: string, model: string) {
+    this.endpoint = endpoint
+    this.model = model
+    if (readsUnshownInput(model)) {
+      this.unbounded(
+        `the model ${JSON.stringify(model)} reads what it searches for.`,
+        "Use a model that does not."
+      )
+    }
+  }
+
+  unbounded(detail: string, fix: string): void {
+    this.refusal ??= new BudgetError.UnboundedRequest({ endpoint: this.endpoint, detail, fix })
+  }
+
+  malformed(detail: string, fix: string): void {
+    this.refusal ??= new BudgetError.MalformedRequest({ detail, fix })
+  }
+
+  /** Checks the body's fields against the endpoint's closed list. `null` says what leaving the field out says. */
+  fields(
+    body: JsonObject,
+    rules: Readonly<Record<string, FieldRule>>,
+    allow: ReadonlyArray<string> | undefined
+  ): void {
+    if (nestsDeeper(body, deepest)) {
+      this.malformed(`the body nests deeper than ${deepest} levels.`, "Send fewer levels.")
+    }
+    for (const key of Object.keys(body)) {
+      const rule = Object.hasOwn(rules, key) ? rules[key] : undefined
+      if (rule === "bounded" || body[key] === null || allow?.includes(key) === true) continue
+      const name = JSON.stringify(key.slice(0, 80))
+      if (rule === undefined) {
+        this.unbounded(
+          `what the field ${name} does to the cost is not known.`,
+          `Leave it out or, if it costs nothing, write allow: [${name}].`
+        )
+      } else this.unbounded(rule.refused, `Leave ${name} out.`)
+    }
+  }
+
+  /** A whole number of at least 1, or `undefined` where the field is absent or `null`. */
+  count(body: JsonObject, field: string): number | undefined {
+    const value = body[field]
+    if (value === undefined || value === null) return undefined
+    if (typeof value === "number" && Number.isSafeInteger(value) && value >= 1) return value
+    this.malformed(
+      `${field} is not a whole number of at least 1.`,
+      `Send ${field} as a positive JSON integer.`
+    )
+    return undefined
+  }
+
+  flag(body: JsonObject, field: string): boolean {
+    const value = body[field]
+    if (value === undefined || value === null || typeof value === "boolean") return value === true
+    this.malformed(`${field} is neither true nor false.`, `Send ${field} as a JSON boolean.`)
+    return false
+  }
+
+  word(body: JsonObject, field: string): string | undefined {
+    const value = body[field]
+    if (value === undefined || value === null) return undefined
+    if (typeof value === "string") return value
+    this.malformed(`${field} is not a string.`, `Send ${field} as a JSON string.`)
+    return undefined
+  }
+
+  message(): void {
+    this.added += framing.message
+  }
+
+  /** A text, `null`, or an array of parts. */
+  content(value: Json | undefined): void {
+    if (value === undefined || value === null || typeof value === "string") return
+    if (!isArray(value)) {
+      this.malformed("a content is neither text nor a list of parts.", "Send a string or an array.")
+      return
+    }
+    for (const part of value) this.part(part)
+  }
+
+  part(part: Json): void {
+    this.added += framing.part
+    if (typeof part === "string") return
+    const type = isObject(part) ? part.type : undefined
+    if (!isObject(part) || typeof type !== "string") {
+      this.malformed("a content part has no type.", "Send parts as objects with a type.")
+    } else if (type === "image_url") {
+      const image = part.image_url
+      this.image(isObject(image) ? image.url : image, isObject(image) ? image.detail : undefined)
+    } else if (type === "input_image") this.image(part.image_url, part.detail)
+    else if (type === "input_audio") this.audio = true
+    // A PDF is read as its text and as pictures of its pages: its bytes bound neither.
+    else if (type === "file" || type === "input_file") this.unshown = true
+    else if (!textParts.has(type)) {
+      this.unbounded(
+        `what a part of type ${JSON.stringify(type.slice(0, 80))} costs is not known.`,
+        "Use text, image, audio or file parts."
+      )
+    }
+  }
+
+  image(url: Json | undefined, detail: Json | undefined): void {
+    const text = typeof url === "string" ? url : undefined
+    this.images += imageTokens(this.model, text, typeof detail === "string" ? detail : undefined)
+    if (text !== undefined && imageData.test(text.slice(0, 64))) this.deducted += text.length
+  }
+
+  /** A list of tools, all of the types that cost no more than their text. */
+  tools(value: Json | undefined, allowed: ReadonlySet<string>): void {
+    if (value === undefined || value === null) return
+    if (!isArray(value)) {
+      this.malformed("tools is not a list.", "Send an array.")
+      return
+    }
+    if (value.length > 0) this.added += framing.tools
+    for (const tool of value) {
+      this.added += framing.tool
+      const type = isObject(tool) ? tool.type : undefined
+      if (typeof type !== "string" || !allowed.has(type)) {
+        const name = JSON.stringify(typeof type === "string" ? type.slice(0, 80) : null)
+        this.unbounded(`a tool of type ${name} costs more than the request shows.`, "Leave the tool out.")
+      } else if (isObject(tool) && type === "namespace" && this.refusal === undefined) {
+        this.tools(tool.tools, allowed)
+      }
+    }
+  }
+
+  schema(): void {
+    this.added += framing.schema
+  }
+
+  input(text: string): InputBound {
+    const { images, windows, unshown, audio } = this
+    const tokens = asciiEscapedLength(text) - this.deducted + this.added + images
+    return { tokens, images, windows, unshown, audio }
+  }
+}
+
+/** The model that a request is priced as: an Azure deployment names it in the path, whatever the body says. */
+export const modelOf = (request: {
+  readonly body: JsonObject
+  readonly deployment?: string | undefined
+  readonly models?: Readonly<Record<string, string>> | undefined
+}): string | undefined => {
+  const { body, deployment, models } = request
+  const named = deployment ?? (typeof body.model === "string" && body.model !== "" ? body.model : undefined)
+  if (named === undefined) return undefined
+  return models !== undefined && Object.hasOwn(models, named) ? models[named] : named
+}
+
+export const noModel = new BudgetError.MalformedRequest({
+  detail: "it names no model.",
+  fix: "Send model as a string."
+})

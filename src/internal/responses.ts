@@ -1,0 +1,124 @@
+/** POST /responses. */
+import type { Endpoint, Signal } from "../Endpoint.ts"
+import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
+import { planner, type Sides } from "./planning.ts"
+import type { BodyReader, FieldRule } from "./requestBound.ts"
+import { readInputUsage } from "./wireUsage.ts"
+
+const name = "POST /responses"
+
+const fields: Readonly<Record<string, FieldRule>> = {
+  background: "bounded",
+  context_management: { refused: "compaction reads the conversation once more than the request shows." },
+  conversation: "bounded",
+  include: "bounded",
+  input: "bounded",
+  instructions: "bounded",
+  max_output_tokens: "bounded",
+  max_tool_calls: "bounded",
+  metadata: "bounded",
+  model: "bounded",
+  parallel_tool_calls: "bounded",
+  previous_response_id: "bounded",
+  prompt: { refused: "a stored prompt can set the model and add hosted tools." },
+  prompt_cache_key: "bounded",
+  prompt_cache_options: "bounded",
+  prompt_cache_retention: "bounded",
+  reasoning: "bounded",
+  safety_identifier: "bounded",
+  service_tier: "bounded",
+  store: "bounded",
+  stream: "bounded",
+  stream_options: "bounded",
+  temperature: "bounded",
+  text: "bounded",
+  tool_choice: "bounded",
+  tools: "bounded",
+  top_logprobs: "bounded",
+  top_p: "bounded",
+  truncation: "bounded",
+  user: "bounded"
+}
+
+const toolTypes = new Set(["function", "custom", "namespace"])
+
+/** Items that cost their text and framing. */
+const textItems = new Set(["message", "function_call", "custom_tool_call", "reasoning"])
+/** Items with an output that is text or parts. */
+const outputItems = new Set(["function_call_output", "custom_tool_call_output"])
+
+const isText = (value: Json | undefined): boolean => typeof value === "string" && value !== ""
+
+const isGiven = (value: Json | undefined): boolean => value !== undefined && value !== null && value !== ""
+
+const readItem = (reader: BodyReader, item: Json): void => {
+  reader.message()
+  if (!isObject(item)) {
+    reader.malformed("an input item is not an object.", "Send input as a string or a list of items.")
+    return
+  }
+  const type =
+    item.type ?? (typeof item.id === "string" && !isGiven(item.content) ? "item_reference" : "message")
+  // A reasoning item that does not carry its text is looked up by its id.
+  if (type === "reasoning" && !isText(item.encrypted_content)) reader.unshown = true
+  if (type === "message" && !isGiven(item.content)) reader.unshown = true
+  if (typeof type === "string" && textItems.has(type)) reader.content(item.content)
+  else if (typeof type === "string" && outputItems.has(type)) reader.content(item.output)
+  else if (type === "item_reference") reader.unshown = true
+  else {
+    const quoted = JSON.stringify(typeof type === "string" ? type.slice(0, 80) : null)
+    reader.unbounded(`what an input item of type ${quoted} costs is not known.`, "Leave the item out.")
+  }
+}
+
+const readInput = (reader: BodyReader, input: Json | undefined): void => {
+  if (input === undefined || input === null || typeof input === "string") {
+    reader.message()
+    return
+  }
+  if (!isArray(input)) {
+    reader.malformed("input is neither text nor a list of items.", "Send a string or an array.")
+    return
+  }
+  for (const item of input) readItem(reader, item)
+}
+
+const readModes = (reader: BodyReader, body: JsonObject): void => {
+  if (reader.flag(body, "background")) {
+    reader.unbounded("background is true: it is billed after the call has ended.", "Leave background out.")
+  }
+  if (isObject(body.reasoning) && isGiven(body.reasoning.mode) && body.reasoning.mode !== "standard") {
+    reader.unbounded("its reasoning mode runs more than one pass.", "Leave reasoning.mode out.")
+  }
+  if (isGiven(body.previous_response_id) || isGiven(body.conversation)) reader.unshown = true
+}
+
+const readBody = (reader: BodyReader, body: JsonObject): Sides => {
+  readModes(reader, body)
+  readInput(reader, body.input)
+  if (reader.word(body, "instructions") !== undefined) reader.message()
+  reader.tools(body.tools, toolTypes)
+  if (isObject(body.text)) reader.schema()
+  const output = {
+    cap: reader.count(body, "max_output_tokens"),
+    fallback: undefined,
+    field: "max_output_tokens",
+    times: 1,
+    extra: 0,
+    audio: false
+  }
+  const tier = reader.word(body, "service_tier")
+  const stream = reader.flag(body, "stream")
+  return { output, tier, stream, askForUsage: false }
+}
+
+const plan = planner(name, true, fields, readBody)
+
+const endings = new Set(["response.completed", "response.incomplete", "response.failed"])
+
+const signal = (event: JsonObject): Signal =>
+  typeof event.type === "string" && endings.has(event.type) && isObject(event.response)
+    ? { _tag: "Final", reading: readInputUsage(event.response) }
+    : { _tag: "Nothing" }
+
+export const responses: Endpoint = { name, plan, read: readInputUsage, signal }

@@ -1,0 +1,118 @@
+/** The usage objects that OpenAI's API sends, and the servers that speak like it. */
+import type * as Usage from "../Usage.ts"
+import { isObject, type Json, type JsonObject } from "./json.ts"
+
+export interface Reading {
+  readonly usage: Usage.Usage
+  readonly model: string | undefined
+  readonly tier: string | undefined
+  /** It tells which cache writes are kept for how long. */
+  readonly splitsWrites?: boolean | undefined
+}
+
+/**
+ * A count of tokens: 0 where it is not told, `NaN` where what is told is no count. By hand rather than by a schema,
+ * since it is on the path of every call; the tests hold it to a schema.
+ */
+const tokens = (from: Json | undefined, key: string): number => {
+  if (from === undefined || from === null) return 0
+  const value = isObject(from) ? from[key] : NaN
+  if (value === undefined || value === null) return 0
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : NaN
+}
+
+const told = (from: JsonObject, key: string): boolean => from[key] !== undefined && from[key] !== null
+
+/** Parts that are larger than their whole were not counted by anyone. What is `NaN` fails each comparison. */
+const plausible = (usage: Usage.Usage): boolean =>
+  usage.input > 0 &&
+  usage.cachedInput + usage.cacheWrite + usage.cacheWrite12h <= usage.input &&
+  usage.audioInput <= usage.input &&
+  usage.reasoning <= usage.output &&
+  usage.audioOutput <= usage.output
+
+/** The writes to the prompt cache that the details of an input tell, by how long they are kept. */
+const cacheWrites = (input: Json | undefined): Pick<Usage.Usage, "cacheWrite" | "cacheWrite12h"> => {
+  const split = splitOf(input)
+  const cacheWrite12h = tokens(split, "ttl_12h_tokens")
+  const all = Math.max(tokens(input, "cache_write_tokens"), cacheWrite12h + tokens(split, "ttl_30m_tokens"))
+  return { cacheWrite: all - cacheWrite12h, cacheWrite12h }
+}
+
+const splitOf = (input: Json | undefined): Json | undefined =>
+  isObject(input) ? input.cache_write_tokens_details : undefined
+
+/** The output, or what the total says beyond the input: some servers count thoughts there only. */
+const outputOf = (wire: JsonObject, input: number, output: string): number => {
+  const total = tokens(wire, "total_tokens")
+  const rest = Number.isNaN(total) ? 0 : total - input
+  return told(wire, output) ? Math.max(tokens(wire, output), rest) : told(wire, "total_tokens") ? rest : NaN
+}
+
+const promptUsage = (wire: JsonObject): Usage.Usage => {
+  const { prompt_tokens_details: details, completion_tokens_details: output } = wire
+  const input = tokens(wire, "prompt_tokens")
+  return {
+    input,
+    cachedInput: tokens(details, "cached_tokens"),
+    ...cacheWrites(details),
+    audioInput: tokens(details, "audio_tokens"),
+    output: outputOf(wire, input, "completion_tokens"),
+    reasoning: tokens(output, "reasoning_tokens"),
+    audioOutput: tokens(output, "audio_tokens")
+  }
+}
+
+const inputUsage = (wire: JsonObject): Usage.Usage => {
+  const { input_tokens_details: details, output_tokens_details: output } = wire
+  const input = tokens(wire, "input_tokens")
+  return {
+    input,
+    cachedInput: tokens(details, "cached_tokens"),
+    ...cacheWrites(details),
+    audioInput: 0,
+    output: outputOf(wire, input, "output_tokens"),
+    reasoning: tokens(output, "reasoning_tokens"),
+    audioOutput: 0
+  }
+}
+
+const text = (value: Json | undefined): string | undefined =>
+  typeof value === "string" && value !== "" ? value : undefined
+
+const reading = (usage: Usage.Usage, details: Json | undefined, body: JsonObject): Reading | undefined =>
+  plausible(usage)
+    ? {
+        usage,
+        model: text(body.model),
+        tier: text(body.service_tier),
+        splitsWrites: isObject(splitOf(details))
+      }
+    : undefined
+
+/**
+ * The bill of a body with `usage.prompt_tokens`; `undefined` where it has none that could be true. Without
+ * `completion_tokens` the output is unknown, which is not the same as none, unless the total tells it.
+ */
+export const readPromptUsage = (body: JsonObject): Reading | undefined => {
+  const { usage } = body
+  return isObject(usage) ? reading(promptUsage(usage), usage.prompt_tokens_details, body) : undefined
+}
+
+/** The bill of a body that never has output. */
+export const readEmbeddingUsage = (body: JsonObject): Reading | undefined => {
+  const { usage } = body
+  return isObject(usage)
+    ? reading(
+        { ...promptUsage(usage), output: tokens(usage, "completion_tokens") },
+        usage.prompt_tokens_details,
+        body
+      )
+    : undefined
+}
+
+/** The bill of a body with `usage.input_tokens`; `undefined` where it has none that could be true. */
+export const readInputUsage = (body: JsonObject): Reading | undefined => {
+  const { usage } = body
+  return isObject(usage) ? reading(inputUsage(usage), usage.input_tokens_details, body) : undefined
+}

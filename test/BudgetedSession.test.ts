@@ -1,0 +1,550 @@
+import { assert, describe, it } from "@effect/vitest"
+import {
+  BudgetedSession,
+  BudgetError,
+  BudgetExceededError,
+  BudgetRefusedError,
+  Ledger,
+  type Budget
+} from "agent-budget"
+import { Effect, Stream } from "effect"
+import { inspect } from "node:util"
+import OpenAI from "openai"
+import {
+  assertBooks,
+  capped,
+  failureOf,
+  hello,
+  recordEvents,
+  reservedNano,
+  settled,
+  spentNano,
+  streamed,
+  watchedLedger,
+  withSession,
+  type Setup
+} from "./utils/openAi.ts"
+import { Behaviours, Gate } from "./utils/SimulatedProvider.ts"
+
+const reasonOf = (error: unknown): BudgetError.Reason["_tag"] | undefined =>
+  BudgetError.find(error)?.reason._tag
+
+const turn = () => new Promise((resolve) => setTimeout(resolve, 5))
+
+describe("what a session tells", () => {
+  it(
+    "getters and summary agree with the bill, while a call is open and after it",
+    withSession(async (setup) => {
+      const { session, client, provider } = setup
+      const gate = new Gate()
+      provider.next(Behaviours.heldHeaders(gate))
+      const call = client.chat.completions.create(capped)
+      await gate.reached(1)
+      const open = session.getSummary()
+      assert.isAbove(open.reservedUsd, 0)
+      assert.strictEqual(open.spentUsd, 0)
+      assert.strictEqual(open.remainingUsd, session.getRemainingBudget())
+      assert.closeTo(open.remainingUsd, 1 - open.reservedUsd, 1e-9)
+      gate.open()
+      await call
+      await client.embeddings.create({ model: "text-embedding-3-small", input: "hello" })
+      await assertBooks(setup, "metered")
+      const { calls, refused, limitUsd, spentUsd, remainingUsd, overrunUsd, byModel } = session.getSummary()
+      assert.deepStrictEqual(
+        { calls, refused, limitUsd, overrunUsd },
+        { calls: 2, refused: 0, limitUsd: 1, overrunUsd: 0 }
+      )
+      assert.strictEqual(spentUsd, session.getTotalSpent())
+      assert.closeTo(remainingUsd, 1 - spentUsd, 1e-9)
+      const [chat] = provider.bill().calls
+      assert.strictEqual(byModel["gpt-4o-mini"]?.usage.input, chat?.usage.input)
+      assert.strictEqual(byModel["gpt-4o-mini"]?.usage.output, chat?.usage.output)
+      assert.strictEqual(byModel["gpt-4o-mini"]?.calls, 1)
+      assert.strictEqual(byModel["text-embedding-3-small"]?.calls, 1)
+      assert.deepInclude(await session.balance(), { account: "root", limitUsd: 1, spentUsd, reservedUsd: 0 })
+    })
+  )
+
+  it(
+    "events, in order, as they happen, until the session is closed",
+    withSession(
+      async ({ session, client, provider }) => {
+        const events: Array<Budget.Event> = []
+        const reading = (async () => {
+          for await (const event of session.events()) events.push(event)
+        })()
+        await client.chat.completions.create(hello)
+        await settled(session)
+        provider.next(Behaviours.status(400))
+        await failureOf(client.chat.completions.create(capped))
+        await failureOf(client.images.generate({ model: "gpt-image-1", prompt: "a cat" }))
+        await failureOf(client.chat.completions.create({ ...capped, max_completion_tokens: 1e9 }))
+        await session.close()
+        await reading
+        assert.deepStrictEqual(
+          events.map(({ _tag }) => _tag),
+          ["Reserved", "Capped", "Settled", "Reserved", "Released", "Refused", "Refused"]
+        )
+        const last = events.at(-1)
+        assert.strictEqual(last?._tag === "Refused" && last.error.reason._tag, "BudgetExceeded")
+        assert.isTrue(events.every(({ account }) => account === "root"))
+      },
+      { budgetUsd: "0.10" }
+    )
+  )
+})
+
+describe("within", () => {
+  it(
+    "charges an account of its own and all above it, nested and side by side",
+    withSession(async (setup) => {
+      const { session, client, provider } = setup
+      const ask = () => client.chat.completions.create(hello)
+      const balances = await session.within({ account: "team", budgetUsd: "0.5" }, async () => {
+        const members = await Promise.all(
+          ["ann", "bob"].map((account) =>
+            session.within({ account, budgetUsd: "0.2" }, async () => {
+              await ask()
+              await turn()
+              return session.balance()
+            })
+          )
+        )
+        await ask()
+        await turn()
+        return [await session.balance(), ...members, ...(await session.balances())]
+      })
+      await ask()
+      const owed = provider.bill().calls.map(({ nanoUsd }) => Number(nanoUsd) / 1e9)
+      const [team, ann, bob, ...open] = balances
+      assert.strictEqual(team?.account, "root/team")
+      assert.strictEqual(ann?.account, "root/team/ann")
+      assert.strictEqual(ann?.limitUsd, 0.2)
+      assert.closeTo(ann?.spentUsd ?? NaN, owed[0] ?? NaN, 1e-12)
+      assert.closeTo(bob?.spentUsd ?? NaN, owed[1] ?? NaN, 1e-12)
+      assert.closeTo(team?.spentUsd ?? NaN, (owed[0] ?? NaN) * 3, 1e-12)
+      assert.deepStrictEqual(
+        open.map(({ account }) => account),
+        ["root", "root/team"]
+      )
+      await assertBooks(setup, "metered")
+    })
+  )
+
+  it(
+    "refuses what does not fit there, though it would fit above; and throws what its function throws",
+    withSession(async ({ session, client, provider }) => {
+      const inside = () => client.chat.completions.create(capped)
+      const error = await failureOf(session.within({ account: "poor", budgetUsd: "0.00001" }, inside))
+      assert.instanceOf(error, BudgetExceededError)
+      assert.match(error.message, /root\/poor/)
+      assert.strictEqual(provider.requests.length, 0)
+      await session.within({ account: "rich" }, inside)
+
+      const own = new Error("mine")
+      assert.strictEqual(await failureOf(session.within({ account: "x" }, () => Promise.reject(own))), own)
+      const sync = session.within({ account: "x" }, () => {
+        throw own
+      })
+      assert.strictEqual(await failureOf(sync), own)
+      for (const bad of [
+        { account: "a/b" },
+        { account: "" },
+        { account: "a", budgetUsd: "much" },
+        { account: "a", budgetUsd: NaN }
+      ]) {
+        assert.instanceOf(await failureOf(session.within(bad, inside)), BudgetRefusedError)
+      }
+      assert.strictEqual(provider.requests.length, 1)
+    })
+  )
+
+  it(
+    "a stream that is opened inside and read outside is charged inside",
+    withSession(async (setup) => {
+      const stream = await setup.session.within({ account: "ann" }, () =>
+        setup.client.chat.completions.create(streamed)
+      )
+      for await (const _ of stream);
+      await assertBooks(setup, "metered")
+    })
+  )
+})
+
+describe("setLimit", () => {
+  it(
+    "raises, lowers and is refused where it is no amount",
+    withSession(
+      async ({ session, client }) => {
+        assert.instanceOf(await failureOf(client.chat.completions.create(capped)), BudgetExceededError)
+        await session.setLimit("0.5")
+        await client.chat.completions.create(capped)
+        await session.setLimit(0)
+        assert.isBelow(session.getRemainingBudget(), 0)
+        assert.instanceOf(await failureOf(client.chat.completions.create(capped)), BudgetExceededError)
+        assert.strictEqual(reasonOf(await failureOf(session.setLimit(-1))), "InvalidAmount")
+        assert.strictEqual(session.getSummary().limitUsd, 0)
+      },
+      { budgetUsd: "0.00001", ledger: Effect.runSync(Ledger.makeMemory()) }
+    )
+  )
+
+  it(
+    "lets in who waits",
+    withSession(
+      async (setup) => {
+        const gate = new Gate()
+        setup.provider.next(Behaviours.heldHeaders(gate))
+        const first = setup.client.chat.completions.create(capped)
+        await gate.reached(1)
+        const second = setup.client.chat.completions.create(capped)
+        const outcome = await Promise.race([second.then(() => "in"), turn().then(() => "waits")])
+        assert.strictEqual(outcome, "waits")
+        await setup.session.setLimit("0.5")
+        await second
+        gate.open()
+        await first
+        await assertBooks(setup, "metered")
+      },
+      { budgetUsd: "0.0001", onExceeded: "wait", waitAtMost: "20 seconds" }
+    )
+  )
+})
+
+describe("close", () => {
+  it(
+    "waits for open calls, books them as billed, and refuses what comes after",
+    withSession(async (setup) => {
+      const { session, client, plain, provider } = setup
+      const gate = new Gate()
+      provider.next(Behaviours.heldHeaders(gate))
+      const call = client.chat.completions.create(capped)
+      await gate.reached(1)
+      const closing = session.close()
+      assert.strictEqual(session.close(), closing)
+      const late = await failureOf(client.chat.completions.create(capped, { maxRetries: 2 }))
+      assert.strictEqual(reasonOf(late), "Closed")
+      assert.instanceOf(late, OpenAI.OpenAIError)
+      gate.open()
+      await call
+      await closing
+      await assertBooks(setup, "metered")
+      assert.strictEqual(session.getSummary().calls, 1)
+      assert.strictEqual(session.getSummary().refused, 1)
+
+      const url = `${provider.baseURL}/chat/completions`
+      const init = { method: "POST", body: JSON.stringify(capped) }
+      for (const after of [
+        () => Promise.resolve().then(() => session.wrapOpenAI(plain)),
+        () => session.within({ account: "ann" }, () => client.chat.completions.create(capped)),
+        () => session.setLimit(5),
+        () => session.fetch(url, init),
+        () => client.withOptions({ timeout: 5_000 }).chat.completions.create(capped)
+      ]) {
+        assert.strictEqual(reasonOf(await failureOf(after())), "Closed")
+      }
+      assert.strictEqual(provider.requests.length, 1)
+    })
+  )
+
+  it(
+    "charges whole what is open when its wait is over; a late answer changes nothing",
+    withSession(async (setup) => {
+      const { session, client, provider } = setup
+      const gate = new Gate()
+      provider.next(Behaviours.heldHeaders(gate))
+      const call = client.chat.completions.create(capped)
+      await gate.reached(1)
+      const reserved = reservedNano(session)
+      const started = performance.now()
+      await session.close({ waitAtMost: "50 millis" })
+      assert.isBelow(performance.now() - started, 2_000)
+      assert.strictEqual(reservedNano(session), 0)
+      assert.strictEqual(spentNano(session), reserved)
+      gate.open()
+      await call
+      await assertBooks(setup, "assumed")
+      assert.strictEqual(spentNano(session), reserved)
+    })
+  )
+
+  it(
+    "refuses those who still wait for room: nothing is sent after it",
+    withSession(
+      async (setup) => {
+        const { session, client, provider } = setup
+        const gate = new Gate()
+        provider.setBehaviour(() => Behaviours.heldHeaders(gate))
+        // Three fit; the others wait for what these leave.
+        const body = { ...hello, max_completion_tokens: 1_000 }
+        const calls = Array.from({ length: 6 }, () => failureOrAnswer(client.chat.completions.create(body)))
+        await gate.reached(3)
+        const before = provider.requests.length
+        const closing = session.close({ waitAtMost: "10 seconds" })
+        gate.open()
+        await closing
+        const results = await Promise.race([
+          Promise.all(calls),
+          turn()
+            .then(turn)
+            .then(() => undefined)
+        ])
+        assert.isDefined(results, "a waiting call was left to wait")
+        await provider.idle()
+        assert.strictEqual(provider.requests.length, before)
+        const tags = results.map(reasonOf).filter((tag) => tag !== undefined)
+        assert.deepStrictEqual(new Set(tags), new Set(["Closed"]))
+      },
+      { budgetUsd: "0.002", onExceeded: "wait" }
+    )
+  )
+
+  it("await using closes it", async () => {
+    let outer: BudgetedSession
+    {
+      await using session = new BudgetedSession({ budgetUsd: 1 })
+      outer = session
+    }
+    assert.throws(() => outer.wrapOpenAI(new OpenAI({ apiKey: "none" })), BudgetRefusedError)
+  })
+})
+
+const failureOrAnswer = async (promise: PromiseLike<unknown>): Promise<unknown> => {
+  try {
+    return await promise
+  } catch (error) {
+    return error
+  }
+}
+
+/** An answer of 10 and 20 tokens. */
+const answerOf = (model: string) => ({
+  id: "chatcmpl-1",
+  object: "chat.completion",
+  created: 0,
+  model,
+  choices: [{ index: 0, finish_reason: "stop", message: { role: "assistant", content: "yes" } }],
+  usage: { prompt_tokens: 10, completion_tokens: 20, total_tokens: 30 }
+})
+
+describe("settings", () => {
+  it("a budget or prices that cannot be are refused by the constructor", () => {
+    for (const budgetUsd of [NaN, -1, Infinity, "five", "1e400"]) {
+      assert.throws(() => new BudgetedSession({ budgetUsd }), BudgetRefusedError)
+    }
+    assert.throws(
+      () => new BudgetedSession({ budgetUsd: 1, prices: { mine: { input: "-1", output: "1" } } }),
+      BudgetRefusedError
+    )
+  })
+
+  it("batch rates are quoted and settled, marked as unverified and warned of once", async () => {
+    const warnings: Array<unknown> = []
+    const log = console.log
+    console.log = (...values) => void warnings.push(...values)
+    try {
+      await withSession(
+        async (setup) => {
+          await setup.client.chat.completions.create(capped)
+          await setup.client.withOptions({ timeout: 9_000 }).chat.completions.create(capped)
+          await setup.provider.idle()
+          await settled(setup.session)
+          assert.deepInclude(setup.provider.requests[0]?.body, { service_tier: "default" })
+          // Batch is half of standard for this model, rounded up to a nano-dollar each.
+          const half = setup.provider
+            .bill()
+            .calls.reduce((sum, { nanoUsd }) => sum + Math.ceil(Number(nanoUsd) / 2), 0)
+          assert.strictEqual(spentNano(setup.session), half)
+          assert.include(setup.session.getSummary().unverified, "unverifiedTier")
+        },
+        { tier: "batch" }
+      )()
+    } finally {
+      console.log = log
+    }
+    assert.strictEqual(warnings.filter((line) => String(line).includes("batch rates")).length, 1)
+  })
+
+  it(
+    "prices of one's own are what a model costs",
+    withSession(
+      async ({ session, client, provider }) => {
+        provider.next(Behaviours.status(200, { body: answerOf("mine") }))
+        await client.chat.completions.create({ ...capped, model: "mine" })
+        await settled(session)
+        assert.strictEqual(spentNano(session), 10 * 3_000 + 20 * 7_000)
+      },
+      { prices: { mine: { input: "3", output: "7" } } }
+    )
+  )
+
+  it(
+    "models: another name for a priced model",
+    withSession(
+      async ({ session, client, provider }) => {
+        provider.next(Behaviours.status(200, { body: answerOf("house-model") }))
+        await client.chat.completions.create({ ...capped, model: "house-model" })
+        await settled(session)
+        assert.strictEqual(spentNano(session), 10 * 150 + 20 * 600)
+        assert.strictEqual(session.getSummary().byModel["gpt-4o-mini"]?.calls, 1)
+      },
+      { models: { "house-model": "gpt-4o-mini" } }
+    )
+  )
+
+  it(
+    "endpoints: free ones pass, vouched ones are charged their maximum, and released where refused",
+    withSession(
+      async ({ session, client, provider }) => {
+        const image = () => client.images.generate({ model: "gpt-image-1", prompt: "a cat" })
+        // The simulated provider knows no images: 404.
+        await failureOf(image())
+        await settled(session)
+        assert.strictEqual(session.getTotalSpent(), 0)
+        assert.strictEqual(provider.requests.length, 1)
+        await failureOf(client.post("/vector_stores", { body: {} }))
+        assert.strictEqual(provider.requests.length, 2)
+        assert.strictEqual(session.getTotalSpent(), 0)
+
+        const drawn: typeof globalThis.fetch = () => Promise.resolve(Response.json({ created: 0, data: [] }))
+        const drawing = client.withOptions({ fetch: drawn })
+        await drawing.images.generate({ model: "gpt-image-1", prompt: "a cat" })
+        await settled(session)
+        assert.strictEqual(session.getTotalSpent(), 0.25)
+        assert.strictEqual(session.getSummary().byModel["POST /images/generations"]?.assumedUsd, 0.25)
+        for (let more = 0; more < 3; more++) await drawing.images.generate({ prompt: "a cat" })
+        const error = await failureOf(drawing.images.generate({ prompt: "a cat" }))
+        assert.instanceOf(error, BudgetExceededError)
+      },
+      { endpoints: { "POST /images/generations": { maxUsd: "0.25" }, "POST /vector_stores": "free" } }
+    )
+  )
+
+  it(
+    "endpoints: a priced endpoint stays priced",
+    withSession(
+      async (setup) => {
+        await setup.client.chat.completions.create(capped)
+        await assertBooks(setup, "metered")
+      },
+      {
+        endpoints: {
+          "POST /chat/completions": "free",
+          "POST /chat/*": "free"
+        }
+      }
+    )
+  )
+
+  it("endpoints: a maximum that is no amount is refused at once", () => {
+    const endpoints = { "POST /images/generations": { maxUsd: "a quarter" } }
+    assert.throws(() => new BudgetedSession({ budgetUsd: 1, endpoints }), /a quarter/)
+  })
+
+  it(
+    "allow: a field that the user knows to cost nothing",
+    withSession(
+      async (setup) => {
+        await setup.client.chat.completions.create({ ...capped, my_field: 1 } as typeof capped)
+        assert.deepInclude(setup.provider.requests[0]?.body, { my_field: 1 })
+        const error = await failureOf(
+          setup.client.chat.completions.create({ ...capped, other: 1 } as typeof capped)
+        )
+        assert.strictEqual(reasonOf(error), "UnboundedRequest")
+        assert.match(String(error), /allow: \["other"\]/)
+      },
+      { allow: ["my_field"] }
+    )
+  )
+
+  it(
+    "uncapped: refused where the user says so",
+    withSession(
+      async ({ client, provider }) => {
+        assert.strictEqual(
+          reasonOf(await failureOf(client.chat.completions.create(hello))),
+          "UnboundedRequest"
+        )
+        assert.strictEqual(provider.requests.length, 0)
+        await client.chat.completions.create(capped)
+      },
+      { uncapped: "refuse" }
+    )
+  )
+})
+
+describe("secrets", () => {
+  it("no prompt and no key is in an error, an entry, an event, a summary or a log", async () => {
+    const canary = "canary-3f1c9a"
+    const told: Array<unknown> = []
+    const { ledger } = watchedLedger()
+    const real = {
+      log: console.log,
+      warn: console.warn,
+      error: console.error,
+      info: console.info,
+      debug: console.debug
+    }
+    const keep = (...values: ReadonlyArray<unknown>) => void told.push(...values)
+    Object.assign(console, { log: keep, warn: keep, error: keep, info: keep, debug: keep })
+    try {
+      await withSession(
+        async (setup) => {
+          const events = recordEvents(setup.session)
+          await everyWayToFail(setup, canary, told)
+          told.push(events, setup.session.getSummary(), await setup.session.balances())
+          told.push(await Effect.runPromise(Stream.runCollect(ledger.entries())))
+          assert.isAbove(events.length, 10)
+        },
+        { ledger, budgetUsd: "0.05", tier: "batch" }
+      )()
+    } finally {
+      Object.assign(console, real)
+    }
+    assert.isAbove(told.length, 10)
+    const everything = told
+      .map((each) => inspect(each, { depth: 12, maxStringLength: null, showHidden: true }))
+      .join()
+    assert.notInclude(everything, canary)
+  })
+})
+
+/** Sends, refuses and breaks calls that carry the canary as prompt and as key; collects the refusals. */
+const everyWayToFail = async (setup: Setup, canary: string, told: Array<unknown>): Promise<void> => {
+  const { session, plain, provider } = setup
+  const client = session.wrapOpenAI(plain.withOptions({ apiKey: `sk-${canary}` }))
+  const messages = [{ role: "user" as const, content: canary }]
+  const body = { ...capped, messages }
+  const post = (text: string) =>
+    session.fetch(`${provider.baseURL}/chat/completions`, {
+      method: "POST",
+      body: text,
+      headers: { authorization: `Bearer sk-${canary}` }
+    })
+  await client.chat.completions.create(body)
+  await client.chat.completions.create({ model: "gpt-4o-mini", messages })
+  for (const call of [
+    () => client.chat.completions.create({ ...body, model: "nobody-knows" }),
+    () => client.chat.completions.create({ ...body, max_completion_tokens: 1e9 }),
+    () => client.chat.completions.create({ ...body, max_completion_tokens: -1 }),
+    () => client.chat.completions.create({ ...body, surprise: canary } as typeof body),
+    () => client.images.generate({ prompt: canary }),
+    () => client.post(`http://127.0.0.1:9/v1/${canary}`, { body }),
+    () => client.responses.create({ model: "gpt-4o-mini", input: canary, background: true }),
+    () => post(`{"model": "gpt-4o-mini", "messages": ["${canary}`),
+    () => post(`["${canary}"]`),
+    () => post(`{"model":"gpt-4o-mini","a":"${canary}","a":1}`),
+    () =>
+      session.fetch(`http://127.0.0.1:9/v1/chat/completions?key=${canary}`, { method: "POST", body: canary })
+  ]) {
+    const error = await failureOf(call())
+    assert.instanceOf(error, BudgetRefusedError)
+    told.push(error, error.message, error.stack, JSON.stringify(error))
+  }
+  for (const behaviour of [Behaviours.malformedJson, Behaviours.usageMissing, Behaviours.status(500)]) {
+    provider.next({ ...behaviour, text: canary })
+    await failureOrAnswer(client.chat.completions.create(body))
+  }
+  await provider.idle()
+  await settled(session)
+}

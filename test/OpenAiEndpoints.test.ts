@@ -1,0 +1,125 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import * as OpenAiEndpoints from "../src/OpenAiEndpoints.ts"
+import * as Usd from "../src/Usd.ts"
+
+const tag = (method: string, path: string, overrides?: OpenAiEndpoints.Overrides): string =>
+  OpenAiEndpoints.recognise(method, path, overrides)._tag
+
+const pricedPaths = ["/chat/completions", "/responses", "/completions", "/embeddings"]
+
+describe("the endpoints", () => {
+  it("that are priced are four, by method and path", () => {
+    assert.deepStrictEqual(
+      OpenAiEndpoints.priced.map(({ name }) => name),
+      pricedPaths.map((path) => `POST ${path}`)
+    )
+    for (const path of pricedPaths) {
+      const found = OpenAiEndpoints.recognise("POST", path)
+      assert.deepInclude(found, { _tag: "Priced", deployment: undefined })
+      if (found._tag === "Priced") assert.strictEqual(found.endpoint.name, `POST ${path}`)
+    }
+  })
+
+  it("of an Azure deployment name it, whatever is written around it", () => {
+    for (const path of pricedPaths) {
+      const found = OpenAiEndpoints.recognise("POST", `/deployments/my%20gpt/${path.slice(1)}`)
+      assert.deepInclude(found, { _tag: "Priced", deployment: "my gpt" })
+    }
+    assert.strictEqual(tag("POST", "/chat/completions/"), "Priced")
+    assert.strictEqual(tag("POST", "//chat//completions"), "Priced")
+    assert.strictEqual(tag("POST", "/deployments/%ff/chat/completions"), "Refused")
+  })
+
+  it("that only read, delete or cancel are free, and so are moderation and counting", () => {
+    for (const [method, path] of [
+      ["GET", "/models"],
+      ["GET", "/responses/resp_1"],
+      ["HEAD", "/anything"],
+      ["DELETE", "/files/file-1"],
+      ["POST", "/moderations"],
+      ["POST", "/responses/input_tokens"],
+      ["POST", "/responses/resp_1/cancel"],
+      ["POST", "/batches/b/cancel"],
+      ["POST", "/vector_stores/v/file_batches/f/cancel"]
+    ] as const) {
+      assert.strictEqual(tag(method, path), "Free", `${method} ${path}`)
+    }
+  })
+
+  it("that nobody has priced are refused, naming them", () => {
+    const paths =
+      "/images/generations /images/edits /audio/speech /audio/transcriptions /videos /batches /files /uploads " +
+      "/fine_tuning/jobs /evals /vector_stores /containers /threads /threads/t/runs /realtime/client_secrets " +
+      "/realtime/sessions /responses/compact /responses/input_tokens/more /responses/a/b/cancel /assistants / " +
+      "/chat/completions/x /Chat/Completions /%63hat/completions /moderations/x /v1/chat/completions"
+    for (const path of paths.split(" ")) {
+      const found = OpenAiEndpoints.recognise("POST", path)
+      if (found._tag !== "Refused") throw new Error(`${path} is ${found._tag}`)
+      assert.strictEqual(found.error.reason._tag, "UnsupportedEndpoint")
+      assert.include(found.error.message, `POST ${path}`)
+    }
+    for (const method of ["PUT", "PATCH", "post", "OPTIONS", ""]) {
+      assert.strictEqual(tag(method, "/chat/completions"), "Refused", method)
+    }
+  })
+
+  it("that the user vouches for are free, or cost at most what the user says", () => {
+    const overrides: OpenAiEndpoints.Overrides = {
+      "POST /files": "free",
+      "POST /images/generations": { maxUsd: "0.25" },
+      "POST /threads/*/runs": { maxUsd: 1e-7 },
+      "POST /audio/speech": { maxUsd: "a lot" },
+      "POST /videos": { maxUsd: -1 }
+    }
+    assert.strictEqual(tag("POST", "/files", overrides), "Free")
+    assert.strictEqual(tag("POST", "/files/x", overrides), "Refused")
+    const image = OpenAiEndpoints.recognise("POST", "/images/generations", overrides)
+    assert.deepStrictEqual(image, {
+      _tag: "Vouched",
+      name: "POST /images/generations",
+      most: Usd.dollars("0.25")
+    })
+    const run = OpenAiEndpoints.recognise("POST", "/threads/t1/runs", overrides)
+    assert.deepInclude(run, { _tag: "Vouched", most: Usd.dollars("0.0000001") })
+    for (const path of ["/audio/speech", "/videos"]) {
+      const found = OpenAiEndpoints.recognise("POST", path, overrides)
+      if (found._tag !== "Refused") throw new Error(found._tag)
+      assert.strictEqual(found.error.reason._tag, "InvalidAmount")
+    }
+  })
+
+  it("that are priced stay priced, whatever the user vouches for", () => {
+    const all: OpenAiEndpoints.Overrides = { "POST **": "free", "POST /chat/completions": "free" }
+    assert.strictEqual(tag("POST", "/chat/completions", all), "Priced")
+    assert.strictEqual(tag("POST", "/deployments/d/embeddings", all), "Priced")
+    assert.strictEqual(tag("POST", "/videos", all), "Free")
+  })
+
+  const Part = Schema.Literals([
+    "/",
+    "chat",
+    "completions",
+    "deployments",
+    "%2F",
+    "%",
+    "..",
+    "*",
+    "**",
+    "responses",
+    "cancel",
+    "a",
+    "é",
+    "?"
+  ])
+  it.prop(
+    "are recognised without throwing, and no POST is free that is not in the table",
+    { parts: Schema.Array(Part) },
+    ({ parts }) => {
+      const path = parts.join("/")
+      const found = OpenAiEndpoints.recognise("POST", path)
+      if (found._tag === "Free") assert.match(path, /^\/*responses\/+[^/]+\/+cancel\/*$/)
+    },
+    { arbitrary: { runs: 5_000, size: 20 } }
+  )
+})

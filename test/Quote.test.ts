@@ -1,0 +1,577 @@
+/** The law of quotes: no usage that a request allows costs more than its quote. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Result, Schema } from "effect"
+import { Tiktoken } from "js-tiktoken/lite"
+import cl100k from "js-tiktoken/ranks/cl100k_base"
+import o200k from "js-tiktoken/ranks/o200k_base"
+import * as Host from "../src/Host.ts"
+import type { Json, JsonObject } from "../src/internal/json.ts"
+import * as Pricing from "../src/Pricing.ts"
+import * as Quote from "../src/Quote.ts"
+import * as Usage from "../src/Usage.ts"
+import * as Usd from "../src/Usd.ts"
+
+const pricing = await Effect.runPromise(Pricing.make())
+const at = Date.UTC(2026, 10, 23)
+
+const make = (
+  path: string,
+  body: unknown,
+  options: Quote.Options = {},
+  host: Host.Host = Host.of(new URL("https://api.openai.com/v1")),
+  table: Pricing.Pricing["Service"] = pricing
+): Result.Result<Quote.Quote, Error> => Quote.make(table, { method: "POST", path, body, host, at }, options)
+
+const quoted = (...request: Parameters<typeof make>): Quote.Quote => Result.getOrThrow(make(...request))
+
+const reasonOf = (result: ReturnType<typeof make>): string =>
+  Result.isFailure(result) && "reason" in result.failure
+    ? (result.failure.reason as { _tag: string })._tag
+    : "quoted"
+
+const between = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))
+/** Parts of a thousand: of a bound, of what is left of it. */
+const Part = between(0, 1_000)
+const part = (whole: number, thousandths: number): number => Math.floor((whole * thousandths) / 1_000)
+
+/** A 1024 x 1024 picture, as far as its header goes. */
+const picture = ((): string => {
+  const bytes = Buffer.alloc(24)
+  bytes.write("\u0089PNG\r\n\u001a\n\0\0\0\rIHDR", "latin1")
+  bytes.writeUInt32BE(1_024, 16)
+  bytes.writeUInt32BE(1_024, 20)
+  return `data:image/png;base64,${bytes.toString("base64").padEnd(40, "A")}`
+})()
+
+/** What that picture is billed at, for models whose formula is published; nothing is claimed of the others. */
+const pictureTokens = (model: string): number => {
+  if (model.startsWith("gpt-4o-mini")) return 2_833 + 4 * 5_667
+  if (model === "gpt-4o" || model === "gpt-4.1") return 85 + 4 * 170
+  if (model === "gpt-4.1-mini") return Math.ceil(1_024 * 1.62)
+  if (model === "gpt-4.1-nano") return Math.ceil(1_024 * 2.46)
+  if (model === "o4-mini") return Math.ceil(1_024 * 1.72)
+  return 0
+}
+
+const Text = Schema.Literals([
+  "",
+  "a",
+  "word ",
+  "é",
+  "中文",
+  "😀",
+  "\ud800",
+  '"',
+  "\\",
+  "\n",
+  "\u007f",
+  "<|endoftext|>"
+])
+const Case = Schema.Struct({
+  model: between(0, pricing.models.length - 1),
+  tier: Part,
+  regional: Schema.Boolean,
+  responses: Schema.Boolean,
+  texts: Schema.Array(Text),
+  /** Thousands of characters more: some cross the threshold of long context. */
+  bulk: Schema.Literals([0, 0, 0, 0, 0, 0, 0, 0, 1, 300]),
+  n: Schema.UndefinedOr(between(1, 5)),
+  cap: Schema.UndefinedOr(between(1, 200_000)),
+  prediction: Schema.UndefinedOr(Text),
+  tools: between(0, 3),
+  pictures: between(0, 2),
+  unshown: Schema.Boolean
+})
+type Case = typeof Case.Type
+
+const tool = { type: "function", name: "f", parameters: {} }
+const chatTool = { type: "function", function: { name: "f", parameters: {} } }
+const wire = {
+  standard: "default",
+  flex: "flex",
+  priority: "priority",
+  ultrafast: "ultrafast",
+  batch: undefined
+}
+
+/** A request with, worked out apart from the code, the most that a byte-level model can be billed for it. */
+const requestOf = (it: Case) => {
+  const model = pricing.models[it.model]
+  if (model === undefined) throw new Error("no such model")
+  const tier = model.tiers[part(model.tiers.length - 1, it.tier)] ?? "standard"
+  const texts = it.bulk === 0 ? it.texts : [...it.texts, "x".repeat(it.bulk * 1_000)]
+  const images = Array.from({ length: it.pictures }, () =>
+    it.responses
+      ? { type: "input_image", image_url: picture }
+      : { type: "image_url", image_url: { url: picture } }
+  )
+  const messages: ReadonlyArray<Json> = [
+    ...texts.map((content) => ({ role: "user", content })),
+    ...(images.length === 0 ? [] : [{ role: "user", content: images }])
+  ]
+  const tools = Array.from({ length: it.tools }, () => (it.responses ? tool : chatTool))
+  const common = {
+    model: model.id,
+    ...(tools.length === 0 ? {} : { tools }),
+    ...(wire[tier] === undefined ? {} : { service_tier: wire[tier] })
+  }
+  const body: JsonObject = it.responses
+    ? {
+        ...common,
+        input: messages,
+        ...(it.cap === undefined ? {} : { max_output_tokens: it.cap }),
+        ...(it.unshown ? { previous_response_id: "resp_1" } : {})
+      }
+    : {
+        ...common,
+        messages: it.unshown
+          ? [...messages, { role: "user", content: [{ type: "file", file: { file_id: "f" } }] }]
+          : messages,
+        ...(it.n === undefined ? {} : { n: it.n }),
+        ...(it.cap === undefined ? {} : { max_completion_tokens: it.cap }),
+        ...(it.prediction === undefined ? {} : { prediction: { type: "content", content: it.prediction } })
+      }
+  const times = it.responses ? 1 : (it.n ?? 1)
+  const toolTokens =
+    it.tools === 0 ? 0 : 105 + it.tools * JSON.stringify(it.responses ? tool : chatTool).length
+  const text = texts.reduce((sum, each) => sum + Buffer.byteLength(each), 0)
+  const shown = Math.min(
+    // The dearest framing that was recorded: 15 and 16 a message, of o1-preview.
+    text + 15 + 16 * messages.length + toolTokens,
+    model.contextWindow ?? Infinity
+  )
+  return {
+    body,
+    path: it.responses ? "/responses" : "/chat/completions",
+    model,
+    tier,
+    times,
+    input: (it.unshown ? (model.contextWindow ?? shown) : shown) + it.pictures * pictureTokens(model.id),
+    // Each answer may reject the whole of the prediction, which is billed as output.
+    extra: it.responses || it.prediction === undefined ? 0 : times * Buffer.byteLength(it.prediction)
+  }
+}
+
+const Split = Schema.Struct({ input: Part, written: Part, written12h: Part, cached: Part, output: Part })
+
+/** A usage within bounds, as often as not at them, with its input split between the caches. */
+const usageOf = (split: typeof Split.Type, input: number, output: number): Usage.Usage => {
+  const used = split.input > 500 ? input : part(input, split.input * 2)
+  const cacheWrite = part(used, split.written)
+  const cacheWrite12h = part(used - cacheWrite, split.written12h)
+  return Usage.make({
+    input: used,
+    cacheWrite,
+    cacheWrite12h,
+    cachedInput: part(used - cacheWrite - cacheWrite12h, split.cached),
+    output: split.output > 500 ? output : part(output, split.output * 2)
+  })
+}
+
+const costOf = (price: Pricing.Price, usage: Usage.Usage): Usd.Usd =>
+  Result.getOrThrow(Pricing.cost(price, usage))
+
+describe("the law", () => {
+  const runs = { timeout: 60_000, arbitrary: { runs: 3_000, size: 60 } }
+
+  it.prop(
+    "holds: no usage that the body allows costs more than the quote",
+    { it: Case, split: Split },
+    ({ it, split }) => {
+      const request = requestOf(it)
+      const host = Host.of(new URL(it.regional ? "https://eu.api.openai.com" : "https://api.openai.com"))
+      const answer = make(request.path, request.body, { tier: request.tier }, host)
+      if (Result.isFailure(answer)) {
+        assert.include(["UnboundedRequest"], reasonOf(answer))
+        assert.isTrue(request.model.contextWindow === undefined || /search|research/.test(request.model.id))
+        return
+      }
+      const quote = answer.success
+      const cap = it.cap ?? quote.cap?.most ?? 0
+      const price = Result.getOrThrow(
+        pricing.price(request.model.id, request.tier, { at, regional: it.regional })
+      )
+      const usage = usageOf(split, request.input, cap * request.times + request.extra)
+      assert.isAtMost(costOf(price, usage), quote.most)
+      assert.isAtMost(quote.least, quote.most)
+    },
+    runs
+  )
+
+  it.prop(
+    "holds for what is granted: the largest cap that fits it is written, and none larger would fit",
+    { it: Case, split: Split, granted: Part },
+    ({ it, split, granted: share }) => {
+      const request = requestOf({ ...it, cap: undefined })
+      const answer = make(request.path, request.body, { tier: request.tier })
+      if (Result.isFailure(answer)) return
+      const quote = answer.success
+      const granted = Usd.nanos(quote.least + part(quote.most - quote.least, share))
+      const cap = Quote.capFor(quote, granted)
+      if (cap === undefined || quote.cap === undefined) throw new Error("it has no cap")
+      const price = Result.getOrThrow(pricing.price(request.model.id, request.tier, { at }))
+      const usage = usageOf(split, request.input, cap * request.times + request.extra)
+      assert.isAtMost(costOf(price, usage), granted)
+      assert.isAtLeast(cap, quote.cap.least)
+      assert.isAtMost(cap, quote.cap.most)
+      if (cap === quote.cap.most) return
+      const { times, extra } = quote.plan.output ?? { times: 1, extra: 0 }
+      const larger = Usage.make({ input: quote.input, output: (cap + 1) * times + extra })
+      assert.isAbove(Result.getOrThrow(Pricing.worst(price, larger)), granted)
+    },
+    runs
+  )
+
+  it("holds for every model in every tier, at the bounds of its input and output", () => {
+    let checked = 0
+    for (const [index, model] of pricing.models.entries()) {
+      for (const tier of model.tiers) {
+        for (const bulk of [0, 300, 1_200] as const) {
+          const path =
+            model.kind === "embedding" ? "/embeddings" : model.kind === "chat" ? "/responses" : "/completions"
+          const text = "y".repeat(bulk * 1_000 + 10)
+          const body =
+            path === "/embeddings"
+              ? { model: model.id, input: [text, text] }
+              : path === "/responses"
+                ? { model: model.id, input: text, max_output_tokens: 7_000 }
+                : { model: model.id, prompt: [text, text], best_of: 3, max_tokens: 7_000 }
+          // Each prompt has a window of its own; embeddings have as many as there are inputs.
+          const window = model.contextWindow ?? Infinity
+          const prompts = path === "/responses" ? 1 : 2
+          const input = prompts * Math.min(text.length + 15, window)
+          const output = path === "/embeddings" ? 0 : path === "/responses" ? 7_000 : 2 * 3 * 7_000
+          const answer = make(path, body, { tier })
+          if (Result.isFailure(answer)) {
+            assert.match(
+              `${reasonOf(answer)} ${model.id}`,
+              /UnboundedRequest .*(search|research)/,
+              String(index)
+            )
+            continue
+          }
+          const price = Result.getOrThrow(pricing.price(model.id, tier, { at }))
+          for (const parts of [{}, { cacheWrite: input }, { cacheWrite12h: input }, { cachedInput: input }]) {
+            const usage = Usage.make({ input, output, ...parts })
+            assert.isAtMost(costOf(price, usage), answer.success.most, `${model.id} ${tier}`)
+            checked++
+          }
+        }
+      }
+    }
+    assert.isAbove(checked, 1_500)
+  })
+})
+
+describe("the text of a request", () => {
+  const encoders = [new Tiktoken(o200k), new Tiktoken(cl100k)]
+  const escaped = (json: string): string =>
+    json.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
+  const Fragment = Schema.Literals([
+    "word",
+    " the",
+    "é",
+    "ß",
+    "中文字",
+    "日本",
+    "😀",
+    "👩‍👩‍👧",
+    "\ud800",
+    "\udfff",
+    "\u007f",
+    "\u0000",
+    "\n",
+    '"',
+    "\\",
+    "{}",
+    "0123",
+    "กำ",
+    "עב",
+    "\u{10ffff}",
+    "<|endoftext|>",
+    " ",
+    "—"
+  ])
+
+  it.prop(
+    "is never more tokens than its bound, raw or in ASCII-escaped JSON, in any field",
+    { texts: Schema.Array(Fragment), key: Fragment },
+    ({ texts, key }) => {
+      const text = texts.join("")
+      const bodies: ReadonlyArray<readonly [string, JsonObject]> = [
+        ["/responses", { model: "gpt-4o", input: text, instructions: key, metadata: { [key]: text } }],
+        ["/embeddings", { model: "text-embedding-3-small", input: [text, key] }],
+        ["/completions", { model: "gpt-3.5-turbo-instruct", prompt: text, suffix: key }],
+        ["/chat/completions", { model: "gpt-4o", messages: [{ role: "tool", content: text, name: key }] }]
+      ]
+      for (const [path, body] of bodies) {
+        const { input } = quoted(path, body)
+        for (const encoder of encoders) {
+          assert.isAtMost(encoder.encode(escaped(JSON.stringify(body)), [], []).length, input)
+          assert.isAtMost(encoder.encode(text, [], []).length, input)
+        }
+      }
+    },
+    { timeout: 60_000, arbitrary: { runs: 400, size: 40 } }
+  )
+
+  it("counts a letter that JSON escapes as wide as it can be fed", () => {
+    const of = (content: string): number =>
+      quoted("/chat/completions", { model: "gpt-4o", messages: [{ role: "user", content }] }).input
+    assert.strictEqual(of("中".repeat(100)) - of(""), 600)
+    assert.strictEqual(of("a".repeat(100)) - of(""), 100)
+  })
+})
+
+describe("the context window", () => {
+  const long = "z".repeat(2_000_000)
+
+  it("bounds the input of one conversation, and that of each prompt of a list apart", () => {
+    assert.strictEqual(quoted("/responses", { model: "gpt-4o", input: long }).input, 128_000)
+    const one = quoted("/completions", { model: "gpt-3.5-turbo-instruct", prompt: long }).input
+    const three = quoted("/completions", {
+      model: "gpt-3.5-turbo-instruct",
+      prompt: [long, long, long]
+    }).input
+    assert.deepStrictEqual([one, three], [4_096, 3 * 4_096])
+    const listed = {
+      model: "text-embedding-3-small",
+      input: Array.from({ length: 100 }, () => "w".repeat(8_000))
+    }
+    assert.isAbove(quoted("/embeddings", listed).input, 800_000)
+  })
+
+  it("is held for input that the request names but does not show, and refused where it is not known", () => {
+    const body = { model: "gpt-5.2", input: "go on", previous_response_id: "resp_1" }
+    assert.strictEqual(quoted("/responses", body).input, pricing.find("gpt-5.2")?.contextWindow)
+    const own = Effect.runSync(Pricing.make({ overrides: { own: { input: "1", output: "2" } } }))
+    assert.strictEqual(
+      reasonOf(make("/responses", { ...body, model: "own" }, {}, undefined, own)),
+      "UnboundedRequest"
+    )
+  })
+
+  it("does not bound images, which gpt-4o-mini bills at a multiple of the room they take", () => {
+    const content = Array.from({ length: 10 }, () => ({ type: "image_url", image_url: { url: picture } }))
+    const quote = quoted("/chat/completions", { model: "gpt-4o-mini", messages: [{ role: "user", content }] })
+    assert.isAtLeast(quote.input, 10 * 25_501)
+  })
+})
+
+describe("the cap of a call without one", () => {
+  const chat = (model: string, extra: JsonObject = {}): JsonObject => ({
+    model,
+    messages: [{ role: "user", content: "hi" }],
+    ...extra
+  })
+
+  it("lies between the floor of its kind of model and the model's maximum", () => {
+    const plain = quoted("/chat/completions", chat("gpt-4o"))
+    assert.deepStrictEqual(plain.cap, { field: "max_completion_tokens", least: 1_024, most: 16_384 })
+    assert.strictEqual(quoted("/chat/completions", chat("gpt-5.2")).cap?.least, 4_096)
+    assert.strictEqual(quoted("/responses", { model: "o3", input: "hi" }).cap?.field, "max_output_tokens")
+    assert.strictEqual(plain.share, 0.1)
+  })
+
+  it("is never written into max_tokens where models refuse that field", () => {
+    for (const model of pricing.models) {
+      if (model.kind !== "chat") continue
+      const answer = make("/chat/completions", chat(model.id))
+      if (Result.isSuccess(answer)) assert.strictEqual(answer.success.cap?.field, "max_completion_tokens")
+    }
+  })
+
+  it("is the caller's where there is one: both caps are bounded by the larger, null is none", () => {
+    const capOf = (extra: JsonObject): unknown =>
+      quoted("/chat/completions", chat("gpt-4o", extra)).plan.output?.cap
+    assert.strictEqual(capOf({ max_tokens: 10, max_completion_tokens: 30 }), 30)
+    assert.strictEqual(capOf({ max_tokens: 40, max_completion_tokens: 30 }), 40)
+    assert.strictEqual(capOf({ max_tokens: null, max_completion_tokens: 30 }), 30)
+    assert.strictEqual(capOf({ max_tokens: null, max_completion_tokens: null }), undefined)
+    const given = quoted("/chat/completions", chat("gpt-4o", { max_tokens: 10 }))
+    assert.strictEqual(given.cap, undefined)
+    assert.strictEqual(given.least, given.most)
+    assert.strictEqual(Quote.capFor(given, given.most), undefined)
+  })
+
+  it("follows the settings: a floor and a share, the model's maximum, or a refusal", () => {
+    const of = (uncapped: Quote.Options["uncapped"], model = "gpt-4o") =>
+      make("/chat/completions", chat(model), { uncapped })
+    const set = Result.getOrThrow(of({ floor: 50, share: 0.5 }))
+    assert.deepStrictEqual([set.cap?.least, set.cap?.most, set.share], [50, 16_384, 0.5])
+    const maximum = Result.getOrThrow(of("modelMaximum"))
+    assert.deepStrictEqual([maximum.cap?.least, maximum.cap?.most, maximum.share], [16_384, 16_384, 1])
+    assert.strictEqual(Result.getOrThrow(of({ floor: 1e9 })).cap?.least, 16_384)
+    for (const bad of [
+      "refuse",
+      { floor: 0 },
+      { floor: 1.5 },
+      { share: 0 },
+      { share: 2 },
+      { share: NaN }
+    ] as const) {
+      assert.strictEqual(reasonOf(of(bad)), "UnboundedRequest")
+    }
+  })
+
+  it("leaves room for the input in the window, unless the model keeps room for output apart", () => {
+    const near = { model: "gpt-4o", input: "v".repeat(120_000) }
+    assert.isBelow(quoted("/responses", near).cap?.most ?? 0, 8_000)
+    const room = { model: "gpt-5", input: "v".repeat(2_000_000) }
+    assert.strictEqual(quoted("/responses", room).cap?.most, 128_000)
+    // A conversation that is only named has taken nobody knows how little of it.
+    const named = { model: "gpt-4o", input: "hi", previous_response_id: "resp_1" }
+    assert.strictEqual(quoted("/responses", named).cap?.most, 16_384)
+  })
+
+  it("is 16 for a legacy completion, as the API documents, times its prompts and copies", () => {
+    const quote = quoted("/completions", {
+      model: "gpt-3.5-turbo-instruct",
+      prompt: ["a", "b"],
+      n: 2,
+      best_of: 5
+    })
+    assert.deepStrictEqual(quote.cap, { field: "max_tokens", least: 16, most: 16 })
+    assert.strictEqual(Quote.lines(quote)[1]?.tokens, 16 * 2 * 5)
+  })
+
+  it("that nobody can pay is refused, not wrapped around", () => {
+    for (const extra of [
+      { n: 1e9 },
+      { n: Number.MAX_SAFE_INTEGER },
+      { max_tokens: Number.MAX_SAFE_INTEGER }
+    ]) {
+      assert.strictEqual(reasonOf(make("/chat/completions", chat("gpt-4o", extra))), "UnboundedRequest")
+    }
+    const many = { n: Number.MAX_SAFE_INTEGER, prediction: { type: "content", content: "x" }, max_tokens: 1 }
+    assert.strictEqual(reasonOf(make("/chat/completions", chat("gpt-4o", many))), "UnboundedRequest")
+  })
+})
+
+describe("the tier", () => {
+  const body: JsonObject = { model: "gpt-5.2", input: "hi", max_output_tokens: 1_000 }
+  const tiersOf = (...request: Parameters<typeof make>) => quoted(...request).prices.map(({ tier }) => tier)
+
+  it("is the body's, else the session's", () => {
+    assert.deepStrictEqual(tiersOf("/responses", body), ["standard"])
+    assert.deepStrictEqual(tiersOf("/responses", body, { tier: "flex" }), ["flex"])
+    assert.deepStrictEqual(tiersOf("/responses", body, { tier: "batch" }), ["batch"])
+    assert.deepStrictEqual(tiersOf("/responses", { ...body, service_tier: "fast" }, { tier: "flex" }), [
+      "priority"
+    ])
+    assert.deepStrictEqual(tiersOf("/responses", { ...body, service_tier: null }), ["standard"])
+  })
+
+  it("that the project decides is quoted at the dearest that it can be", () => {
+    const auto = quoted("/responses", { ...body, service_tier: "auto" })
+    assert.includeMembers(
+      auto.prices.map(({ tier }) => tier),
+      ["standard", "flex", "priority"]
+    )
+    assert.isAtLeast(auto.most, quoted("/responses", { ...body, service_tier: "fast" }).most)
+    assert.strictEqual(auto.price.tier, "priority")
+  })
+
+  it("that has no price is refused, also one that nobody knows", () => {
+    for (const tier of ["scale", "Default", "", "constructor"]) {
+      assert.strictEqual(reasonOf(make("/responses", { ...body, service_tier: tier })), "UnpricedTier")
+    }
+    assert.strictEqual(
+      reasonOf(make("/responses", { ...body, model: "gpt-4o" }, { tier: "flex" })),
+      "UnpricedTier"
+    )
+    assert.strictEqual(reasonOf(make("/responses", { ...body, service_tier: 1 })), "MalformedRequest")
+  })
+
+  it("of the session that nothing asks for may be served or not: the dearer is quoted", () => {
+    const local = Host.of(new URL("http://localhost:1234/v1"))
+    assert.strictEqual(quoted("/responses", body, { tier: "flex" }, local).price.tier, "standard")
+    assert.strictEqual(quoted("/responses", body, { tier: "priority" }, local).price.tier, "priority")
+    // Embeddings know no tiers: a session's tier is no reason to refuse them.
+    const text = { model: "text-embedding-3-small", input: "hi" }
+    assert.strictEqual(quoted("/embeddings", text, { tier: "priority" }).price.tier, "standard")
+  })
+})
+
+describe("a quote", () => {
+  it("is refused for what nobody can price, each for its reason", () => {
+    const hi = { model: "gpt-4o", input: "hi" }
+    assert.strictEqual(reasonOf(make("/responses", { ...hi, model: "gpt-4o-2099-01-01" })), "UnknownModel")
+    assert.strictEqual(reasonOf(make("/responses", { input: "hi" })), "MalformedRequest")
+    assert.strictEqual(reasonOf(make("/videos", hi)), "UnsupportedEndpoint")
+    assert.strictEqual(reasonOf(make("/models", hi)), "UnsupportedEndpoint")
+    const circle: { self?: unknown } = {}
+    circle.self = circle
+    for (const body of [
+      null,
+      undefined,
+      1,
+      "text",
+      [],
+      [hi],
+      circle,
+      { a: 1n },
+      { toJSON: () => undefined }
+    ]) {
+      assert.strictEqual(reasonOf(make("/responses", body)), "MalformedRequest")
+    }
+  })
+
+  it("takes the model from an Azure path, whatever the body says, and by the user's name for it", () => {
+    const body = { model: "gpt-4o-mini", max_tokens: 5, messages: [] }
+    assert.strictEqual(quoted("/deployments/gpt-4o/chat/completions", body).model, "gpt-4o")
+    const models = { "my-gpt": "gpt-4.1" }
+    assert.strictEqual(quoted("/deployments/my-gpt/chat/completions", body, { models }).model, "gpt-4.1")
+    assert.strictEqual(reasonOf(make("/deployments/my-gpt/chat/completions", body)), "UnknownModel")
+    assert.strictEqual(quoted("/chat/completions", { ...body, model: "my-gpt" }, { models }).model, "gpt-4.1")
+  })
+
+  it("has lines that add up to its most", () => {
+    const bodies: ReadonlyArray<readonly [string, JsonObject]> = [
+      ["/responses", { model: "gpt-4o", input: "hi" }],
+      ["/responses", { model: "gpt-6.2-sol", input: "q".repeat(300_000), max_output_tokens: 500 }],
+      ["/chat/completions", { model: "gpt-4.1", n: 3, max_tokens: 9, messages: [] }],
+      ["/embeddings", { model: "text-embedding-3-large", input: "hi" }]
+    ]
+    for (const [path, body] of bodies) {
+      const quote = quoted(path, body)
+      const picos = Quote.lines(quote).reduce((sum, line) => sum + line.tokens * line.picoDollars, 0)
+      assert.strictEqual(Math.ceil(picos / 1_000), quote.most)
+    }
+  })
+
+  it("bounds audio at the price of audio, and is refused where that has none", () => {
+    const audioModel = {
+      input: "1",
+      output: "2",
+      audioInput: "30",
+      audioOutput: "60",
+      contextWindow: 100_000,
+      maxOutput: 4_000
+    }
+    const own = Effect.runSync(Pricing.make({ overrides: { sound: audioModel } }))
+    const content = [{ type: "input_audio", input_audio: { data: "AAAA", format: "wav" } }]
+    const body = {
+      model: "sound",
+      max_tokens: 100,
+      modalities: ["text", "audio"],
+      messages: [{ role: "user", content }]
+    }
+    const quote = quoted("/chat/completions", body, {}, undefined, own)
+    const usage = Usage.make({ input: quote.input, audioInput: quote.input, output: 100, audioOutput: 100 })
+    assert.strictEqual(costOf(quote.price, usage), quote.most)
+    assert.strictEqual(reasonOf(make("/chat/completions", { ...body, model: "gpt-4o" })), "UnboundedRequest")
+  })
+
+  it.effect("is an Effect too, with the table that is provided", () =>
+    Effect.gen(function* () {
+      const body = { model: "mine", input: "hi", max_output_tokens: 10 }
+      const quote = yield* Quote.of({ method: "POST", path: "/responses", body })
+      assert.strictEqual(quote.model, "mine")
+      const error = yield* Effect.flip(
+        Quote.of({ method: "POST", path: "/responses", body: { ...body, model: "x" } })
+      )
+      assert.strictEqual(error.reason._tag, "UnknownModel")
+    }).pipe(Effect.provide(Pricing.layerOf({ mine: { input: "1", output: "2" } })))
+  )
+})

@@ -1,0 +1,239 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Result, Schema } from "effect"
+import * as Pricing from "../src/Pricing.ts"
+import * as Settlement from "../src/Settlement.ts"
+import * as Usage from "../src/Usage.ts"
+import * as Usd from "../src/Usd.ts"
+
+const pricing = await Effect.runPromise(Pricing.make())
+const reserved = Usd.dollars("0.5")
+
+const termsOf = (model: string, tier: Pricing.Tier = "standard"): Settlement.Terms => {
+  const price = Result.getOrThrow(pricing.price(model, tier, { at: 0 }))
+  return { reserved, model, tier, price, regional: false, at: 0 }
+}
+
+const usage = Usage.make({ input: 1_000, output: 100 })
+
+/** What a call of 1,000 tokens in and 100 out costs, from USD per 1M tokens. */
+const dollars = (input: number, output: number): Usd.Usd =>
+  Usd.dollars((input * 1_000 + output * 100) / 1_000_000)
+
+const decide = (
+  terms: Settlement.Terms,
+  model: string | undefined,
+  tier: string | undefined,
+  used: Usage.Usage = usage
+): Settlement.Verdict =>
+  Settlement.decide({ _tag: "Reported", reading: { usage: used, model, tier } }, terms, pricing)
+
+/** The same, in the price's words: where the figures come from is the table's business. */
+const costAt = (model: string, tier: Pricing.Tier): Usd.Usd =>
+  Result.getOrThrow(Pricing.cost(Result.getOrThrow(pricing.price(model, tier, { at: 0 })), usage))
+
+const assertMetered = (verdict: Settlement.Verdict, amount: Usd.Usd, model?: string): void => {
+  if (verdict._tag !== "Metered") throw new Error(`${verdict._tag}: ${verdict.why}`)
+  assert.strictEqual(verdict.amount, amount)
+  if (model !== undefined) assert.strictEqual(verdict.model, model)
+}
+
+const assertWhole = (verdict: Settlement.Verdict): void => {
+  assert.strictEqual(verdict._tag, "Assumed")
+  if (verdict._tag === "Assumed") assert.strictEqual(verdict.amount, reserved)
+}
+
+describe("an attempt without a bill", () => {
+  const terms = termsOf("gpt-4o")
+  const ended = (outcome: Settlement.Outcome) => Settlement.decide(outcome, terms, pricing)
+
+  it("costs nothing where it was never sent", () => {
+    assert.strictEqual(ended({ _tag: "NotSent" })._tag, "Released")
+  })
+
+  it("costs nothing where the provider refused it, and is charged whole at every other status", () => {
+    const refusals = new Set([400, 401, 403, 404, 413, 422, 429])
+    for (let status = 100; status < 600; status++) {
+      const verdict = ended({ _tag: "Answered", status })
+      if (refusals.has(status)) assert.strictEqual(verdict._tag, "Released", String(status))
+      else assertWhole(verdict)
+    }
+  })
+
+  it("is charged whole where its bill was lost, and says why", () => {
+    const verdict = ended({ _tag: "Lost", why: "the response was cut" })
+    assertWhole(verdict)
+    assert.deepInclude(verdict, { why: "the response was cut" })
+  })
+
+  it("is decided alike where no price is at hand", () => {
+    const outcomes: ReadonlyArray<Settlement.Outcome> = [
+      { _tag: "NotSent" },
+      { _tag: "Answered", status: 429 },
+      { _tag: "Answered", status: 500 },
+      { _tag: "Lost", why: "cut" }
+    ]
+    for (const outcome of outcomes) {
+      assert.deepStrictEqual(Settlement.decideWhole(outcome, reserved), ended(outcome))
+    }
+    const reading = { usage, model: undefined, tier: undefined }
+    assertWhole(Settlement.decideWhole({ _tag: "Reported", reading }, reserved))
+  })
+})
+
+describe("a reported bill", () => {
+  it("is the asked model's price, where the response names no other", () => {
+    for (const model of [undefined, "gpt-4o", "gpt-4o-2024-08-06", "served-by-nobody"]) {
+      assertMetered(decide(termsOf("gpt-4o"), model, "default"), dollars(2.5, 10), "gpt-4o")
+    }
+  })
+
+  it("is the price of the snapshot that served, above the reservation if need be", () => {
+    const verdict = decide(
+      { ...termsOf("gpt-4o"), reserved: Usd.dollars("0.0035") },
+      "gpt-4o-2024-05-13",
+      "default"
+    )
+    assertMetered(verdict, dollars(5, 15), "gpt-4o-2024-05-13")
+  })
+
+  it("is that of the tier that the response echoes; fast and priority are one", () => {
+    const terms = termsOf("gpt-5.2")
+    for (const word of ["default", "standard", "auto", undefined]) {
+      assertMetered(decide(terms, "gpt-5.2-2025-12-11", word), costAt("gpt-5.2", "standard"))
+    }
+    for (const word of ["priority", "fast"]) {
+      assertMetered(decide(terms, "gpt-5.2", word), costAt("gpt-5.2", "priority"))
+    }
+    assertMetered(decide(terms, "gpt-5.2", "flex"), costAt("gpt-5.2", "flex"))
+    assert.isAbove(costAt("gpt-5.2", "priority"), costAt("gpt-5.2", "standard"))
+    assert.isBelow(costAt("gpt-5.2", "flex"), costAt("gpt-5.2", "standard"))
+  })
+
+  it("of a flex call that was served as default is the dearer standard price", () => {
+    assertMetered(decide(termsOf("gpt-5.2", "flex"), "gpt-5.2", "default"), costAt("gpt-5.2", "standard"))
+    assertMetered(decide(termsOf("gpt-5.2", "flex"), "gpt-5.2", undefined), costAt("gpt-5.2", "flex"))
+  })
+
+  it("of a batch call ignores an echo of default, and believes a dearer one", () => {
+    const terms = termsOf("gpt-5.2", "batch")
+    for (const word of ["default", "auto", undefined]) {
+      assertMetered(decide(terms, "gpt-5.2", word), costAt("gpt-5.2", "batch"))
+    }
+    assertMetered(decide(terms, "gpt-5.2", "priority"), costAt("gpt-5.2", "priority"))
+  })
+
+  it("is charged whole at a tier that nobody knows, or that has no price", () => {
+    for (const word of ["scale", "DEFAULT", "", "constructor"]) {
+      assertWhole(decide(termsOf("gpt-4o"), "gpt-4o", word))
+    }
+    assert.isTrue(Result.isFailure(pricing.price("gpt-4o", "flex")))
+    assertWhole(decide(termsOf("gpt-4o"), "gpt-4o", "flex"))
+  })
+
+  it("is charged whole where its usage has no price, or makes no sense", () => {
+    const terms = termsOf("gpt-4o")
+    assertWhole(decide(terms, "gpt-4o", "default", Usage.make({ input: 9, output: 9, audioOutput: 4 })))
+    assertWhole(decide(terms, "gpt-4o", "default", Usage.make({ input: 5, cacheWrite: 6 })))
+    assertWhole(decide(terms, "gpt-4o", "default", Usage.make({ input: Number.MAX_SAFE_INTEGER })))
+  })
+
+  it("carries the uplift of a regional host to another tier and another snapshot", () => {
+    const price = Result.getOrThrow(pricing.price("gpt-6.1-sol", "standard", { at: 0, regional: true }))
+    const terms: Settlement.Terms = {
+      reserved,
+      model: "gpt-6.1-sol",
+      tier: "standard",
+      price,
+      regional: true,
+      at: 0
+    }
+    const plain = costAt("gpt-6.1-sol", "priority")
+    assertMetered(decide(terms, "gpt-6.1-sol", "priority"), Usd.nanos(Math.ceil((plain * 11) / 10)))
+  })
+})
+
+describe("what fetch threw", () => {
+  const code = (value: string, more: object = {}): object => ({ code: value, ...more })
+  const failed = (cause: unknown): TypeError => new TypeError("fetch failed", { cause })
+
+  it("proves that nothing was sent where nobody listens, or the name has no address", () => {
+    for (const each of ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EAI_NODATA", "EAI_NONAME"]) {
+      assert.isTrue(Settlement.neverSent(code(each)))
+      assert.isTrue(Settlement.neverSent(failed(failed(failed(code(each))))))
+    }
+  })
+
+  it("proves nothing where bytes may have left", () => {
+    for (const each of [
+      "ECONNRESET",
+      "EPIPE",
+      "ETIMEDOUT",
+      "UND_ERR_HEADERS_TIMEOUT",
+      "UND_ERR_SOCKET",
+      "ERR_X"
+    ]) {
+      assert.isFalse(Settlement.neverSent(failed(code(each))))
+      // What a later step failed with does not say what an earlier one did.
+      assert.isFalse(Settlement.neverSent(code(each, { cause: code("ECONNREFUSED") })))
+    }
+    for (const each of [undefined, null, "ECONNREFUSED", 1, new Error("ECONNREFUSED"), { code: 61 }, {}]) {
+      assert.isFalse(Settlement.neverSent(each))
+    }
+  })
+
+  it("proves it for many addresses only if every one of them was refused", () => {
+    const both = new AggregateError([code("ECONNREFUSED"), failed(code("ENOTFOUND"))])
+    assert.isTrue(Settlement.neverSent(failed(both)))
+    const one = new AggregateError([code("ECONNREFUSED"), code("ECONNRESET")])
+    assert.isFalse(Settlement.neverSent(failed(one)))
+    // Node gives such an error the code of its first attempt.
+    assert.isFalse(Settlement.neverSent(failed(Object.assign(one, { code: "ECONNREFUSED" }))))
+    assert.isFalse(Settlement.neverSent(new AggregateError([])))
+  })
+
+  it("is not followed in circles", () => {
+    const circle: { cause?: unknown } = {}
+    circle.cause = circle
+    assert.isFalse(Settlement.neverSent(circle))
+    const list: { errors?: unknown } = {}
+    list.errors = Array.from({ length: 1_000 }, () => list)
+    assert.isFalse(Settlement.neverSent(list))
+  })
+})
+
+describe("no report", () => {
+  const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 2_000_000 }))
+  it.prop(
+    "is ever released: it is metered at its cost, or charged whole",
+    {
+      input: Count,
+      output: Count,
+      cachedInput: Count,
+      cacheWrite: Count,
+      audioInput: Count,
+      audioOutput: Count,
+      tier: Schema.Literals(["default", "flex", "fast", "ultrafast", "auto", "scale"]),
+      asked: Schema.Literals(["gpt-4o", "gpt-5.2", "gpt-6.2-sol", "gpt-audio", "text-embedding-3-small"]),
+      served: Schema.Literals(["gpt-4o-2024-05-13", "gpt-5.2", "nobody", ""])
+    },
+    ({ tier, asked, served, ...parts }) => {
+      const asks = pricing.find(asked) === undefined ? "gpt-4o" : asked
+      const verdict = decide(termsOf(asks), served, tier, Usage.make(parts))
+      if (verdict._tag === "Metered") {
+        const price = pricing.price(
+          verdict.model,
+          Settlement.tierOf(tier) === "auto" ? "standard" : tierFor(tier),
+          { at: 0 }
+        )
+        assert.strictEqual(
+          verdict.amount,
+          Result.getOrThrow(Pricing.cost(Result.getOrThrow(price), Usage.make(parts)))
+        )
+      } else assertWhole(verdict)
+    },
+    { arbitrary: { runs: 2_000, size: 100 } }
+  )
+})
+
+const tierFor = (word: string): Pricing.Tier =>
+  word === "fast" ? "priority" : word === "flex" ? "flex" : word === "ultrafast" ? "ultrafast" : "standard"

@@ -1,0 +1,167 @@
+/**
+ * The examples run as programs of their own, end well and say what they promise.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { spawn } from "node:child_process"
+import * as path from "node:path"
+import { stripVTControlCharacters } from "node:util"
+import { Budget, Usd } from "agent-budget"
+import { Effect } from "effect"
+import * as Promises from "../examples/utils/promises.ts"
+
+const root = path.resolve(import.meta.dirname, "..")
+
+interface Ended {
+  readonly code: number | null
+  readonly out: string
+  readonly err: string
+}
+
+/** Runs an example as `npm start` does, with nothing of the caller's environment: no key, no proxy. */
+const run = (file: string, ...args: ReadonlyArray<string>): Promise<Ended> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(
+      process.execPath,
+      [
+        "--disable-warning=ExperimentalWarning",
+        "--conditions=agent-budget-source",
+        `examples/${file}`,
+        ...args
+      ],
+      {
+        cwd: root,
+        stdio: ["ignore", "pipe", "pipe"],
+        timeout: 60_000,
+        killSignal: "SIGKILL",
+        env: { PATH: process.env["PATH"] ?? "", NO_COLOR: "1" }
+      }
+    )
+    let out = ""
+    let err = ""
+    child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()))
+    child.stderr.on("data", (chunk: Buffer) => (err += chunk.toString()))
+    child.once("error", reject)
+    child.once("close", (code) => resolve({ code, out: stripVTControlCharacters(out), err }))
+  })
+
+/** The amount at the end of the line that begins with `label`, in nano-dollars. */
+const amount = (out: string, label: string): bigint => {
+  const line = out.split("\n").find((each) => each.trimStart().startsWith(label))
+  const match = /\$(\d+)\.(\d{9})$/.exec(line ?? "")
+  assert.isNotNull(match, `${label} in:\n${out}`)
+  return BigInt((match[1] ?? "") + (match[2] ?? ""))
+}
+
+/** The lines of the table whose first cell is `head`, without their indent. */
+const table = (out: string, head: string): ReadonlyArray<string> => {
+  const lines = out.split("\n")
+  const from = lines.findIndex((line) => line.startsWith(`  ${head}`))
+  assert.isAtLeast(from, 0, `a table of ${head} in:\n${out}`)
+  const length = lines.slice(from).findIndex((line) => line === "")
+  return lines.slice(from + 1, from + length).map((line) => line.trim())
+}
+
+describe("npm start", () => {
+  it("spends a dollar on dozens of agents, and the bill, the books and the budget are in that order", async () => {
+    const { code, err, out } = await run("01-swarm.ts")
+    assert.strictEqual(err, "")
+    assert.strictEqual(code, 0, out)
+    const closing = out.trimEnd().split("\n").slice(-4)
+    assert.deepStrictEqual(
+      closing.map((line) => line.slice(0, 8)),
+      ["kept    ", "kept    ", "kept    ", "kept    "]
+    )
+    const bill = amount(out, "the provider's bill")
+    const books = amount(out, "our books")
+    const peak = amount(out, "peak of spent + reserved")
+    assert.strictEqual(amount(out, "the budget"), 1_000_000_000n)
+    assert.isTrue(0n < bill && bill <= books && books <= peak && peak <= 1_000_000_000n, out)
+    assert.strictEqual(amount(out, "metered") + amount(out, "assumed"), books)
+  }, 60_000)
+
+  it("says who spent it and what was refused, with exact sums", async () => {
+    const { out } = await run("01-swarm.ts", "--budget", "0.2")
+    const cells = (line: string): bigint => BigInt((/(\d+\.\d{9})$/.exec(line)?.[1] ?? "").replace(".", ""))
+    const models = table(out, "model ")
+    assert.isAtLeast(models.length, 3)
+    assert.strictEqual(
+      models.map(cells).reduce((sum, each) => sum + each, 0n),
+      amount(out, "our books")
+    )
+    const accounts = table(out, "account ")
+    assert.deepStrictEqual(
+      accounts.map((line) => line.split(" ")[0]),
+      ["root", "root/research", "root/support"]
+    )
+    const refusals = table(out, "refused, ")
+    for (const why of ["BudgetExceeded on root", "UnknownModel", "UnsupportedEndpoint"]) {
+      assert.isTrue(
+        refusals.some((line) => line.startsWith(why)),
+        `${why} in:\n${out}`
+      )
+    }
+    // Not a terminal: a line for each quarter of the budget, and none that is drawn over.
+    assert.isAtMost(out.split("\n").filter((line) => line.startsWith("[")).length, 5)
+    assert.notInclude(out, "\r")
+  }, 60_000)
+
+  it("explains itself, and asks for the key before it calls the real API", async () => {
+    const help = await run("01-swarm.ts", "--help")
+    assert.strictEqual(help.code, 0)
+    assert.include(help.out, "--live")
+    const keyless = await run("01-swarm.ts", "--live")
+    assert.strictEqual(keyless.code, 2)
+    assert.include(keyless.err, "set OPENAI_API_KEY")
+    const nonsense = await run("01-swarm.ts", "--budget", "much")
+    assert.strictEqual(nonsense.code, 2)
+    assert.include(nonsense.err, "--budget takes dollars")
+    assert.strictEqual((await run("01-swarm.ts", "--nonsense")).code, 2)
+  }, 60_000)
+
+  it.effect("a broken promise is told from a kept one", () =>
+    Effect.gen(function* () {
+      const empty = yield* Budget.summary
+      const summary = { ...empty, spent: Usd.dollars("0.9") }
+      const broken = (run: Partial<Parameters<typeof Promises.check>[0]>): ReadonlyArray<string> =>
+        Promises.check({ summary, peak: Usd.dollars("1"), bill: Usd.dollars("0.9"), ...run })
+          .filter(([, kept]) => !kept)
+          .map(([promise]) => promise)
+      assert.deepStrictEqual(broken({}), [])
+      const told = Promises.check({ summary, peak: Usd.zero, bill: Usd.zero })
+      const untold = Promises.check({ summary, peak: Usd.zero, bill: undefined })
+      assert.deepStrictEqual(untold, told.slice(1))
+      assert.deepStrictEqual(broken({ bill: Usd.nanos(900_000_001) }), ["the bill is at most our books"])
+      assert.deepStrictEqual(broken({ peak: Usd.nanos(1_000_000_001) }), [
+        "spent + reserved never passed the budget"
+      ])
+      assert.deepStrictEqual(broken({ summary: { ...summary, spent: Usd.nanos(1_000_000_001) } }), [
+        "our books are at most the budget"
+      ])
+      assert.deepStrictEqual(broken({ summary: { ...summary, reserved: Usd.nanos(1) } }), [
+        "nothing is left reserved"
+      ])
+    }).pipe(Effect.provide(Budget.layerMemory({ limit: Usd.dollars("1") })))
+  )
+})
+
+describe("the other examples", () => {
+  it("the quick start ends in a refusal, with the provider's bill equal to the books", async () => {
+    const { code, err, out } = await run("02-quick-start.ts")
+    assert.strictEqual(err, "")
+    assert.strictEqual(code, 0)
+    assert.include(out, "Nothing was sent.")
+    // 16 input tokens at $2.50 and 400 output tokens at $10 per 1M are $0.00404 a call; a fifth would not fit.
+    assert.include(out, "4 calls for $0.01616, 1 refused")
+    assert.match(out, /the provider's bill: \$0\.01616\n$/)
+  })
+
+  it("the Effect agents keep to their own limits, and to the bill", async () => {
+    const { code, err, out } = await run("03-effect-agents.ts")
+    assert.strictEqual(err, "")
+    assert.strictEqual(code, 0)
+    assert.include(out, "rivers: stopped at $0.005 on root/rivers")
+    const spent = /^(\$[\d.]+) of \$0\.10 spent/m.exec(out)?.[1]
+    assert.isDefined(spent)
+    assert.isTrue(out.endsWith(`the provider's bill and three searches: ${spent}\n`), out)
+  })
+})

@@ -1,0 +1,319 @@
+/** What servers answer at the edges of the protocol: it must cost no answer and hide no bill. */
+import { assert, describe, it } from "@effect/vitest"
+import { Budget, BudgetedSession, Pricing, Quote, Usage, Usd, type BudgetedFetch } from "agent-budget"
+import { Effect, Result } from "effect"
+import { TestClock } from "effect/testing"
+import { createServer } from "node:net"
+import type { AddressInfo } from "node:net"
+import { Readable } from "node:stream"
+import OpenAI from "openai"
+import { assumedNano, capped, settled, spentNano, streamed } from "./utils/openAi.ts"
+import {
+  answer,
+  assertMetered,
+  assertWhole,
+  chat,
+  chunk,
+  delta,
+  events,
+  fetching,
+  nanoOf,
+  sse,
+  under,
+  usage
+} from "./utils/stubProvider.ts"
+
+const pricing = await Effect.runPromise(Pricing.make())
+
+describe("a response that cannot be rebuilt", () => {
+  /** A server of its own making, which says a reason phrase that no Response may have. */
+  const saying = async (phrase: string, type: string, body: string) => {
+    let asked = 0
+    const server = createServer((socket) => {
+      socket.on("error", () => undefined)
+      socket.once("data", () => {
+        asked++
+        const length = Buffer.byteLength(body)
+        const head = `HTTP/1.1 200 ${phrase}\r\ncontent-type: ${type}\r\ncontent-length: ${length}\r\nconnection: close`
+        socket.end(`${head}\r\n\r\n${body}`)
+      })
+    })
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    const host = `127.0.0.1:${(server.address() as AddressInfo).port}`
+    const close = () => new Promise((resolve) => server.close(resolve))
+    return { host, asked: () => asked, close }
+  }
+  const stream = sse(chunk(delta), chunk({ choices: [], usage }), "[DONE]")
+
+  for (const phrase of ["中", "\u0001\u007f"]) {
+    for (const abandoned of ["assume", "drain"] as const) {
+      for (const kind of ["JSON", "stream"] as const) {
+        it(`${kind} with the reason phrase ${JSON.stringify(phrase)}, ${abandoned}: answered, sent once, metered`, async () => {
+          const [type, body] =
+            kind === "JSON" ? ["application/json", JSON.stringify(answer)] : ["text/event-stream", stream]
+          const server = await saying(phrase, type, body)
+          const session = new BudgetedSession({
+            budgetUsd: 1,
+            abandoned,
+            hosts: { [server.host]: { takesTier: true } }
+          })
+          try {
+            const client = session.wrapOpenAI(
+              new OpenAI({ apiKey: "none", baseURL: `http://${server.host}/v1`, maxRetries: 2 })
+            )
+            if (kind === "JSON") {
+              const { choices } = await client.chat.completions.create(capped)
+              assert.strictEqual(choices[0]?.message.content, "Hi")
+            } else {
+              let text = ""
+              for await (const each of await client.chat.completions.create(streamed))
+                text += each.choices[0]?.delta.content ?? ""
+              assert.strictEqual(text, "word ")
+            }
+            assert.strictEqual(server.asked(), 1)
+            await assertMetered(session, nanoOf(10, 20))
+          } finally {
+            await session.close({ waitAtMost: 0 })
+            await server.close()
+          }
+        })
+      }
+    }
+  }
+
+  it("delivers what cannot be watched, sends it once, and charges the whole of it", () => {
+    const broken = (): Response => {
+      const response = Response.json(answer)
+      const { headers } = response
+      let thrown = false
+      return Object.defineProperty(response, "headers", {
+        get: () => {
+          if (thrown) return headers
+          thrown = true
+          throw new Error("not yet")
+        }
+      })
+    }
+    return under(broken, async (client, session, sent) => {
+      const { choices } = await client.chat.completions.create(capped)
+      assert.strictEqual(choices[0]?.message.content, "Hi")
+      assert.strictEqual(sent.length, 1)
+      await assertWhole(session)
+    })
+  })
+
+  it("reads and meters a body that is a stream of Node's", () => {
+    const likeResponse = (text: string, type: string) => () =>
+      ({
+        ok: true,
+        status: 200,
+        statusText: "OK",
+        url: chat,
+        headers: new Headers({ "content-type": type }),
+        body: Readable.from([Buffer.from(text.slice(0, 20)), Buffer.from(text.slice(20))])
+      }) as unknown as Response
+    return under(likeResponse(JSON.stringify(answer), "application/json"), async (client, session, sent) => {
+      assert.strictEqual((await client.chat.completions.create(capped)).choices[0]?.message.content, "Hi")
+      assert.strictEqual(sent.length, 1)
+      await assertMetered(session, nanoOf(10, 20))
+    })
+  })
+})
+
+describe("usage", () => {
+  const sol = { model: "gpt-6.2-sol", messages: [{ role: "user" as const, content: "x".repeat(4_000) }] }
+  const long = { prompt_cache_options: { mode: "explicit", ttl: "12h" } }
+  const told = { cache_write_tokens: 400 }
+  const split = { ...told, cache_write_tokens_details: { ttl_12h_tokens: 100, ttl_30m_tokens: 300 } }
+  // $2 a million read, $2.50 and $5 written, $10 out: 600 read, 400 written, 10 out.
+  const rates = { short: 400 * 2_500, long: 400 * 5_000, split: 300 * 2_500 + 100 * 5_000 }
+  const cases = [
+    ["the 12 hour rate where the request says so", long, told, rates.long],
+    ["the 30 minute rate where it does not", {}, told, rates.short],
+    ["the split that the response tells, whatever was asked", long, split, rates.split],
+    ["the split that the response tells, though nothing was asked", {}, split, rates.split]
+  ] as const
+  for (const [what, asked, details, written] of cases) {
+    for (const api of ["chat", "responses"] as const) {
+      it(`books cache writes at ${what} (${api})`, () => {
+        const total = { total_tokens: 1_010 }
+        const wire =
+          api === "chat"
+            ? { prompt_tokens: 1_000, completion_tokens: 10, prompt_tokens_details: details, ...total }
+            : { input_tokens: 1_000, output_tokens: 10, input_tokens_details: details, ...total }
+        const model = { model: sol.model, service_tier: "default" }
+        const body =
+          api === "chat"
+            ? { ...answer, ...model, usage: wire }
+            : { id: "resp_1", object: "response", status: "completed", output: [], ...model, usage: wire }
+        return under(
+          () => Response.json(body),
+          async (client, session) => {
+            await (api === "chat"
+              ? client.post("/chat/completions", { body: { ...sol, ...asked, max_completion_tokens: 100 } })
+              : client.post("/responses", {
+                  body: {
+                    model: sol.model,
+                    input: sol.messages[0]?.content,
+                    max_output_tokens: 100,
+                    ...asked
+                  }
+                }))
+            await assertMetered(session, 600 * 2_000 + written + 10 * 10_000)
+          }
+        )
+      })
+    }
+  }
+
+  const totals = [
+    ["beyond input and output is output", { prompt_tokens: 10, completion_tokens: 5, total_tokens: 25 }],
+    ["without an output tells it", { prompt_tokens: 10, total_tokens: 25 }],
+    [
+      "without an output tells it, also where that is null",
+      { prompt_tokens: 10, completion_tokens: null, total_tokens: 25 }
+    ]
+  ] as const
+  for (const [what, wire] of totals) {
+    it(`a total ${what}`, () =>
+      under(
+        () => Response.json({ ...answer, usage: wire }),
+        async (client, session) => {
+          await client.chat.completions.create(capped)
+          await assertMetered(session, nanoOf(10, 15))
+          assert.strictEqual(session.getSummary().byModel["gpt-4o-mini"]?.usage.output, 15)
+        }
+      ))
+    it(`a total ${what} (responses)`, () => {
+      const { prompt_tokens: input_tokens, total_tokens } = wire
+      const output = "completion_tokens" in wire ? { output_tokens: wire.completion_tokens } : {}
+      const body = { id: "resp_1", object: "response", status: "completed", model: "gpt-4o-mini", output: [] }
+      return under(
+        () => Response.json({ ...body, usage: { input_tokens, total_tokens, ...output } }),
+        async (client, session) => {
+          await client.post("/responses", {
+            body: { model: "gpt-4o-mini", input: "Hello there", max_output_tokens: 100 }
+          })
+          await assertMetered(session, nanoOf(10, 15))
+        }
+      )
+    })
+  }
+
+  const early = { ...delta, usage: { prompt_tokens: 10, completion_tokens: 1, total_tokens: 11 } }
+  for (const include_usage of [true, false]) {
+    const options = { ...streamed, stream_options: { include_usage } }
+    const read = async (client: OpenAI): Promise<number> => {
+      let seen = 0
+      for await (const each of await client.chat.completions.create(options)) seen += each.choices.length
+      return seen
+    }
+    const asked = include_usage ? "asked for" : "not asked for"
+    it(`a stream that goes on after its last usage and just ends is charged whole (${asked})`, () =>
+      under(
+        () => events(sse(chunk(early), chunk(delta), chunk(delta))),
+        async (client, session) => {
+          assert.strictEqual(await read(client), 3)
+          await settled(session)
+          assert.strictEqual(assumedNano(session), spentNano(session))
+          assert.isAbove(spentNano(session), nanoOf(10, 20))
+        }
+      ))
+    it(`a stream that goes on after its last usage and says that it is done is metered (${asked})`, () =>
+      under(
+        () => events(sse(chunk(early), chunk(delta), "[DONE]")),
+        async (client, session) => {
+          assert.strictEqual(await read(client), 2)
+          await assertMetered(session, nanoOf(10, 1))
+        }
+      ))
+    it(`a stream that ends with its last usage is metered (${asked})`, () =>
+      under(
+        () => events(sse(chunk(delta), chunk(early))),
+        async (client, session) => {
+          assert.strictEqual(await read(client), 2)
+          await assertMetered(session, nanoOf(10, 1))
+        }
+      ))
+  }
+})
+
+describe("a price that changes", () => {
+  const eve = Date.parse("2027-02-28T23:59:00Z")
+  const day = Date.parse("2027-03-01T00:01:00Z")
+  const body = {
+    model: "gpt-6.2-sol",
+    messages: [{ role: "user", content: "Hello there" }],
+    max_completion_tokens: 100
+  }
+  const told = () => Response.json({ ...answer, model: "gpt-6.2-sol", service_tier: "ultrafast" })
+  /** $6 and $30 a million until the end of February, and twice that from March on. */
+  const [before, after] = [10 * 6_000 + 20 * 30_000, 10 * 12_000 + 20 * 60_000]
+  const send = (fetch: BudgetedFetch.Fetch) =>
+    fetch(chat, { method: "POST", body: JSON.stringify(body) }).then((response) => response.text())
+
+  it("a quote of the day before covers the dearer day", () => {
+    const request = { method: "POST", path: "/chat/completions", body, at: eve }
+    const quote = Result.getOrThrow(Quote.make(pricing, request, { tier: "ultrafast" }))
+    const price = Result.getOrThrow(pricing.price("gpt-6.2-sol", "ultrafast", { at: day }))
+    const most = Usage.make({ input: quote.input, cacheWrite12h: quote.input, output: 100 })
+    assert.isAtLeast(quote.least, Result.getOrThrow(Pricing.cost(price, most)))
+  })
+
+  it.effect("a quote that is an effect is made by its clock", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(day)
+      const quote = yield* Quote.of(
+        { method: "POST", path: "/chat/completions", body },
+        { tier: "ultrafast" }
+      )
+      assert.strictEqual(quote.at, day)
+    }).pipe(Effect.provide(Pricing.layer))
+  )
+
+  for (const [when, at, nano] of [
+    ["before", eve, before],
+    ["after", day, after]
+  ] as const) {
+    it.effect(`a call is settled at the price of its caller's own clock: ${when}`, () =>
+      Effect.andThen(
+        TestClock.setTime(at),
+        fetching(
+          told,
+          (fetch) =>
+            Effect.gen(function* () {
+              yield* Effect.promise(() => send(fetch))
+              const { byModel, reserved, spent } = yield* Budget.summary
+              assert.deepStrictEqual([Number(spent), Number(reserved)], [nano, 0])
+              assert.strictEqual(byModel["gpt-6.2-sol"]?.assumed, 0)
+            }),
+          { tier: "ultrafast" }
+        )
+      )
+    )
+  }
+
+  it.effect("a call that waited across the change is settled at the price of its admission", () =>
+    Effect.andThen(
+      TestClock.setTime(eve),
+      fetching(
+        told,
+        (fetch, sent) =>
+          Effect.gen(function* () {
+            const budget = yield* Budget.Budget
+            const held = yield* budget.acquire({ least: Usd.dollars("10") })
+            const call = send(fetch)
+            yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+            yield* TestClock.setTime(day)
+            assert.strictEqual(sent.length, 0)
+            yield* budget.release(held)
+            yield* Effect.promise(() => call)
+            const { overrun, reserved, spent } = yield* Budget.summary
+            assert.deepStrictEqual([spent, reserved, overrun].map(Number), [after, 0, 0])
+          }),
+        { tier: "ultrafast" },
+        { onExceeded: "wait" }
+      )
+    )
+  )
+})

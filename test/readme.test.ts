@@ -1,0 +1,122 @@
+/**
+ * What README.md and docs/ point at is there. Their ts blocks are run by docExamples.test.ts.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as fs from "node:fs"
+import * as path from "node:path"
+
+const root = path.resolve(import.meta.dirname, "..")
+
+const pages = [
+  "README.md",
+  "AGENTS.md",
+  ...fs.readdirSync(path.join(root, "docs")).map((name) => `docs/${name}`)
+]
+  .filter((file) => file.endsWith(".md") && fs.existsSync(path.join(root, file)))
+  .map((file) => ({ path: file, text: fs.readFileSync(path.join(root, file), "utf8") }))
+
+interface Page {
+  readonly path: string
+  readonly text: string
+}
+
+const { scripts } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as {
+  readonly scripts: Readonly<Record<string, string>>
+}
+
+const anchorsOf = (text: string): ReadonlySet<string> =>
+  new Set(
+    [...text.matchAll(/^#{1,6} (.+)$/gm)].map((heading) =>
+      (heading[1] ?? "")
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N} _-]/gu, "")
+        .replaceAll(" ", "-")
+    )
+  )
+
+/** Relative links to a file or a heading that does not exist. `read` gives a file's text, or `null`. */
+const deadLinks = (page: Page, read: (file: string) => string | null): ReadonlyArray<string> =>
+  [...page.text.matchAll(/\]\(([^()\s]+)\)/g)].flatMap((link) => {
+    const target = link[1] ?? ""
+    if (/^[a-z]+:/.test(target)) return []
+    const [file = "", anchor] = target.split("#")
+    const text =
+      file === ""
+        ? page.text
+        : read(path.posix.normalize(path.posix.join(path.posix.dirname(page.path), file)))
+    const dead = text === null || (anchor !== undefined && !anchorsOf(text).has(anchor))
+    return dead ? [`${page.path}: ${target} leads nowhere`] : []
+  })
+
+/** Commands that package.json does not have. */
+const unknownScripts = (page: Page, known: ReadonlySet<string>): ReadonlyArray<string> =>
+  [...page.text.matchAll(/\bnpm (?:run ([\w:-]+)|(test|start)\b)/g)]
+    .map((command) => command[1] ?? command[2] ?? "")
+    .filter((name) => !known.has(name))
+    .map((name) => `${page.path}: npm run ${name} does not exist`)
+
+/** Blocks of code that are marked so that nothing checks them. */
+const uncheckedBlocks = (page: Page): ReadonlyArray<string> =>
+  [...page.text.matchAll(/^\s*```(typescript|tsx|js|javascript|ts(?! no-run$)\S* .*)$/gm)].map(
+    (fence) => `${page.path}: mark this block "ts" or "ts no-run", not "${fence[1] ?? ""}"`
+  )
+
+const onDisk = (file: string): string | null => {
+  const full = path.join(root, file)
+  if (!fs.existsSync(full)) return null
+  return fs.statSync(full).isDirectory() ? "" : fs.readFileSync(full, "utf8")
+}
+
+describe("the README", () => {
+  it("says how to install, run and test", () => {
+    const readme = pages.find((page) => page.path === "README.md")?.text ?? ""
+    for (const command of ["npm install agent-budget", "npm start", "npm test"])
+      assert.include(readme, command)
+  })
+})
+
+describe("README.md, AGENTS.md and docs", () => {
+  it("link only to what is there", () => {
+    assert.deepStrictEqual(
+      pages.flatMap((page) => deadLinks(page, onDisk)),
+      []
+    )
+  })
+
+  it("a link to a missing file or heading is caught", () => {
+    const text =
+      "# A b: c\n[1](x.md) [2](#a-b-c) [3](#b) [4](../LICENSE#d) [5](https://example.com) [6](../LICENSE)"
+    assert.deepStrictEqual(
+      deadLinks({ path: "docs/a.md", text }, (file) => (file === "LICENSE" ? "" : null)),
+      ["x.md", "#b", "../LICENSE#d"].map((target) => `docs/a.md: ${target} leads nowhere`)
+    )
+  })
+
+  it("name only scripts that exist", () => {
+    const known = new Set(Object.keys(scripts))
+    assert.deepStrictEqual(
+      pages.flatMap((page) => unknownScripts(page, known)),
+      []
+    )
+  })
+
+  it("a script that does not exist is caught", () => {
+    const page = { path: "README.md", text: "`npm run nope`, `npm test`, `npm run check:package`" }
+    assert.deepStrictEqual(unknownScripts(page, new Set(["test", "check:package"])), [
+      "README.md: npm run nope does not exist"
+    ])
+  })
+
+  it("mark every block of TypeScript so that it is checked", () => {
+    assert.deepStrictEqual(pages.flatMap(uncheckedBlocks), [])
+  })
+
+  it("a block that nothing would check is caught", () => {
+    const text =
+      "```ts\n```\n```ts no-run\n```\n```sh\n```\n```typescript\n```\n```ts norun\n```\n```json\n```\n"
+    assert.deepStrictEqual(uncheckedBlocks({ path: "README.md", text }), [
+      'README.md: mark this block "ts" or "ts no-run", not "typescript"',
+      'README.md: mark this block "ts" or "ts no-run", not "ts norun"'
+    ])
+  })
+})

@@ -1,0 +1,169 @@
+/** The usage readers, held to a schema of what the API documents and to the plain meaning of its fields. */
+import { assert, describe, it } from "@effect/vitest"
+import { Option, Schema } from "effect"
+import type { Json, JsonObject } from "../src/internal/json.ts"
+import { readEmbeddingUsage, readInputUsage, readPromptUsage } from "../src/internal/wireUsage.ts"
+
+const Tokens = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+const maybe = Schema.optional(Schema.NullOr(Tokens))
+const part = <Fields extends Schema.Struct.Fields>(fields: Fields) =>
+  Schema.optional(Schema.NullOr(Schema.Struct(fields)))
+
+const PromptUsage = Schema.Struct({
+  prompt_tokens: Tokens,
+  completion_tokens: maybe,
+  prompt_tokens_details: part({ cached_tokens: maybe, cache_write_tokens: maybe, audio_tokens: maybe }),
+  completion_tokens_details: part({ reasoning_tokens: maybe, audio_tokens: maybe })
+})
+const InputUsage = Schema.Struct({
+  input_tokens: Tokens,
+  output_tokens: Tokens,
+  input_tokens_details: part({
+    cached_tokens: maybe,
+    cache_write_tokens: maybe,
+    cache_write_tokens_details: part({ ttl_12h_tokens: maybe, ttl_30m_tokens: maybe })
+  }),
+  output_tokens_details: part({ reasoning_tokens: maybe })
+})
+
+/** Counts, and what servers have been seen to send in their place. */
+const count: ReadonlyArray<Json | undefined> = [
+  0,
+  1,
+  2,
+  7,
+  40,
+  300,
+  null,
+  undefined,
+  -1,
+  1.5,
+  "7",
+  true,
+  {},
+  [],
+  1e300
+]
+
+const pick = (seed: number, values: ReadonlyArray<Json | undefined>): Json | undefined =>
+  values[seed % values.length]
+
+/** An object with the fields whose value is not `undefined`. */
+const objectOf = (fields: Record<string, Json | undefined>): JsonObject =>
+  Object.fromEntries(
+    Object.entries(fields).flatMap(([key, value]) => (value === undefined ? [] : [[key, value] as const]))
+  )
+
+const shape = (seed: number, fields: Record<string, Json | undefined>): Json | undefined =>
+  seed % 7 === 0
+    ? pick(seed, ["text", [], 3, true])
+    : seed % 5 === 0
+      ? pick(seed, [null, undefined])
+      : objectOf(fields)
+
+/** Numbers that are the same in every run. */
+const numbers = (seed: number) => (): number => {
+  seed = (seed + 0x6d2b79f5) | 0
+  let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed)
+  mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+  return (mixed ^ (mixed >>> 14)) >>> 0
+}
+
+// Mostly sound counts, so that whole usages come about and not refusals only.
+const counted = (seed: number): Json | undefined =>
+  seed % 4 === 0 ? pick(seed >> 2, count) : pick(seed >> 2, count.slice(0, 6))
+
+describe("a reported usage", () => {
+  it("is read exactly where a schema of it decodes", () => {
+    let read = 0
+    let refused = 0
+    const at = (row: ReadonlyArray<number>, index: number): number => row[index] ?? 0
+    const next = numbers(20_261_123)
+    for (let run = 0; run < 20_000; run++) {
+      const row = Array.from({ length: 14 }, next)
+      const prompt = objectOf({
+        prompt_tokens: counted(at(row, 0) | 1),
+        completion_tokens: counted(at(row, 1)),
+        prompt_tokens_details: shape(at(row, 2), {
+          cached_tokens: counted(at(row, 3)),
+          cache_write_tokens: counted(at(row, 4)),
+          audio_tokens: counted(at(row, 5))
+        }),
+        completion_tokens_details: shape(at(row, 6), {
+          reasoning_tokens: counted(at(row, 7)),
+          audio_tokens: counted(at(row, 8))
+        })
+      })
+      const decoded = Schema.decodeUnknownOption(PromptUsage)(prompt)
+      const reading = readPromptUsage({ usage: prompt })
+      if (reading !== undefined) read++
+      else refused++
+      if (Option.isNone(decoded)) {
+        assert.isUndefined(reading, JSON.stringify(prompt))
+        assert.isUndefined(readEmbeddingUsage({ usage: prompt }), JSON.stringify(prompt))
+      } else if (reading !== undefined) {
+        const { value } = decoded
+        assert.deepStrictEqual(reading.usage, {
+          input: value.prompt_tokens,
+          cachedInput: value.prompt_tokens_details?.cached_tokens ?? 0,
+          cacheWrite: value.prompt_tokens_details?.cache_write_tokens ?? 0,
+          cacheWrite12h: 0,
+          audioInput: value.prompt_tokens_details?.audio_tokens ?? 0,
+          output: value.completion_tokens ?? NaN,
+          reasoning: value.completion_tokens_details?.reasoning_tokens ?? 0,
+          audioOutput: value.completion_tokens_details?.audio_tokens ?? 0
+        })
+      }
+      const input = objectOf({
+        input_tokens: counted(at(row, 0) | 1),
+        output_tokens: counted(at(row, 1)),
+        input_tokens_details: shape(at(row, 2), {
+          cached_tokens: counted(at(row, 3)),
+          cache_write_tokens: counted(at(row, 4)),
+          cache_write_tokens_details: shape(at(row, 9), {
+            ttl_12h_tokens: counted(at(row, 10)),
+            ttl_30m_tokens: counted(at(row, 11))
+          })
+        }),
+        output_tokens_details: shape(at(row, 12), { reasoning_tokens: counted(at(row, 13)) })
+      })
+      if (Option.isNone(Schema.decodeUnknownOption(InputUsage)(input))) {
+        assert.isUndefined(readInputUsage({ usage: input }), JSON.stringify(input))
+      }
+    }
+    assert.isAbove(read, 500)
+    assert.isAbove(refused, 500)
+  })
+
+  it("is not one when its parts are larger than their whole, or there is no input", () => {
+    assert.isUndefined(readPromptUsage({ usage: { prompt_tokens: 0, completion_tokens: 3 } }))
+    assert.isUndefined(
+      readPromptUsage({
+        usage: { prompt_tokens: 5, completion_tokens: 3, prompt_tokens_details: { cached_tokens: 6 } }
+      })
+    )
+    assert.isUndefined(
+      readInputUsage({
+        usage: { input_tokens: 5, output_tokens: 3, output_tokens_details: { reasoning_tokens: 4 } }
+      })
+    )
+  })
+
+  it("without its output is unknown, unless the total says that there was none", () => {
+    assert.isUndefined(readPromptUsage({ usage: { prompt_tokens: 11 } }))
+    assert.strictEqual(readPromptUsage({ usage: { prompt_tokens: 11, total_tokens: 11 } })?.usage.output, 0)
+    assert.strictEqual(readEmbeddingUsage({ usage: { prompt_tokens: 11 } })?.usage.input, 11)
+    assert.isUndefined(readInputUsage({ usage: { input_tokens: 11 } }))
+  })
+
+  it("tells cache writes by their split where only that is told", () => {
+    const usage = {
+      input_tokens: 100,
+      output_tokens: 1,
+      input_tokens_details: { cache_write_tokens_details: { ttl_12h_tokens: 30, ttl_30m_tokens: 20 } }
+    }
+    const reading = readInputUsage({ usage })
+    assert.strictEqual(reading?.usage.cacheWrite, 20)
+    assert.strictEqual(reading?.usage.cacheWrite12h, 30)
+  })
+})
