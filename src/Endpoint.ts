@@ -8,6 +8,7 @@ import type * as Result from "effect/Result"
 import type { BudgetError } from "./BudgetError.ts"
 import type { JsonObject } from "./internal/json.ts"
 import type { Reading } from "./internal/wireUsage.ts"
+import type { Encoding } from "./TokenCounter.ts"
 
 export type {
   /**
@@ -75,10 +76,32 @@ export interface Output {
 }
 
 /**
+ * What a request feeds its model, to be counted: its texts, in an encoding; `added` tokens beyond them; and a
+ * `margin`, the share by which the count of the texts is raised.
+ *
+ * @example
+ * ```ts
+ * import type { Endpoint } from "agent-budget"
+ *
+ * const counted: Endpoint.Counted = { encoding: "o200k_base", texts: ["Say hi."], added: 24, margin: 0.01 }
+ * console.log(counted.texts.length) // 1
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Counted {
+  readonly encoding: Encoding
+  readonly texts: ReadonlyArray<string>
+  readonly added: number
+  readonly margin: number
+}
+
+/**
  * The worst case of a request, in tokens. `input.unshown`: it names input that it does not show, so that only the
  * model's context window bounds it. `input.windows`: how many windows its input can fill, one for each prompt.
  * `input.images`: those of its tokens that are billed for images, which a window does not bound (gpt-4o-mini bills
- * an image at a multiple of the room it takes). `askForUsage`: a stream that would end without its usage unless it is asked for.
+ * an image at a multiple of the room it takes). `input.counted`: what to count for a tighter bound, where the model's
+ * encoding is known and all its input is shown. `askForUsage`: a stream that would end without its usage unless it is asked for.
  *
  * @example
  * ```ts
@@ -104,6 +127,7 @@ export interface Plan {
     readonly windows: number
     readonly unshown: boolean
     readonly audio: boolean
+    readonly counted: () => Counted | undefined
   }
   readonly output: Output | undefined
   /** The service tier that the body asks for. */

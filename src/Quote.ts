@@ -15,6 +15,7 @@ import * as Json from "./internal/json.ts"
 import * as OpenAiEndpoints from "./OpenAiEndpoints.ts"
 import * as Pricing from "./Pricing.ts"
 import * as Settlement from "./Settlement.ts"
+import * as TokenCounter from "./TokenCounter.ts"
 import * as Usage from "./Usage.ts"
 import * as Usd from "./Usd.ts"
 
@@ -23,7 +24,10 @@ import * as Usd from "./Usd.ts"
  * what becomes of a request without an output cap: it gets a cap that costs at most a `share` of what is
  * available (a tenth unless said), never below `floor` tokens (1,024, or 4,096 for reasoning models, unless
  * said); or the model's maximum; or it is refused. `models`: names for priced models. `allow`: body fields that
- * cost nothing. `endpoints`: unpriced endpoints that you vouch for. `hosts`: what you know of a host.
+ * cost nothing. `endpoints`: unpriced endpoints that you vouch for. `hosts`: what you know of a host. `inputBound`:
+ * `"bytes"` bounds the input by its length, which costs nothing and is three to eight times the bill; `"counted"`
+ * counts its tokens, which is within a few hundredths of the bill on text; `"auto"`, unless said otherwise, counts
+ * where the length does not fit, or would hold more than a hundredth of what is available.
  *
  * @example
  * ```ts
@@ -42,6 +46,7 @@ export interface Options {
     | "modelMaximum"
     | "refuse"
     | undefined
+  readonly inputBound?: "auto" | "bytes" | "counted" | undefined
   readonly models?: Readonly<Record<string, string>> | undefined
   readonly allow?: ReadonlyArray<string> | undefined
   readonly endpoints?: OpenAiEndpoints.Overrides | undefined
@@ -94,8 +99,10 @@ export interface Quote {
   readonly price: Pricing.Price
   /** Every price that may be served. */
   readonly prices: ReadonlyArray<Pricing.Price>
-  /** The most input, in tokens. */
+  /** The most input, in tokens: by the rung of `bound`. */
   readonly input: number
+  /** How the input is bounded: by its length in bytes, by a count, or by the model's context window. */
+  readonly bound: "bytes" | "counted" | "window"
   readonly least: Usd.Usd
   readonly most: Usd.Usd
   readonly share: number
@@ -105,6 +112,9 @@ export interface Quote {
   readonly longCache: boolean
   /** When it was quoted, in milliseconds of the epoch. Its bound holds for a day from then. */
   readonly at: number
+  /** What it was made of besides. */
+  readonly row: Pricing.Model
+  readonly uncapped: Options["uncapped"]
 }
 
 /** A cap below this much is eaten by thinking on a reasoning model, or cuts an ordinary answer. */
@@ -213,9 +223,30 @@ export const quote = (
     const detail = "it names input that it does not show, and the model's context window is not known."
     return Result.fail(unbounded(plan, detail, `Give the model's contextWindow with its prices.`))
   }
-  const range = capRange(plan, model, input, options.uncapped)
+  const { tokens } = plan.input
+  return bounded({
+    plan,
+    model: model.id,
+    row: model,
+    uncapped: options.uncapped,
+    prices: priced.success,
+    input,
+    bound: plan.input.unshown || input < tokens ? "window" : "bytes",
+    regional: where.host.regional,
+    longCache: request.text.includes('"12h"'),
+    at: where.at
+  })
+}
+
+/** All of a quote that does not follow from the rest. */
+type Basis = Omit<Quote, "price" | "least" | "most" | "share" | "cap">
+
+/** The quote that follows from the most input. */
+const bounded = (basis: Basis): Result.Result<Quote, BudgetError.BudgetError> => {
+  const { input, plan, prices } = basis
+  const range = capRange(plan, basis.row, input, basis.uncapped)
   if (Result.isFailure(range)) return Result.fail(range.failure)
-  const { success: prices } = priced
+  const { cap, share } = range.success
   const most = worstOf(prices, plan, input, range.success.most)
   const least =
     range.success.least === range.success.most ? most : worstOf(prices, plan, input, range.success.least)
@@ -223,24 +254,69 @@ export const quote = (
     const detail = "its worst case has no price, or one beyond $9007199."
     return Result.fail(unbounded(plan, detail, "Lower n or the output cap; give audio prices for audio."))
   }
-  const { share, cap } = range.success
   const price = dearest(prices, plan, input, range.success.most)
-  const regional = where.host.regional
-  return Result.succeed({
-    plan,
-    model: model.id,
-    price,
-    prices,
-    input,
-    least,
-    most,
-    share,
-    cap,
-    regional,
-    longCache: request.text.includes('"12h"'),
-    at: where.at
-  })
+  return Result.succeed({ ...basis, price, least, most, share, cap })
 }
+
+/**
+ * The same quote with its input counted, where that is less and the model's encoding is known; else the quote as
+ * it is. The count is a bound too: the constants beside it lie above what recorded traffic shows.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { Pricing, Quote, TokenCounter } from "agent-budget"
+ *
+ * const program = Effect.gen(function*() {
+ *   const quote = yield* Quote.of({
+ *     method: "POST", path: "/responses", body: { model: "gpt-4o", input: "word ".repeat(1_000) }
+ *   })
+ *   const counted = yield* Quote.counted(quote)
+ *   return [quote.input, counted.input]
+ * })
+ * const layers = Layer.merge(Pricing.layer, TokenCounter.layer)
+ * console.log(await Effect.runPromise(Effect.provide(program, layers))) // [ 5127, 1045 ]
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const counted = (quote: Quote): Effect.Effect<Quote, never, TokenCounter.TokenCounter> =>
+  Effect.flatMap(TokenCounter.TokenCounter, (counter) => countedBy(counter, quote))
+
+/**
+ * `counted`, by a counter at hand.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Result } from "effect"
+ * import { Pricing, Quote, TokenCounter } from "agent-budget"
+ *
+ * const program = Effect.gen(function*() {
+ *   const counter = yield* TokenCounter.make()
+ *   const quote = Quote.make(yield* Pricing.Pricing, {
+ *     method: "POST", path: "/embeddings", body: { model: "text-embedding-3-small", input: "hi ".repeat(100) }
+ *   })
+ *   return (yield* Quote.countedBy(counter, Result.getOrThrow(quote))).bound
+ * })
+ * console.log(await Effect.runPromise(Effect.provide(program, Pricing.layer))) // counted
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const countedBy = Effect.fnUntraced(function* (
+  counter: TokenCounter.TokenCounter["Service"],
+  quote: Quote
+) {
+  if (quote.bound === "counted") return quote
+  const sheet = quote.plan.input.counted()
+  if (sheet === undefined) return quote
+  let tokens = 0
+  for (const text of sheet.texts) tokens += yield* counter.count(text, sheet.encoding)
+  const input = Math.ceil(tokens * (1 + sheet.margin)) + sheet.added + quote.plan.input.images
+  if (!(input < quote.input)) return quote
+  const tighter = bounded({ ...quote, input, bound: "counted" })
+  return Result.isSuccess(tighter) ? tighter.success : quote
+})
 
 /**
  * The prices that may be served: the body's tier, else the session's, or all of them where the project decides. A
@@ -471,7 +547,7 @@ export const lines = (quote: Quote): ReadonlyArray<LineItem> => {
   const { longContext } = price
   const rates = longContext !== undefined && input >= longContext.threshold ? longContext.rates : price.rates
   const inputLine = {
-    what: `input${plan.input.unshown ? ", the whole context window" : ""}, at the dearer of reading and caching`,
+    what: `input, ${rungs[quote.bound]}, at the dearer of reading and caching`,
     tokens: input,
     picoDollars: Math.max(
       rates.input,
@@ -495,8 +571,14 @@ export const lines = (quote: Quote): ReadonlyArray<LineItem> => {
   ]
 }
 
+const rungs = {
+  bytes: "by its length",
+  counted: "counted",
+  window: "the whole context window"
+} as const
+
 /**
- * A quote as an Effect, with the price table that is provided.
+ * A quote as an Effect, with the price table that is provided. `Effect.flatMap(Quote.counted)` tightens it.
  *
  * @example
  * ```ts

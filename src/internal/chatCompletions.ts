@@ -2,6 +2,7 @@
 import type { Endpoint } from "../Endpoint.ts"
 import { asciiEscapedLength } from "../TokenCounter.ts"
 import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
+import type { CountSheet } from "./countSheet.ts"
 import { planner, type Sides } from "./planning.ts"
 import type { BodyReader, FieldRule } from "./requestBound.ts"
 import { asksForUsage, chunkSignal } from "./streamUsage.ts"
@@ -108,6 +109,44 @@ const readBody = (reader: BodyReader, body: JsonObject): Sides => {
   return { output, tier, stream, askForUsage: stream && !asksForUsage(body) }
 }
 
-const plan = planner(name, true, fields, readBody)
+/** Of a message's fields: those that are counted by name, and those that are not fed to the model. */
+const listed = new Set(
+  "role content name tool_calls function_call refusal tool_call_id annotations audio type charset".split(" ")
+)
+
+const listCall = (sheet: CountSheet, call: Json): void => {
+  const inner = isObject(call) ? (call.function ?? call.custom ?? call) : call
+  if (!isObject(inner)) { sheet.json(inner); return; }
+  sheet.text(inner.name)
+  sheet.text(inner.arguments ?? inner.input)
+}
+
+const listBody = (sheet: CountSheet, body: JsonObject): void => {
+  let isParallel = false
+  for (const message of isArray(body.messages) ? body.messages : []) {
+    if (!isObject(message)) continue
+    const { function_call: call, role, tool_calls: calls } = message
+    sheet.message(role)
+    sheet.text(message.name)
+    sheet.text(message.refusal)
+    if (role === "assistant") isParallel = isArray(calls) && calls.length > 1
+    // The results of parallel calls are fed as JSON that is escaped to ASCII, on some models.
+    sheet.content(message.content, isParallel && role === "tool")
+    sheet.others(message, listed)
+    for (const each of isArray(calls) ? calls : call === undefined || call === null ? [] : [call]) {
+      sheet.call(isParallel)
+      listCall(sheet, each)
+    }
+  }
+  const { chatTools } = sheet.family.framing
+  sheet.tools(body.tools, chatTools)
+  sheet.tools(body.functions, chatTools)
+  sheet.choice(body.tool_choice)
+  sheet.choice(body.function_call)
+  sheet.schema(body.response_format)
+  sheet.text(body.prediction)
+}
+
+const plan = planner(name, true, fields, readBody, listBody)
 
 export const chatCompletions: Endpoint = { name, plan, read: readPromptUsage, signal: chunkSignal }

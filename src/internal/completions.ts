@@ -2,6 +2,7 @@
 import type { Endpoint } from "../Endpoint.ts"
 import { asksForUsage, chunkSignal } from "./streamUsage.ts"
 import { isArray, type Json, type JsonObject } from "./json.ts"
+import type { CountSheet } from "./countSheet.ts"
 import { planner, type Sides } from "./planning.ts"
 import type { BodyReader, FieldRule } from "./requestBound.ts"
 import { readPromptUsage } from "./wireUsage.ts"
@@ -51,6 +52,11 @@ const readBody = (reader: BodyReader, body: JsonObject): Sides => {
   return { output, tier: undefined, stream, askForUsage: stream && !asksForUsage(body) }
 }
 
-const plan = planner(name, false, fields, readBody)
+const listBody = (sheet: CountSheet, body: JsonObject): void => {
+  sheet.prompt(body.prompt)
+  sheet.text(body.suffix)
+}
+
+const plan = planner(name, false, fields, readBody, listBody)
 
 export const completions: Endpoint = { name, plan, read: readPromptUsage, signal: chunkSignal }

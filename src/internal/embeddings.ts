@@ -1,5 +1,7 @@
 /** POST /embeddings. */
 import type { Endpoint } from "../Endpoint.ts"
+import type { CountSheet } from "./countSheet.ts"
+import type { JsonObject } from "./json.ts"
 import { planner, type Sides } from "./planning.ts"
 import type { BodyReader, FieldRule } from "./requestBound.ts"
 import { readEmbeddingUsage } from "./wireUsage.ts"
@@ -20,7 +22,9 @@ const readBody = (reader: BodyReader): Sides => {
   return { output: undefined, tier: undefined, stream: false, askForUsage: false }
 }
 
-const plan = planner(name, false, fields, readBody)
+const listBody = (sheet: CountSheet, body: JsonObject): void => sheet.prompt(body.input)
+
+const plan = planner(name, false, fields, readBody, listBody)
 
 export const embeddings: Endpoint = {
   name,

@@ -27,10 +27,14 @@ export const imageTokens = (model: string, url: string | undefined, detail: stri
 
 const tokensOf = (rule: ImageRule, size: Size | undefined, detail: string | undefined): number => {
   switch (rule.kind) {
-    case "flat":
-      return detail === "high" || detail === "low" ? (rule.high ?? rule.most) : rule.most
+    case "flat": {
+      const most = detail === "high" || detail === "low" ? (rule.high ?? rule.most) : rule.most
+      return size === undefined || rule.perPatch === undefined
+        ? most
+        : Math.min(most, Math.ceil(rule.perPatch * patches(size)))
+    }
     case "patches":
-      return Math.ceil(rule.perPatch * (size === undefined ? 1536 : patches(size)))
+      return Math.ceil(rule.perPatch * (size === undefined ? 1536 : Math.min(1536, patches(size))))
     case "tiles":
       if (rule.low && detail === "low") return rule.base
       // After fitting, at most 768 x 2048 is left: 2 x 4 tiles.
@@ -38,8 +42,7 @@ const tokensOf = (rule: ImageRule, size: Size | undefined, detail: string | unde
   }
 }
 
-const patches = ({ width, height }: Size): number =>
-  Math.min(1536, Math.ceil(width / 32) * Math.ceil(height / 32))
+const patches = ({ width, height }: Size): number => Math.ceil(width / 32) * Math.ceil(height / 32)
 
 const tiles = ({ width, height }: Size): number => {
   const fit = Math.min(1, 2048 / Math.max(width, height))

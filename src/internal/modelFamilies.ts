@@ -1,15 +1,25 @@
 /**
- * What is known of families of models beyond their prices: how they bill images, and which ones read more than
- * the request shows. Matched by how an id begins; an id that matches nothing gets the bound that holds for all.
+ * What is known of families of models beyond their prices: how they count texts and what they add to them, how
+ * they bill images, and which ones read more than the request shows. Matched by how an id begins; an id that
+ * matches nothing gets the bound that holds for all.
  */
+import type { Encoding } from "./bytePairs.ts"
 
 export type ImageRule =
   /** Fitted into 2048 x 2048, short side to 768, then so much for the image and for each 512-pixel tile. */
   | { readonly kind: "tiles"; readonly base: number; readonly tile: number; readonly low: boolean }
   /** So much for each 32-pixel patch, at most 1,536 of them. */
   | { readonly kind: "patches"; readonly perPatch: number }
-  /** The formula is not published or not confirmed: the largest that any image was seen or said to cost. */
-  | { readonly kind: "flat"; readonly most: number; readonly high: number | undefined }
+  /**
+   * The largest that any image was seen or said to cost and, where the size is known, so much for each 32-pixel patch:
+   * the recorded traffic shows 1.2.
+   */
+  | {
+      readonly kind: "flat"
+      readonly most: number
+      readonly high: number | undefined
+      readonly perPatch: number | undefined
+    }
 
 /**
  * Source: the image formulas of OpenAI's "Images and vision" guide; those of kind "tiles" and "patches" were
@@ -27,13 +37,14 @@ const images: ReadonlyArray<readonly [RegExp, ImageRule]> = [
   [/^(gpt-4o|chatgpt-4o|gpt-4\.1|gpt-4-turbo|gpt-4-)/, { kind: "tiles", base: 85, tile: 170, low: true }],
   [/^(o1|o3)(-pro|-\d|$)/, { kind: "tiles", base: 85, tile: 170, low: true }],
   [/^gpt-5(-\d|$)/, { kind: "tiles", base: 85, tile: 170, low: false }],
-  [/^gpt-5\.4/, { kind: "flat", most: 12_000, high: 3_000 }],
-  [/^gpt-5\.5/, { kind: "flat", most: 12_000, high: undefined }],
-  [/^gpt-5\.6/, { kind: "flat", most: 36_000, high: undefined }]
+  [/^gpt-5\.4-(mini|nano)/, { kind: "flat", most: 12_000, high: 3_000, perPatch: 1.62 }],
+  [/^gpt-5\.4/, { kind: "flat", most: 12_000, high: 3_000, perPatch: 1.25 }],
+  [/^gpt-5\.5/, { kind: "flat", most: 12_000, high: undefined, perPatch: 1.25 }],
+  [/^gpt-5\.6/, { kind: "flat", most: 36_000, high: undefined, perPatch: 1.25 }]
 ]
 
 /** What an image can cost on a model that nothing is known of. */
-const anyImage: ImageRule = { kind: "flat", most: 73_800, high: undefined }
+const anyImage: ImageRule = { kind: "flat", most: 73_800, high: undefined, perPatch: undefined }
 
 export const imageRule = (model: string): ImageRule =>
   images.find(([pattern]) => pattern.test(model))?.[1] ?? anyImage
@@ -41,3 +52,90 @@ export const imageRule = (model: string): ImageRule =>
 /** Models that search or browse by themselves: their input is not in the request. */
 export const readsUnshownInput = (model: string): boolean =>
   model.includes("search") || model.includes("deep-research")
+
+/**
+ * Tokens that a family is fed beyond the texts of a request, each at or above the most that recorded traffic
+ * shows (`docs/bounds.md` has the margins that are left).
+ */
+export interface Framing {
+  /** For the request, once. */
+  readonly request: number
+  /** For a message, its role included. */
+  readonly message: number
+  /** More for an assistant's message in the history. */
+  readonly assistant: number
+  /** More for a call of a tool, with its result. */
+  readonly call: number
+  /** More for a call that was made in parallel with another. */
+  readonly parallelCall: number
+  /** For tools in chat completions, once. */
+  readonly chatTools: number
+  /** For tools in responses, once, where calls in parallel are forbidden; otherwise there is no preamble. */
+  readonly singleCalls: number
+  /** For each tool. */
+  readonly tool: number
+  /** For schemas that are enforced, once: some are fed in a longer form. */
+  readonly strict: number
+}
+
+export interface Family {
+  readonly name: string
+  readonly encoding: Encoding
+  readonly framing: Framing
+}
+
+/** More for every hundred tokens of text: what no recording has shown may still be there. */
+export const textMargin = 0.01
+
+const plain: Framing = {
+  request: 3 + 20,
+  message: 4,
+  assistant: 0,
+  call: 13,
+  parallelCall: 18,
+  chatTools: 12,
+  singleCalls: 40,
+  tool: 4,
+  strict: 42
+}
+/** Reasoning models: seen to take 2 more for each answer in the history, and a preamble for tools. */
+const thinking: Framing = {
+  ...plain,
+  assistant: 2,
+  call: 20,
+  parallelCall: 14,
+  chatTools: 98,
+  singleCalls: 98,
+  strict: 0
+}
+
+/** Prompts and inputs that are fed as they are: seen to take nothing beyond their texts. */
+const bare: Framing = { ...plain, request: 8 }
+
+/**
+ * The encodings are those of tiktoken's `model.py` and, from gpt-5.1 on, which it does not list, those that the
+ * recorded traffic confirms. A family that is not here is counted in bytes.
+ */
+const families: ReadonlyArray<readonly [RegExp, Family]> = [
+  // The first of them took 5 a message, and their undated name is still recorded with it.
+  [/^gpt-3\.5/, { name: "gpt-3.5", encoding: "cl100k_base", framing: { ...plain, message: 5 } }],
+  [/^gpt-4(-|$)/, { name: "gpt-4", encoding: "cl100k_base", framing: plain }],
+  [/^(gpt-4o|chatgpt-4o)/, { name: "gpt-4o", encoding: "o200k_base", framing: plain }],
+  [/^gpt-4\.1/, { name: "gpt-4.1", encoding: "o200k_base", framing: plain }],
+  [
+    /^o1-preview/,
+    { name: "o1-preview", encoding: "o200k_base", framing: { ...thinking, request: 40, message: 16 } }
+  ],
+  [/^o3-mini/, { name: "o3-mini", encoding: "o200k_base", framing: { ...thinking, request: 80 } }],
+  [/^(o1|o3|o4)(-|$)/, { name: "o-series", encoding: "o200k_base", framing: thinking }],
+  [/^gpt-5(-|$)/, { name: "gpt-5", encoding: "o200k_base", framing: thinking }],
+  [/^gpt-5\.[1-6](-|$)/, { name: "gpt-5.1 to 5.6", encoding: "o200k_base", framing: thinking }],
+  [/^text-embedding/, { name: "embeddings", encoding: "cl100k_base", framing: bare }],
+  [/^(davinci|babbage)-002/, { name: "base models", encoding: "cl100k_base", framing: bare }]
+]
+
+/** The family of a model, fine-tuned or not, if its texts can be counted. */
+export const familyOf = (model: string): Family | undefined => {
+  const base = model.startsWith("ft:") ? model.slice(3) : model
+  return families.find(([pattern]) => pattern.test(base))?.[1]
+}

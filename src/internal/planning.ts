@@ -1,8 +1,10 @@
 /** What the plans of all endpoints share: the model, the closed list of fields, the bound of the input. */
 import * as Result from "effect/Result"
 import * as BudgetError from "../BudgetError.ts"
-import type { Endpoint, Output, Plan } from "../Endpoint.ts"
+import type { Counted, Endpoint, Output, Plan } from "../Endpoint.ts"
+import { CountSheet } from "./countSheet.ts"
 import type { JsonObject } from "./json.ts"
+import { familyOf } from "./modelFamilies.ts"
 import { BodyReader, modelOf, noModel, type FieldRule } from "./requestBound.ts"
 
 /** What an endpoint says of a body, beyond what its reader remembers. */
@@ -13,13 +15,17 @@ export interface Sides {
   readonly askForUsage: boolean
 }
 
-/** The planner of an endpoint: `read` tells the reader what the body holds, and answers the rest of the plan. */
+/**
+ * The planner of an endpoint: `read` tells the reader what the body holds, and answers the rest of the plan;
+ * `list` writes down what is to be counted, should it come to that.
+ */
 export const planner =
   (
     endpoint: string,
     takesTier: boolean,
     fields: Readonly<Record<string, FieldRule>>,
-    read: (reader: BodyReader, body: JsonObject) => Sides
+    read: (reader: BodyReader, body: JsonObject) => Sides,
+    list: (sheet: CountSheet, body: JsonObject) => void
   ): Endpoint["plan"] =>
   (request): Result.Result<Plan, BudgetError.BudgetError> => {
     const model = modelOf(request)
@@ -27,8 +33,15 @@ export const planner =
     const reader = new BodyReader(endpoint, model)
     reader.fields(request.body, fields, request.allow)
     const { output, tier, stream, askForUsage } = read(reader, request.body)
-    const input = reader.input(request.text)
-    return reader.refusal === undefined
-      ? Result.succeed({ endpoint, model, input, output, tier, takesTier, stream, askForUsage })
-      : Result.fail(BudgetError.because(reader.refusal))
+    if (reader.refusal !== undefined) return Result.fail(BudgetError.because(reader.refusal))
+    const counted = (): Counted | undefined => {
+      // What is not shown, or is heard, cannot be counted.
+      const family = reader.unshown || reader.audio ? undefined : familyOf(model)
+      if (family === undefined) return undefined
+      const sheet = new CountSheet(family)
+      list(sheet, request.body)
+      return sheet.counted()
+    }
+    const input = { ...reader.input(request.text), counted }
+    return Result.succeed({ endpoint, model, input, output, tier, takesTier, stream, askForUsage })
   }

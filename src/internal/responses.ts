@@ -1,6 +1,7 @@
 /** POST /responses. */
 import type { Endpoint, Signal } from "../Endpoint.ts"
 import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
+import type { CountSheet } from "./countSheet.ts"
 import { planner, type Sides } from "./planning.ts"
 import type { BodyReader, FieldRule } from "./requestBound.ts"
 import { readInputUsage } from "./wireUsage.ts"
@@ -112,7 +113,53 @@ const readBody = (reader: BodyReader, body: JsonObject): Sides => {
   return { output, tier, stream, askForUsage: false }
 }
 
-const plan = planner(name, true, fields, readBody)
+/** Of an item's fields: those that are counted by name, and those that are not fed to the model. */
+const listed = new Set(
+  "type role content id status phase call_id name namespace arguments input output summary encrypted_content".split(
+    " "
+  )
+)
+
+const isCall = (item: Json | undefined): boolean =>
+  isObject(item) && (item.type === "function_call" || item.type === "custom_tool_call")
+
+const listItem = (sheet: CountSheet, item: JsonObject, isParallel: boolean): void => {
+  sheet.message(item.role)
+  sheet.content(item.content)
+  // The results of parallel calls are fed as JSON that is escaped to ASCII, on some models.
+  sheet.content(item.output, isParallel)
+  sheet.text(item.name)
+  sheet.text(item.namespace)
+  sheet.text(item.arguments)
+  sheet.text(item.input)
+  sheet.others(item, listed)
+  if (isCall(item)) sheet.call(isParallel)
+  // Base64: at most three bytes in four characters, and a token is at least one byte.
+  if (typeof item.encrypted_content === "string")
+    sheet.added += Math.ceil(item.encrypted_content.length * 0.75)
+  sheet.content(item.summary)
+}
+
+const listBody = (sheet: CountSheet, body: JsonObject): void => {
+  if (isArray(body.input)) {
+    const items = body.input.filter(isObject)
+    const calls = items.filter((each) => each.type !== "reasoning")
+    const isParallel = calls.some((each, index) => isCall(each) && isCall(calls[index + 1]))
+    for (const item of items) listItem(sheet, item, isParallel)
+  } else {
+    sheet.message("user")
+    sheet.text(body.input)
+  }
+  if (isGiven(body.instructions)) {
+    sheet.message("system")
+    sheet.text(body.instructions)
+  }
+  sheet.tools(body.tools, body.parallel_tool_calls === false ? sheet.family.framing.singleCalls : 0)
+  sheet.choice(body.tool_choice)
+  if (isObject(body.text)) sheet.schema(body.text.format)
+}
+
+const plan = planner(name, true, fields, readBody, listBody)
 
 const endings = new Set(["response.completed", "response.incomplete", "response.failed"])
 

@@ -1,0 +1,153 @@
+/** What a quote would have held for a recorded exchange, against what was billed for it. */
+import { Effect, Result } from "effect"
+import {
+  type BudgetError,
+  type Endpoint,
+  OpenAiEndpoints,
+  Pricing,
+  Quote,
+  Settlement,
+  type TokenCounter
+} from "agent-budget"
+import { isArray, isObject, type Json, type JsonObject } from "../src/internal/json.ts"
+import { familyOf } from "../src/internal/modelFamilies.ts"
+import type { Exchange } from "./corpus.ts"
+
+/** What requests are told apart by. */
+export const kinds = {
+  text: "nothing but messages, instructions and a schema of the answer",
+  tools: "tools, or calls of tools and their results",
+  images: "images in base64",
+  "images by address": "images by address or by file",
+  reasoning: "reasoning of earlier answers, encrypted",
+  other: "embeddings and legacy completions"
+} as const
+export type Kind = keyof typeof kinds
+
+/**
+ * What was found: an endpoint without prices, the rule that refused a request, or its bounds and where they are
+ * below the bill.
+ */
+export type Finding =
+  | { readonly _tag: "Unpriced" }
+  | { readonly _tag: "Refused"; readonly rule: string }
+  | {
+      readonly _tag: "Quoted"
+      readonly faults: ReadonlyArray<string>
+      readonly billed: number
+      /** The most input by its length, and by a count where there is one. */
+      readonly bytes: number
+      readonly counted: number
+      readonly rung: Quote.Quote["bound"]
+      readonly family: string
+      readonly kind: Kind
+    }
+
+/** What is left out of the judgement, and why. */
+export const excluded =
+  "gpt-4o on the Responses API in March 2025, its first month, when a preamble of some 220 tokens was billed that is since gone."
+
+const launch = { from: Date.UTC(2025, 2, 1) / 1000, until: Date.UTC(2025, 3, 1) / 1000 }
+
+const isExcluded = ({ created, path, request }: Exchange): boolean =>
+  path === "/responses" &&
+  request.model === "gpt-4o" &&
+  typeof created === "number" &&
+  created >= launch.from &&
+  created < launch.until
+
+const ruleOf = ({ reason }: BudgetError.BudgetError): string => {
+  if (reason._tag === "UnknownModel") return `UnknownModel: ${reason.model}`
+  return "detail" in reason ? `${reason._tag}: ${reason.detail}` : reason._tag
+}
+
+const imageAddress = (part: JsonObject): string | undefined => {
+  if (part.type !== "image_url" && part.type !== "input_image") return undefined
+  const url = isObject(part.image_url) ? part.image_url.url : part.image_url
+  return typeof url === "string" ? url : ""
+}
+
+const kindOf = (path: string, request: JsonObject): Kind => {
+  if (path !== "/chat/completions" && path !== "/responses") return "other"
+  const messages: ReadonlyArray<Json> = [request.messages, request.input].flatMap((each) =>
+    isArray(each) ? each : []
+  )
+  const items = messages.filter(isObject)
+  const parts = items.flatMap(({ content, output }) =>
+    [content, output].flatMap((each) => (isArray(each) ? each : []))
+  )
+  const images = parts.filter(isObject).flatMap((part) => imageAddress(part) ?? [])
+  if (images.length > 0)
+    return images.every((each) => each.startsWith("data:")) ? "images" : "images by address"
+  if (items.some((item) => item.type === "reasoning")) return "reasoning"
+  const isCall = (item: JsonObject): boolean =>
+    item.role === "tool" || isArray(item.tool_calls) || (item.type !== undefined && item.type !== "message")
+  const tools = [request.tools, request.functions].some((each) => isArray(each) && each.length > 0)
+  return tools || items.some(isCall) ? "tools" : "text"
+}
+
+/** The most output that a quote allows. */
+const outputOf = (quote: Quote.Quote): number => {
+  const { output } = quote.plan
+  return output === undefined ? 0 : (output.cap ?? quote.cap?.most ?? 0) * output.times + output.extra
+}
+
+/** Quotes an exchange on both rungs, and looks for a bill above either. */
+export const examine = Effect.fnUntraced(function* (
+  pricing: Pricing.Pricing["Service"],
+  counter: TokenCounter.TokenCounter["Service"],
+  exchange: Exchange
+): Effect.fn.Return<Finding> {
+  const { path, request } = exchange
+  const found = OpenAiEndpoints.recognise("POST", path)
+  if (found._tag !== "Priced") return { _tag: "Unpriced" }
+  if (isExcluded(exchange)) return { _tag: "Refused", rule: "left out by name" }
+  const quoted = Quote.make(pricing, { method: "POST", path, body: request })
+  if (Result.isFailure(quoted)) return { _tag: "Refused", rule: ruleOf(quoted.failure) }
+  const reading = found.endpoint.read({
+    usage: exchange.usage,
+    model: exchange.responseModel,
+    service_tier: exchange.serviceTier
+  })
+  const counted = yield* Quote.countedBy(counter, quoted.success)
+  const faults: Array<string> = []
+  for (const quote of [quoted.success, counted]) {
+    if (reading === undefined) {
+      faults.push("its usage was not read")
+      break
+    }
+    const { usage } = reading
+    if (usage.input > quote.input) faults.push(`${quote.bound}: input ${usage.input} > ${quote.input}`)
+    if (usage.output > outputOf(quote)) faults.push(`output ${usage.output} > ${outputOf(quote)}`)
+    const cost = Pricing.cost(quote.price, usage)
+    if (Result.isSuccess(cost)) {
+      if (cost.success > quote.most)
+        faults.push(`${quote.bound}: nano-dollars ${cost.success} > ${quote.most}`)
+    } else if (!isAssumedWhole(quote, reading, pricing)) faults.push("an unpriced bill")
+  }
+  return {
+    _tag: "Quoted",
+    faults,
+    billed: reading?.usage.input ?? NaN,
+    bytes: quoted.success.input,
+    counted: counted.input,
+    rung: counted.bound,
+    family: familyOf(counted.plan.model)?.name ?? "unknown",
+    kind: kindOf(path, request)
+  }
+})
+
+/** A bill that cannot be priced is charged as the whole reservation, never as nothing. */
+const isAssumedWhole = (
+  quote: Quote.Quote,
+  reading: Endpoint.Reading,
+  pricing: Pricing.Pricing["Service"]
+): boolean => {
+  const terms = { reserved: quote.most, model: quote.model, tier: quote.price.tier, price: quote.price }
+  const verdict = Settlement.decide(
+    { _tag: "Reported", reading },
+    { ...terms, regional: false, at: quote.at },
+    pricing
+  )
+  return verdict._tag === "Assumed" && verdict.amount === quote.most
+}

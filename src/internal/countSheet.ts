@@ -1,0 +1,129 @@
+/**
+ * What a request feeds its model, as texts to be counted and as tokens beyond them: the bound of the counted rung.
+ * It is filled in from bodies that a `BodyReader` has accepted, so whatever it does not know by name is counted as
+ * the JSON that it is.
+ */
+import type { Counted } from "../Endpoint.ts"
+import { functionsText } from "./functionText.ts"
+import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
+import { textMargin, type Family } from "./modelFamilies.ts"
+
+/** Parts are fed one after the other; where two meet, their tokens may be others than those of each alone. */
+const seam = 2
+
+/** A schema of an answer was seen to cost its JSON and at most 15 more. */
+const schemaFraming = 24
+
+/** A tool that has to be called was seen to cost 15 more, its name included. */
+const choiceFraming = 20
+
+/** A custom tool with a grammar was seen to cost 118 more than its JSON. */
+const customFraming = 160
+
+/** The text as it is written within JSON that is escaped to ASCII. */
+const escaped = (text: string): string =>
+  JSON.stringify(text).replace(
+    /[\u007f-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`
+  )
+
+export class CountSheet {
+  readonly family: Family
+  readonly texts: Array<string> = []
+  added: number
+
+  constructor(family: Family) {
+    this.family = family
+    this.added = family.framing.request
+  }
+
+  text(value: Json | undefined): void {
+    if (typeof value === "string") {
+      if (value !== "") this.texts.push(value)
+    } else if (value !== undefined && value !== null) this.json(value)
+  }
+
+  json(value: Json): void {
+    this.texts.push(JSON.stringify(value))
+  }
+
+  /** What is in an object beyond the keys that are known, or known not to be fed. */
+  others(value: JsonObject, known: ReadonlySet<string>): void {
+    for (const key of Object.keys(value)) {
+      const other = value[key]
+      if (!known.has(key) && other !== null && other !== undefined) this.json({ [key]: other })
+    }
+  }
+
+  message(role: Json | undefined): void {
+    const { assistant, message } = this.family.framing
+    this.added += message + (role === "assistant" ? assistant : 0)
+  }
+
+  call(isParallel: boolean): void {
+    const { call, parallelCall } = this.family.framing
+    this.added += call + (isParallel ? parallelCall : 0)
+  }
+
+  /** A text, a list of tokens, or a list of either. */
+  prompt(value: Json | undefined): void {
+    if (typeof value === "number") this.added++
+    else if (isArray(value)) for (const each of value) this.prompt(each)
+    else this.text(value)
+  }
+
+  /** A text or a list of parts; images are counted elsewhere. */
+  content(value: Json | undefined, isEscaped = false): void {
+    if (!isArray(value)) {
+      this.text(isEscaped && typeof value === "string" ? escaped(value) : value)
+      return
+    }
+    for (const part of value) {
+      this.added += seam
+      if (!isObject(part)) this.text(part)
+      else if (part.type === "image_url" || part.type === "input_image") continue
+      else if (isEscaped) this.text(escaped(JSON.stringify(part)))
+      else if (typeof part.text === "string") this.text(part.text)
+      else if (typeof part.refusal === "string") this.text(part.refusal)
+      else this.json(part)
+    }
+  }
+
+  /** The tools of a request: functions in the form that they are fed in, others as JSON. */
+  tools(value: Json | undefined, preamble: number): void {
+    if (!isArray(value) || value.length === 0) return
+    const { strict, tool: perTool } = this.family.framing
+    const functions: Array<JsonObject> = []
+    for (const tool of value) {
+      this.added += perTool
+      const inner = isObject(tool) && isObject(tool.function) ? tool.function : tool
+      const isFunction = isObject(tool) && (tool.type === "function" || tool.type === undefined)
+      if (isFunction && isObject(inner)) functions.push(inner)
+      else {
+        this.json(tool)
+        this.added += customFraming
+      }
+    }
+    this.added += preamble
+    // Tools without a message of the system's are fed as one.
+    this.message("system")
+    if (functions.length > 0) this.texts.push(functionsText(functions))
+    if (functions.some((each) => each.strict === true)) this.added += strict
+  }
+
+  choice(value: Json | undefined): void {
+    if (!isObject(value)) return
+    this.added += choiceFraming
+    this.json(value)
+  }
+
+  schema(format: Json | undefined): void {
+    if (!isObject(format) || format.type === "text" || format.type === "json_object") return
+    this.added += schemaFraming
+    this.json(format)
+  }
+
+  counted(): Counted {
+    return { encoding: this.family.encoding, texts: this.texts, added: this.added, margin: textMargin }
+  }
+}
