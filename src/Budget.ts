@@ -149,7 +149,9 @@ export interface Bill extends Ledger.Charge {
 }
 
 /**
- * What to reserve: `least`, or between `least` and `most` by `share`; see `Ledger.ReserveRequest`.
+ * What to reserve: `least`, or between `least` and `most` by `share`; see `Ledger.ReserveRequest`. `tighter`: what to
+ * ask for instead where this does not fit at once, such as a closer bound that takes time to work out; it is not
+ * worked out otherwise.
  *
  * @example
  * ```ts
@@ -167,6 +169,7 @@ export interface Ask {
   readonly label?: string | undefined
   readonly most?: Usd.Usd | undefined
   readonly share?: number | undefined
+  readonly tighter?: Effect.Effect<Ask> | undefined
 }
 
 /**
@@ -212,6 +215,8 @@ export class Budget extends Context.Service<
     readonly shut: Effect.Effect<void>
     /** The summary, now, without asking the ledger. */
     readonly view: () => Summary
+    /** What the summary says remains. */
+    readonly remaining: () => Usd.Usd
     /** The reservations of this process that have not ended. */
     readonly outstanding: () => ReadonlyArray<Ledger.Reservation>
     readonly events: Stream.Stream<Event>
@@ -278,16 +283,31 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     })
   let shut = false
 
+  const reserved = (
+    at: string,
+    { tighter, least, most, share }: Ask,
+    waitAtMost: Duration.Input | undefined
+  ): Effect.Effect<Ledger.Reservation, BudgetError.BudgetError> => {
+    if (tighter === undefined) return ledger.reserve({ account: at, least, most, share, waitAtMost })
+    // Not to pass those in line, it stands there too, for no time.
+    const atOnce = waitAtMost === undefined ? undefined : 0
+    return Effect.catch(
+      ledger.reserve({ account: at, least, most, share, waitAtMost: atOnce }),
+      (error): Effect.Effect<Ledger.Reservation, BudgetError.BudgetError> =>
+        error.reason._tag === "BudgetExceeded"
+          ? Effect.flatMap(Effect.interruptible(tighter), (ask) =>
+              reserved(at, { ...ask, tighter: undefined }, waitAtMost)
+            )
+          : Effect.fail(error)
+    )
+  }
+
   const acquire = (ask: Ask): Effect.Effect<Ledger.Reservation, BudgetError.BudgetError> =>
     Effect.withFiber((fiber) => {
       const at = here(fiber)
       if (shut) return Effect.fail(closed)
       // Uninterruptible up to the tally: what an engine has reserved must not be lost on its way here.
-      const reserve = ledger.reserve({
-        account: at,
-        ...ask,
-        waitAtMost: holdsAny(fiber.getRef(Held)) ? undefined : waitAtMost
-      })
+      const reserve = reserved(at, ask, holdsAny(fiber.getRef(Held)) ? undefined : waitAtMost)
       const booked = Effect.matchEffect(reserve, {
         onFailure: (error) => {
           tally.refused++
@@ -374,6 +394,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       shut = true
     }),
     view: () => tally.view(),
+    remaining: () => tally.remaining(),
     outstanding: () => Array.from(tally.open.keys()),
     events: Stream.unwrap(
       Effect.as(
@@ -839,13 +860,17 @@ class Tally {
     if (usage !== undefined) model.usage = Usage.add(model.usage, usage)
   }
 
+  remaining(): Usd.Usd {
+    return Usd.subtract(Usd.subtract(this.limit, this.spent), this.reserved)
+  }
+
   view(): Summary {
     const { limit, spent, reserved, calls, refused, capped, overrun } = this
     return {
       limit,
       spent,
       reserved,
-      remaining: Usd.subtract(Usd.subtract(limit, spent), reserved),
+      remaining: this.remaining(),
       calls,
       refused,
       capped,

@@ -27,6 +27,7 @@ import type * as Ledger from "./Ledger.ts"
 import * as Pricing from "./Pricing.ts"
 import * as Quote from "./Quote.ts"
 import * as Settlement from "./Settlement.ts"
+import * as TokenCounter from "./TokenCounter.ts"
 import type * as Usd from "./Usd.ts"
 
 /**
@@ -99,12 +100,13 @@ export const layer = (policy: PolicyOptions): Layer.Layer<never> => Layer.succee
 const configOf = Config.all({
   tier: Config.option(Config.schema(Pricing.Tier, "AGENT_BUDGET_TIER")),
   abandoned: Config.option(Config.Literals(["assume", "drain"], "AGENT_BUDGET_ABANDONED")),
-  uncapped: Config.option(Config.Literals(["modelMaximum", "refuse"], "AGENT_BUDGET_UNCAPPED"))
+  uncapped: Config.option(Config.Literals(["modelMaximum", "refuse"], "AGENT_BUDGET_UNCAPPED")),
+  inputBound: Config.option(Config.Literals(["auto", "bytes", "counted"], "AGENT_BUDGET_INPUT_BOUND"))
 })
 
 /**
- * A policy from the environment: `AGENT_BUDGET_TIER`, `AGENT_BUDGET_ABANDONED` and `AGENT_BUDGET_UNCAPPED`, on
- * top of `defaults`. Fails with a `ConfigError` that names the variable.
+ * A policy from the environment: `AGENT_BUDGET_TIER`, `AGENT_BUDGET_ABANDONED`, `AGENT_BUDGET_UNCAPPED` and
+ * `AGENT_BUDGET_INPUT_BOUND`, on top of `defaults`. Fails with a `ConfigError` that names the variable.
  *
  * @example
  * ```ts
@@ -126,11 +128,12 @@ const configOf = Config.all({
 export const layerConfig = (defaults: PolicyOptions = {}): Layer.Layer<never, Config.ConfigError> =>
   Layer.effect(
     Policy,
-    Effect.map(configOf, ({ tier, abandoned, uncapped }) => ({
+    Effect.map(configOf, ({ tier, abandoned, uncapped, inputBound }) => ({
       ...defaults,
       ...(Option.isSome(tier) ? { tier: tier.value } : {}),
       ...(Option.isSome(abandoned) ? { abandoned: abandoned.value } : {}),
-      ...(Option.isSome(uncapped) ? { uncapped: uncapped.value } : {})
+      ...(Option.isSome(uncapped) ? { uncapped: uncapped.value } : {}),
+      ...(Option.isSome(inputBound) ? { inputBound: inputBound.value } : {})
     }))
   )
 
@@ -179,6 +182,7 @@ export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.
     const budget = yield* Budget.Budget
     const pricing = yield* Pricing.Pricing
     const policy = yield* Policy
+    const counter = yield* TokenCounter.orShared
     const context = lasting(yield* Effect.context())
     if (policy.tier === "batch" && !warned.has(budget)) {
       warned.add(budget)
@@ -194,6 +198,7 @@ export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.
       budget,
       pricing,
       policy,
+      counter,
       context,
       inner,
       options,
@@ -218,6 +223,7 @@ interface Edge {
   readonly budget: Budget.Budget["Service"]
   readonly pricing: Pricing.Pricing["Service"]
   readonly policy: PolicyOptions
+  readonly counter: TokenCounter.TokenCounter["Service"]
   readonly context: Context.Context<never>
   readonly inner: Fetch
   readonly options: Options
@@ -338,15 +344,18 @@ type Held = Result.Result<Ledger.Reservation, BudgetError.BudgetError>
  */
 const acquire = (
   edge: Edge,
-  ask: Budget.Ask,
+  ask: Budget.Ask | Effect.Effect<Budget.Ask>,
   signal: AbortSignal | null | undefined
 ): Held | Promise<Held> => {
   signal?.throwIfAborted()
   const options = signal === undefined || signal === null ? undefined : { signal }
   const taken: Taken = { reservation: undefined }
   // Noted before the fiber can be interrupted: its exit then says nothing of what it holds.
+  const asked = Effect.isEffect(ask)
+    ? Effect.flatMap(Effect.interruptible(ask), edge.budget.acquire)
+    : edge.budget.acquire(ask)
   const noted = Effect.uninterruptible(
-    Effect.tap(edge.budget.acquire(ask), (reservation) => {
+    Effect.tap(asked, (reservation) => {
       taken.reservation = reservation
       return Effect.void
     })
@@ -493,10 +502,34 @@ interface PricedCall {
 }
 
 const priced = (edge: Edge, priced: PricedCall): Response | Promise<Response> => {
-  const { least, most, share } = priced.quote
-  const held = acquire(edge, { least, most, share, label: priced.quote.model }, priced.init?.signal)
+  let { quote } = priced
+  // What is held, and so the cap that is written, follows from the bound that it was asked for by.
+  const counted = Effect.map(Quote.countedBy(edge.counter, quote), (tighter) => askOf((quote = tighter)))
+  const held = acquire(edge, firstAsk(edge, quote, counted), priced.init?.signal)
   const call = Result.isResult(held) ? priced : { ...priced, init: asPriced(priced.init) }
-  return whenHeld(edge, held, (reservation) => sendPriced(edge, call, reservation))
+  return whenHeld(edge, held, (reservation) => sendPriced(edge, { ...call, quote }, reservation))
+}
+
+const askOf = ({ least, most, share, model }: Quote.Quote): Budget.Ask => ({
+  least,
+  most,
+  share,
+  label: model
+})
+
+/** More than this share of what remains is not held for the length of a text without counting its tokens. */
+const mostUncounted = 0.01
+
+/** What to ask for first: by the length of the input or, where that would hold much, by its count. */
+const firstAsk = (
+  { budget, policy }: Edge,
+  quote: Quote.Quote,
+  counted: Effect.Effect<Budget.Ask>
+): Budget.Ask | Effect.Effect<Budget.Ask> => {
+  const { inputBound = "auto" } = policy
+  if (inputBound === "bytes") return askOf(quote)
+  const isMuch = inputBound === "counted" || Quote.inputCost(quote) > budget.remaining() * mostUncounted
+  return isMuch ? counted : { ...askOf(quote), tighter: counted }
 }
 
 const sendPriced = (edge: Edge, priced: PricedCall, reservation: Ledger.Reservation): Promise<Response> => {

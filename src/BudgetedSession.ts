@@ -338,6 +338,7 @@ const Choices = Schema.Struct({
   tier: Schema.optional(Pricing.Tier),
   onExceeded: Schema.optional(Schema.Literals(["fail", "wait"])),
   abandoned: Schema.optional(Schema.Literals(["assume", "drain"])),
+  inputBound: Schema.optional(Schema.Literals(["auto", "bytes", "counted"])),
   uncapped: Schema.optional(
     Schema.Union([
       Schema.Literals(["modelMaximum", "refuse"]),

@@ -482,6 +482,26 @@ const worstOf = (
   return worst
 }
 
+/**
+ * The most that the input alone costs, by the quote's bound.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Result } from "effect"
+ * import { Pricing, Quote } from "agent-budget"
+ *
+ * const program = Effect.map(Pricing.Pricing, (pricing) => Result.getOrThrow(Quote.make(pricing, {
+ *   method: "POST", path: "/responses", body: { model: "gpt-4o", input: "hi" }
+ * })))
+ * const quote = await Effect.runPromise(Effect.provide(program, Pricing.layer))
+ * console.log(Quote.inputCost(quote) < quote.least) // true
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const inputCost = ({ input, most, plan, prices }: Quote): Usd.Usd =>
+  worstOf(prices, plan, input, 0) ?? most
+
 const dearest = (
   prices: ReadonlyArray<Pricing.Price>,
   plan: Plan,

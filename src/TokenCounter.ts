@@ -13,6 +13,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { utf8Length } from "./internal/bytePairs.ts"
 import { counting, publishedVocabularies } from "./internal/tokenCounting.ts"
@@ -162,6 +163,28 @@ export const layerWith = (options?: Options): Layer.Layer<TokenCounter> =>
  * @since 0.1.0
  */
 export const layer: Layer.Layer<TokenCounter> = layerWith()
+
+const shared = Effect.runSync(make())
+
+/**
+ * The counter that is provided or, where none is, one that the whole process shares.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { TokenCounter } from "agent-budget"
+ *
+ * const count = Effect.flatMap(TokenCounter.orShared, (counter) => counter.count("Hello, world", "o200k_base"))
+ * console.log(await Effect.runPromise(count)) // 3
+ * console.log(await Effect.runPromise(Effect.provide(count, TokenCounter.layerBytes))) // 12
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const orShared: Effect.Effect<TokenCounter["Service"]> = Effect.map(
+  Effect.serviceOption(TokenCounter),
+  Option.getOrElse(() => shared)
+)
 
 /**
  * One token a UTF-8 byte: costs no time and no memory, and holds about three times the real input while a

@@ -116,7 +116,10 @@ const listed = new Set(
 
 const listCall = (sheet: CountSheet, call: Json): void => {
   const inner = isObject(call) ? (call.function ?? call.custom ?? call) : call
-  if (!isObject(inner)) { sheet.json(inner); return; }
+  if (!isObject(inner)) {
+    sheet.json(inner)
+    return
+  }
   sheet.text(inner.name)
   sheet.text(inner.arguments ?? inner.input)
 }
