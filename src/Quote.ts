@@ -275,7 +275,7 @@ const bounded = (basis: Basis): Result.Result<Quote, BudgetError.BudgetError> =>
  *   return [quote.input, counted.input]
  * })
  * const layers = Layer.merge(Pricing.layer, TokenCounter.layer)
- * console.log(await Effect.runPromise(Effect.provide(program, layers))) // [ 5127, 1045 ]
+ * console.log(await Effect.runPromise(Effect.provide(program, layers))) // [ 5113, 1039 ]
  * ```
  *
  * @since 0.1.0
