@@ -166,7 +166,7 @@ describe("the input of a call", () => {
       const uncapped = { max_tokens: null }
       const limit = Usd.dollars("0.02")
       const { sent, value } = yield* calling(holds(uncapped), {}, { limit })
-      const written = JSON.parse(String(sent[0]?.init.body)) as { readonly max_completion_tokens: number }
+      const written = JSON.parse(sent[0]?.init.body as string) as { readonly max_completion_tokens: number }
       // A tenth of the limit is held; the input takes 4,001 tokens, a hundredth more and the framing.
       assert.strictEqual(value, Usd.nanos(limit / 10))
       const input = Math.ceil(4_001 * 1.01) + 23 + 4
@@ -179,7 +179,7 @@ describe("the input of a call", () => {
     ["as its length does not fit", "4.999"]
   ] as const)("that is being counted %s when its caller goes away holds nothing", ([, others]) =>
     Effect.gen(function* () {
-      const counting = yield* Deferred.make<void>()
+      const counting = yield* Deferred.make<undefined>()
       const never = Layer.succeed(TokenCounter.TokenCounter, {
         count: () => Effect.andThen(Deferred.succeed(counting, undefined), Effect.never)
       })
