@@ -3,15 +3,18 @@
  * the bill at the price of the model that was asked for.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Result } from "effect"
 import type { Exchange } from "../scripts/corpus.ts"
 import { examine, type Finding, type Kind } from "../scripts/examineQuote.ts"
-import { isObject, type JsonObject } from "../src/internal/json.ts"
+import { isArray, isObject, type JsonObject } from "../src/internal/json.ts"
 import { watch } from "../src/internal/responseWatch.ts"
 import type { Reading } from "../src/internal/wireUsage.ts"
+import * as Budget from "../src/Budget.ts"
+import * as BudgetedFetch from "../src/BudgetedFetch.ts"
 import * as OpenAiEndpoints from "../src/OpenAiEndpoints.ts"
 import * as Pricing from "../src/Pricing.ts"
 import * as TokenCounter from "../src/TokenCounter.ts"
+import * as Usd from "../src/Usd.ts"
 import * as recorded from "./utils/recorded.ts"
 
 const pricing = await Effect.runPromise(Pricing.make())
@@ -250,4 +253,66 @@ describe.skipIf(!recorded.isThere)("the recorded streams", () => {
     }
     assert.isAbove(hidden, 30)
   })
+})
+
+/** A request that the same stream could answer, where the recorded one is refused by a rule. */
+const standIn = ({ path, request }: recorded.StreamRow): JsonObject => ({
+  model: "gpt-4o",
+  stream: true,
+  ...(path === "/v1/responses"
+    ? { input: "hi", max_output_tokens: 16_384 }
+    : { ...(path === "/v1/completions" ? { prompt: "hi" } : { messages: [] }), max_tokens: 16_384 }),
+  ...(isObject(request.stream_options) ? { stream_options: request.stream_options } : {})
+})
+
+describe.skipIf(!recorded.isThere)("the recorded streams, through a budgeted fetch", () => {
+  const replayed = (row: recorded.StreamRow, body: JsonObject) =>
+    Effect.gen(function* () {
+      const fetch = yield* BudgetedFetch.make({
+        fetch: () => Promise.resolve(responseOf(chunked(Buffer.from(row.sse), 700, row.sse.length)))
+      })
+      const url = `https://api.openai.com${row.path}`
+      const send = { method: "POST", body: JSON.stringify(body) }
+      const text = yield* Effect.tryPromise(async () => (await fetch(url, send)).text())
+      return { text, summary: yield* Budget.summary }
+    }).pipe(
+      Effect.provide([Budget.layerMemory({ limit: Usd.dollars("1000") }), Pricing.layer, TokenCounter.layer])
+    )
+
+  it.effect("show their reader the same events, and settle at the usage that was recorded", () =>
+    Effect.gen(function* () {
+      let asRecorded = 0
+      for (const row of recorded.streams()) {
+        if (row.path === "/v1/responses/compact") continue
+        const first = yield* Effect.result(replayed(row, row.request))
+        if (Result.isSuccess(first)) asRecorded++
+        const { summary, text } = Result.isSuccess(first) ? first.success : yield* replayed(row, standIn(row))
+        const asked =
+          isObject(row.request.stream_options) && row.request.stream_options.include_usage === true
+        const isHidden = row.path !== "/v1/responses" && !asked
+        const events = eventsOf(row.sse)
+        const shown = events.filter(
+          ({ value }) =>
+            !(isHidden && isArray(value?.choices) && value.choices.length === 0 && isObject(value.usage))
+        )
+        const expected = shown.map((each) =>
+          isHidden ? each.text.replace(/,\s*"usage":\s*null/, "") : each.text
+        )
+        assert.isTrue(text === expected.join(""), row.id)
+        const usage = events.map(({ value }) => usageIn(value)).findLast((each) => each !== undefined)
+        const input = usage?.prompt_tokens ?? usage?.input_tokens ?? 0
+        const models = Object.values(summary.byModel)
+        assert.strictEqual(models.length, 1, row.id)
+        // Zeros are no bill, and a stream without one is charged whole.
+        if (input === 0) assert.strictEqual(models[0]?.assumed, summary.spent, row.id)
+        else {
+          assert.strictEqual(models[0]?.usage.input, input, row.id)
+          const output = usage?.completion_tokens ?? usage?.output_tokens
+          assert.strictEqual(models[0].usage.output, output, row.id)
+          assert.strictEqual(models[0].assumed, Usd.zero, row.id)
+        }
+      }
+      assert.isAbove(asRecorded, 50)
+    })
+  )
 })
