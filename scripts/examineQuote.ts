@@ -11,6 +11,7 @@ import {
 } from "agent-budget"
 import { isArray, isObject, type Json, type JsonObject } from "../src/internal/json.ts"
 import { familyOf } from "../src/internal/modelFamilies.ts"
+import { ResponseRecords } from "../src/internal/responseRecords.ts"
 import type { Exchange } from "./corpus.ts"
 
 /** What requests are told apart by. */
@@ -92,23 +93,53 @@ const outputOf = (quote: Quote.Quote): number => {
   return output === undefined ? 0 : (output.cap ?? quote.cap?.most ?? 0) * output.times + output.extra
 }
 
+const readingOf = (endpoint: Endpoint.Endpoint, exchange: Exchange): Endpoint.Reading | undefined =>
+  endpoint.read({
+    id: exchange.responseId ?? null,
+    output: (exchange.outputItems ?? []).map((type) => ({ type })),
+    usage: exchange.usage,
+    model: exchange.responseModel,
+    service_tier: exchange.serviceTier
+  })
+
+/** What a budget that had seen the exchanges would know of the responses that later ones go on from. */
+export const recordsOf = (
+  pricing: Pricing.Pricing["Service"],
+  exchanges: ReadonlyArray<Exchange>
+): Quote.Lookup => {
+  const records = new ResponseRecords()
+  const pending = new Map(exchanges.map((each) => [each.responseId, each]))
+  const lookup: Quote.Lookup = (id) => {
+    const exchange = pending.get(id)
+    pending.delete(id)
+    if (exchange !== undefined) {
+      const { path, request: body, responseModel } = exchange
+      const found = OpenAiEndpoints.recognise("POST", path)
+      const quoted = Quote.make(pricing, { method: "POST", path, body, previous: lookup })
+      const reading = found._tag === "Priced" ? readingOf(found.endpoint, exchange) : undefined
+      const served = responseModel === null ? undefined : pricing.find(responseModel)?.id
+      if (Result.isSuccess(quoted) && reading !== undefined)
+        records.learn("", quoted.success, reading, served)
+    }
+    return records.find("", id)
+  }
+  return lookup
+}
+
 /** Quotes an exchange on both rungs, and looks for a bill above either. */
 export const examine = Effect.fnUntraced(function* (
   pricing: Pricing.Pricing["Service"],
   counter: TokenCounter.TokenCounter["Service"],
-  exchange: Exchange
+  exchange: Exchange,
+  previous?: Quote.Lookup
 ): Effect.fn.Return<Finding> {
   const { path, request } = exchange
   const found = OpenAiEndpoints.recognise("POST", path)
   if (found._tag !== "Priced") return { _tag: "Unpriced" }
   if (isExcluded(exchange)) return { _tag: "Refused", rule: "left out by name" }
-  const quoted = Quote.make(pricing, { method: "POST", path, body: request })
+  const quoted = Quote.make(pricing, { method: "POST", path, body: request, previous })
   if (Result.isFailure(quoted)) return { _tag: "Refused", rule: ruleOf(quoted.failure) }
-  const reading = found.endpoint.read({
-    usage: exchange.usage,
-    model: exchange.responseModel,
-    service_tier: exchange.serviceTier
-  })
+  const reading = readingOf(found.endpoint, exchange)
   const counted = yield* Quote.countedBy(counter, quoted.success)
   const faults: Array<string> = []
   for (const quote of [quoted.success, counted]) {

@@ -97,8 +97,32 @@ export interface Counted {
 }
 
 /**
+ * What a request is billed at most, in input tokens, for going on from a response (`previous_response_id`): all that
+ * this one was billed for. It holds for requests of the same `model`, by its id in the price table. `images`: those
+ * of the tokens that may be billed for images. `reasoning`: those that some turns are shown and others are not.
+ *
+ * @example
+ * ```ts
+ * import type { Endpoint } from "agent-budget"
+ *
+ * const first: Endpoint.Previous = { model: "gpt-5.2", tokens: 900, images: 0, reasoning: 320 }
+ * console.log(first.tokens) // 900
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Previous {
+  readonly model: string
+  readonly tokens: number
+  readonly images: number
+  readonly reasoning: number
+}
+
+/**
  * The worst case of a request, in tokens. `input.unshown`: it names input that it does not show, so that only the
- * model's context window bounds it. `input.windows`: how many windows its input can fill, one for each prompt.
+ * model's context window bounds it. `input.previous`: the response that it goes on from, which the window bounds
+ * too, unless it is known what that one billed (`Previous`). `input.repeats`: a request that goes on from this one is
+ * billed for no more of this input than this one is. `input.windows`: how many windows its input can fill, one for each prompt.
  * `input.images`: those of its tokens that are billed for images, which a window does not bound (gpt-4o-mini bills
  * an image at a multiple of the room it takes). `input.counted`: what to count for a tighter bound, where the model's
  * encoding is known and all its input is shown. `askForUsage`: a stream that would end without its usage unless it is asked for.
@@ -126,6 +150,8 @@ export interface Plan {
     readonly images: number
     readonly windows: number
     readonly unshown: boolean
+    readonly previous: string | undefined
+    readonly repeats: boolean
     readonly audio: boolean
     readonly counted: () => Counted | undefined
   }

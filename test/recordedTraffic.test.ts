@@ -5,7 +5,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { Exchange } from "../scripts/corpus.ts"
-import { examine, type Finding, type Kind } from "../scripts/examineQuote.ts"
+import { examine, type Finding, type Kind, recordsOf } from "../scripts/examineQuote.ts"
 import { isObject, type JsonObject } from "../src/internal/json.ts"
 import { watch } from "../src/internal/responseWatch.ts"
 import type { Reading } from "../src/internal/wireUsage.ts"
@@ -105,7 +105,10 @@ describe("exchanges in the shape of real ones", () => {
 })
 
 describe.skipIf(!recorded.isThere)("the recorded traffic", async () => {
-  const findings = await Promise.all(recorded.exchanges().map(examined))
+  const previous = recorded.isThere ? recordsOf(pricing, recorded.exchanges()) : () => undefined
+  const findings = await Promise.all(
+    recorded.exchanges().map((exchange) => Effect.runPromise(examine(pricing, counter, exchange, previous)))
+  )
   const priced = findings.filter((finding) => finding._tag !== "Unpriced")
   const quoted = findings.filter((finding) => finding._tag === "Quoted")
 

@@ -29,6 +29,10 @@ export interface InputBound {
   /** How many context windows the input can fill. */
   readonly windows: number
   readonly unshown: boolean
+  /** The response that it goes on from, whose input and output it is billed for again. */
+  readonly previous: string | undefined
+  /** A later request that goes on from this one is billed for no more of this input than this one is. */
+  readonly repeats: boolean
   readonly audio: boolean
 }
 
@@ -50,6 +54,8 @@ export class BodyReader {
   /** Characters of base64 that are not read as text. */
   deducted = 0
   unshown = false
+  previous: string | undefined = undefined
+  repeats = true
   audio = false
 
   constructor(endpoint: string, model: string) {
@@ -159,6 +165,8 @@ export class BodyReader {
     const text = typeof url === "string" ? url : undefined
     this.images += imageTokens(this.model, text, typeof detail === "string" ? detail : undefined)
     if (text !== undefined && imageData.test(text.slice(0, 64))) this.deducted += text.length
+    // What is at an address may be another image when it is read again.
+    else this.repeats = false
   }
 
   /** A list of tools, all of the types that cost no more than their text. */
@@ -186,9 +194,10 @@ export class BodyReader {
   }
 
   input(text: string): InputBound {
-    const { images, windows, unshown, audio } = this
+    const { images, windows, unshown, previous, audio } = this
     const tokens = asciiEscapedLength(text) - this.deducted + this.added + images
-    return { tokens, images, windows, unshown, audio }
+    const repeats = this.repeats && !unshown && windows === 1
+    return { tokens, images, windows, unshown, previous, repeats, audio }
   }
 }
 

@@ -60,6 +60,8 @@ const readItem = (reader: BodyReader, item: Json): void => {
   }
   const type =
     item.type ?? (typeof item.id === "string" && !isGiven(item.content) ? "item_reference" : "message")
+  // The model may be shown it in a later turn, and not in this one.
+  if (type === "reasoning") reader.repeats = false
   // A reasoning item that does not carry its text is looked up by its id.
   if (type === "reasoning" && !isText(item.encrypted_content)) reader.unshown = true
   if (type === "message" && !isGiven(item.content)) reader.unshown = true
@@ -91,7 +93,11 @@ const readModes = (reader: BodyReader, body: JsonObject): void => {
   if (isObject(body.reasoning) && isGiven(body.reasoning.mode) && body.reasoning.mode !== "standard") {
     reader.unbounded("its reasoning mode runs more than one pass.", "Leave reasoning.mode out.")
   }
-  if (isGiven(body.previous_response_id) || isGiven(body.conversation)) reader.unshown = true
+  if (isGiven(body.conversation)) reader.unshown = true
+  const previous = reader.word(body, "previous_response_id")
+  if (isGiven(previous)) reader.previous = previous
+  // What is cut from a long conversation here may be there in a later turn.
+  if (isGiven(body.truncation) && body.truncation !== "disabled") reader.repeats = false
 }
 
 const readBody = (reader: BodyReader, body: JsonObject): Sides => {
@@ -144,7 +150,10 @@ const listBody = (sheet: CountSheet, body: JsonObject): void => {
   if (isArray(body.input)) {
     const items = body.input.filter(isObject)
     const calls = items.filter((each) => each.type !== "reasoning")
-    const isParallel = calls.some((each, index) => isCall(each) && isCall(calls[index + 1]))
+    // The calls of an earlier response are not shown: they may have been made in parallel.
+    const isParallel =
+      isGiven(body.previous_response_id) ||
+      calls.some((each, index) => isCall(each) && isCall(calls[index + 1]))
     for (const item of items) listItem(sheet, item, isParallel)
   } else {
     sheet.message("user")

@@ -1,6 +1,6 @@
 /** The usage objects that OpenAI's API sends, and the servers that speak like it. */
 import type * as Usage from "../Usage.ts"
-import { isObject, type Json, type JsonObject } from "./json.ts"
+import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
 
 export interface Reading {
   readonly usage: Usage.Usage
@@ -8,6 +8,9 @@ export interface Reading {
   readonly tier: string | undefined
   /** It tells which cache writes are kept for how long. */
   readonly splitsWrites?: boolean | undefined
+  /** The name by which a later request may go on from it, and how many items it answered with. */
+  readonly id?: string | undefined
+  readonly items?: number | undefined
 }
 
 /**
@@ -113,6 +116,7 @@ export const readEmbeddingUsage = (body: JsonObject): Reading | undefined => {
 
 /** The bill of a body with `usage.input_tokens`; `undefined` where it has none that could be true. */
 export const readInputUsage = (body: JsonObject): Reading | undefined => {
-  const { usage } = body
-  return isObject(usage) ? reading(inputUsage(usage), usage.input_tokens_details, body) : undefined
+  const { output, usage } = body
+  const read = isObject(usage) ? reading(inputUsage(usage), usage.input_tokens_details, body) : undefined
+  return read === undefined || !isArray(output) ? read : { ...read, id: text(body.id), items: output.length }
 }
