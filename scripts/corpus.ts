@@ -1,6 +1,7 @@
 /**
  * Recorded exchanges, as JSON lines: `path`, `request` (the body), `status`, `usage` (as it was billed),
- * `responseModel`, `serviceTier`, `created` (seconds of the epoch), `responseId` and `outputItems`. Rows that are marked `suspect` are left out.
+ * `responseModel`, `serviceTier`, `created` (seconds of the epoch), `responseId`, `outputItems`
+ * and `webSearchActions`. Rows that are marked `suspect` are left out.
  */
 import * as fs from "node:fs"
 import type { Json, JsonObject } from "../src/internal/json.ts"
@@ -17,6 +18,8 @@ export interface Exchange {
   readonly responseId?: string | null | undefined
   /** The types of what was answered with, on the Responses API. */
   readonly outputItems?: ReadonlyArray<string> | undefined
+  /** What its searches of the web did, in order; `null` where it does not say. */
+  readonly webSearchActions?: ReadonlyArray<string | null> | undefined
 }
 
 interface Row extends Omit<Exchange, "usage"> {

@@ -107,6 +107,11 @@ say(
 )
 say()
 const others = quoted.filter((each) => each.rung !== "counted")
+const limited = quoted.filter((each) => each.limited).length
+say(
+  `Of these, ${limited} have tools that the provider runs and no \`max_tool_calls\`, without which they are refused: they were measured with the number of calls that were made, and with the fees for those. They hold a window for each pass.`
+)
+say()
 say("| bounded by | rows | median | most |")
 say("| --- | --- | --- | --- |")
 for (const [rung, rows] of Map.groupBy(others, (each) => each.rung)) {

@@ -557,7 +557,8 @@ const sendPriced = (edge: Edge, priced: PricedCall, reservation: Ledger.Reservat
   const { regional, longCache } = quote
   const { amount: reserved, at } = reservation
   const price = Quote.priceAt(quote, pricing, at)
-  const terms = { reserved, model: quote.model, tier: price.tier, price, regional, longCache, at }
+  const { tools } = quote.plan
+  const terms = { reserved, model: quote.model, tier: price.tier, price, regional, longCache, tools, at }
   const attempt = new Attempt(edge, reservation, quote.model, (outcome) => {
     const verdict = Settlement.decide(outcome, terms, pricing)
     if (verdict._tag === "Metered" && outcome._tag === "Reported") {

@@ -11,6 +11,7 @@ import * as Result from "effect/Result"
 import * as BudgetError from "./BudgetError.ts"
 import type { Endpoint, Output, Plan, Previous } from "./Endpoint.ts"
 import * as Host from "./Host.ts"
+import { withFees } from "./internal/hostedTools.ts"
 import * as Json from "./internal/json.ts"
 import * as OpenAiEndpoints from "./OpenAiEndpoints.ts"
 import * as Pricing from "./Pricing.ts"
@@ -54,7 +55,8 @@ export interface Options {
 }
 
 /**
- * One line of a quote: what, how many tokens at most, at how many pico-dollars ($0.000000000001) each.
+ * One line of a quote: what, how many tokens (or calls of a hosted tool) at most, at how many pico-dollars
+ * ($0.000000000001) each.
  *
  * @example
  * ```ts
@@ -250,6 +252,8 @@ export const quote = (
   const priced = pricesOf(pricing, plan, options.tier ?? "standard", where)
   if (Result.isFailure(priced)) return Result.fail(priced.failure)
   const previous = previousOf(plan, model, where.previous)
+  const prices = feesOf(pricing, plan, model, priced.success)
+  if (Result.isFailure(prices)) return Result.fail(prices.failure)
   const input = inputOf(plan, model, previous)
   if (input === undefined) {
     const detail = "it names input that it does not show, and the model's context window is not known."
@@ -261,7 +265,7 @@ export const quote = (
     model: model.id,
     row: model,
     uncapped: options.uncapped,
-    prices: priced.success,
+    prices: prices.success,
     input,
     bound: isUnshown(plan, previous) || input < tokens ? "window" : "bytes",
     previous,
@@ -285,7 +289,9 @@ const bounded = (basis: Basis): Result.Result<Quote, BudgetError.BudgetError> =>
     range.success.least === range.success.most ? most : worstOf(prices, plan, input, range.success.least)
   if (least === undefined || most === undefined) {
     const detail = "its worst case has no price, or one beyond $9007199."
-    return Result.fail(unbounded(plan, detail, "Lower n or the output cap; give audio prices for audio."))
+    return Result.fail(
+      unbounded(plan, detail, "Lower n, the output cap or max_tool_calls; give audio prices for audio.")
+    )
   }
   const price = dearest(prices, plan, input, range.success.most)
   return Result.succeed({ ...basis, price, least, most, share, cap })
@@ -385,6 +391,20 @@ const pricesOf = (
   return Result.succeed(prices)
 }
 
+/** The prices with the fees of the hosted tools in them. */
+const feesOf = (
+  { toolFees }: Pricing.Pricing["Service"],
+  plan: Plan,
+  model: Pricing.Model,
+  prices: ReadonlyArray<Pricing.Price>
+): Result.Result<ReadonlyArray<Pricing.Price>, BudgetError.BudgetError> => {
+  if (plan.tools === undefined) return Result.succeed(prices)
+  const all = Result.all(prices.map((price) => withFees(price, model, plan.tools, toolFees)))
+  return Result.mapError(all, (fee) =>
+    unbounded(plan, "it asks for a hosted tool whose fee is not known.", `Give toolFees.${fee}.`)
+  )
+}
+
 const oneDay = 86_400_000
 
 const add = (
@@ -415,7 +435,10 @@ const add = (
  */
 export const priceAt = (quote: Quote, pricing: Pricing.Pricing["Service"], at: number): Pricing.Price => {
   if (quote.prices.length === 1) return quote.price
-  const price = pricing.price(quote.model, quote.price.tier, { at, regional: quote.regional })
+  const price = Result.flatMap(
+    pricing.price(quote.model, quote.price.tier, { at, regional: quote.regional }),
+    (found) => withFees(found, quote.row, quote.plan.tools, pricing.toolFees)
+  )
   return Result.isSuccess(price) ? price.success : quote.price
 }
 
@@ -442,7 +465,7 @@ const inputOf = (plan: Plan, model: Pricing.Model, previous: Previous | undefine
   const images = plan.input.images + (previous?.images ?? 0)
   const window = model.contextWindow
   if (window === undefined) return unshown ? undefined : tokens
-  return unshown ? window + images : Math.min(tokens, window * windows + images)
+  return unshown ? (window + images) * windows : Math.min(tokens, window * windows + images)
 }
 
 interface CapRange {
@@ -515,7 +538,10 @@ const boundOf = (plan: Plan, input: number, output: number): Usage.Usage =>
     input,
     output,
     audioInput: plan.input.audio ? input : 0,
-    audioOutput: plan.output?.audio === true ? output : 0
+    audioOutput: plan.output?.audio === true ? output : 0,
+    webSearches: plan.tools?.webSearches ?? 0,
+    fileSearches: plan.tools?.fileSearches ?? 0,
+    containers: plan.tools?.containers ?? 0
   })
 
 const worstOf = (
@@ -649,9 +675,25 @@ export const lines = (quote: Quote): ReadonlyArray<LineItem> => {
       what,
       tokens: outputTokens(plan.output, cap),
       picoDollars: Math.max(rates.output, plan.output.audio ? (rates.audioOutput ?? 0) : 0)
-    }
+    },
+    ...feeLines(quote)
   ]
 }
+
+/** The fees of hosted tools, where there are any. */
+const feeLines = ({ plan, price: { toolFees } }: Quote): ReadonlyArray<LineItem> => {
+  const { calls, containers, fileSearches, webSearches } = plan.tools ?? noTools
+  const fees: ReadonlyArray<readonly [what: string, tokens: number, picoDollars: number | undefined]> = [
+    [`searches of the web, in ${calls} calls of tools`, webSearches, toolFees?.webSearch],
+    [`searches of files, in ${calls} calls of tools`, fileSearches, toolFees?.fileSearch],
+    [`sessions of containers, in ${calls} calls of tools`, containers, toolFees?.container]
+  ]
+  return fees.flatMap(([what, tokens, picoDollars]) =>
+    tokens === 0 || picoDollars === undefined ? [] : [{ what, tokens, picoDollars }]
+  )
+}
+
+const noTools = { calls: 0, containers: 0, fileSearches: 0, webSearches: 0 }
 
 const rungs = {
   bytes: "by its length",

@@ -305,8 +305,8 @@ describe("the content of a body", () => {
   it("of an item that no list knows is refused, naming it", () => {
     for (const type of [
       "computer_call_output",
-      "mcp_call",
-      "web_search_call",
+      "image_generation_call",
+      "tool_search_call",
       "compaction",
       "toString",
       ""

@@ -120,6 +120,12 @@ describe.skipIf(!recorded.isThere)("the recorded traffic", async () => {
     assert.isAbove(quoted.length, 3_000)
   })
 
+  it("with tools that the provider runs is among what is quoted, once its calls are limited", () => {
+    const hosted = quoted.filter(({ kind }) => kind === "hosted")
+    assert.isAbove(hosted.filter(({ limited }) => limited).length, 30)
+    for (const { rung } of hosted) assert.strictEqual(rung, "window")
+  })
+
   it("is quoted, or refused by a rule of the closed lists, in at least 97 of 100 calls", () => {
     const refusals = new Map<string, number>()
     let unexplained = 0

@@ -57,6 +57,8 @@ export class BodyReader {
   previous: string | undefined = undefined
   repeats = true
   audio = false
+  /** Tools that the provider runs. */
+  readonly hosted: Array<JsonObject> = []
 
   constructor(endpoint: string, model: string) {
     this.endpoint = endpoint
@@ -169,8 +171,8 @@ export class BodyReader {
     else this.repeats = false
   }
 
-  /** A list of tools, all of the types that cost no more than their text. */
-  tools(value: Json | undefined, allowed: ReadonlySet<string>): void {
+  /** A list of tools, of the types that cost no more than their text, and of those that the provider runs. */
+  tools(value: Json | undefined, allowed: ReadonlySet<string>, hosted?: ReadonlySet<string>): void {
     if (value === undefined || value === null) return
     if (!isArray(value)) {
       this.malformed("tools is not a list.", "Send an array.")
@@ -180,13 +182,28 @@ export class BodyReader {
     for (const tool of value) {
       this.added += framing.tool
       const type = isObject(tool) ? tool.type : undefined
-      if (typeof type !== "string" || !allowed.has(type)) {
+      if (isObject(tool) && typeof type === "string" && hosted?.has(type) === true) this.hosted.push(tool)
+      else if (typeof type !== "string" || !allowed.has(type)) {
         const name = JSON.stringify(typeof type === "string" ? type.slice(0, 80) : null)
         this.unbounded(`a tool of type ${name} costs more than the request shows.`, "Leave the tool out.")
       } else if (isObject(tool) && type === "namespace" && this.refusal === undefined) {
         this.tools(tool.tools, allowed)
       }
     }
+  }
+
+  /** Each call of a hosted tool feeds the model all that there is once more, with what the tool has found. */
+  passes(body: JsonObject): void {
+    const [tool] = this.hosted
+    if (tool === undefined) return
+    const calls = this.count(body, "max_tool_calls")
+    if (calls === undefined) {
+      const type = JSON.stringify(tool.type)
+      this.unbounded(`a tool of type ${type} is called as often as the model likes.`, "Set max_tool_calls.")
+      return
+    }
+    this.unshown = true
+    this.windows = 1 + calls
   }
 
   schema(): void {
