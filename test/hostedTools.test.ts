@@ -154,6 +154,13 @@ describe("the fees in a quote", () => {
     assert.strictEqual(broken.reason._tag, "InvalidPrices")
   })
 
+  it("stay with the price, whichever of several tiers is served in the end", () => {
+    const quote = quoteOf({ tools: [{ type: "web_search" }], max_tool_calls: 1, service_tier: "auto" })
+    assert.isAbove(quote.prices.length, 1)
+    for (const price of [...quote.prices, Quote.priceAt(quote, pricing, at)])
+      assert.strictEqual(price.toolFees?.webSearch, 10_000_000_000)
+  })
+
   it("are missed without the table, by name", async () => {
     const overrides = { "gpt-4o": { input: "2.5", output: "10", contextWindow: 128_000 } }
     const bare = await Effect.runPromise(Pricing.make({ bundled: false, overrides }))
