@@ -1,6 +1,7 @@
 /**
  * Recorded exchanges, as JSON lines: `path`, `request` (the body), `status`, `usage` (as it was billed),
- * `responseModel`, `serviceTier`, `created` (seconds of the epoch). Rows that are marked `suspect` are left out.
+ * `responseModel`, `serviceTier`, `created` (seconds of the epoch), `responseId`, `outputItems`
+ * and `webSearchActions`. Rows that are marked `suspect` are left out.
  */
 import * as fs from "node:fs"
 import type { Json, JsonObject } from "../src/internal/json.ts"
@@ -14,6 +15,11 @@ export interface Exchange {
   readonly responseModel: string | null
   readonly serviceTier: string | null
   readonly created?: number | null | undefined
+  readonly responseId?: string | null | undefined
+  /** The types of what was answered with, on the Responses API. */
+  readonly outputItems?: ReadonlyArray<string> | undefined
+  /** What its searches of the web did, in order; `null` where it does not say. */
+  readonly webSearchActions?: ReadonlyArray<string | null> | undefined
 }
 
 interface Row extends Omit<Exchange, "usage"> {

@@ -10,7 +10,9 @@ import {
   type TokenCounter
 } from "agent-budget"
 import { isArray, isObject, type Json, type JsonObject } from "../src/internal/json.ts"
+import { hostedTypes } from "../src/internal/hostedTools.ts"
 import { familyOf } from "../src/internal/modelFamilies.ts"
+import { ResponseRecords } from "../src/internal/responseRecords.ts"
 import type { Exchange } from "./corpus.ts"
 
 /** What requests are told apart by. */
@@ -20,6 +22,7 @@ export const kinds = {
   images: "images in base64",
   "images by address": "images by address or by file",
   reasoning: "reasoning of earlier answers, encrypted",
+  hosted: "tools that the provider runs, or what they left in the conversation",
   other: "embeddings and legacy completions"
 } as const
 export type Kind = keyof typeof kinds
@@ -41,6 +44,8 @@ export type Finding =
       readonly rung: Quote.Quote["bound"]
       readonly family: string
       readonly kind: Kind
+      /** It was quoted with a limit of its calls, which it had not. */
+      readonly limited: boolean
     }
 
 /** What is left out of the judgement, and why. */
@@ -79,11 +84,16 @@ const kindOf = (path: string, request: JsonObject): Kind => {
   const images = parts.filter(isObject).flatMap((part) => imageAddress(part) ?? [])
   if (images.length > 0)
     return images.every((each) => each.startsWith("data:")) ? "images" : "images by address"
+  const tools = [request.tools, request.functions].flatMap((each) => (isArray(each) ? each : []))
+  const isHosted = (each: Json): boolean =>
+    isObject(each) &&
+    typeof each.type === "string" &&
+    (hostedTypes.has(each.type) || /^(web_search|file_search|code_interpreter|mcp)_/.test(each.type))
+  if ([...tools, ...items].some(isHosted)) return "hosted"
   if (items.some((item) => item.type === "reasoning")) return "reasoning"
   const isCall = (item: JsonObject): boolean =>
     item.role === "tool" || isArray(item.tool_calls) || (item.type !== undefined && item.type !== "message")
-  const tools = [request.tools, request.functions].some((each) => isArray(each) && each.length > 0)
-  return tools || items.some(isCall) ? "tools" : "text"
+  return tools.length > 0 || items.some(isCall) ? "tools" : "text"
 }
 
 /** The most output that a quote allows. */
@@ -92,23 +102,76 @@ const outputOf = (quote: Quote.Quote): number => {
   return output === undefined ? 0 : (output.cap ?? quote.cap?.most ?? 0) * output.times + output.extra
 }
 
-/** Quotes an exchange on both rungs, and looks for a bill above either. */
-export const examine = Effect.fnUntraced(function* (
-  pricing: Pricing.Pricing["Service"],
-  counter: TokenCounter.TokenCounter["Service"],
-  exchange: Exchange
-): Effect.fn.Return<Finding> {
-  const { path, request } = exchange
-  const found = OpenAiEndpoints.recognise("POST", path)
-  if (found._tag !== "Priced") return { _tag: "Unpriced" }
-  if (isExcluded(exchange)) return { _tag: "Refused", rule: "left out by name" }
-  const quoted = Quote.make(pricing, { method: "POST", path, body: request })
-  if (Result.isFailure(quoted)) return { _tag: "Refused", rule: ruleOf(quoted.failure) }
-  const reading = found.endpoint.read({
+/** What was answered with, as far as it was recorded. */
+const outputOfRow = ({ outputItems, webSearchActions }: Exchange): ReadonlyArray<JsonObject> => {
+  const actions = [...(webSearchActions ?? [])]
+  return (outputItems ?? []).map((type) => {
+    const action = type === "web_search_call" ? actions.shift() : undefined
+    return typeof action === "string" ? { type, action: { type: action } } : { type }
+  })
+}
+
+const readingOf = (endpoint: Endpoint.Endpoint, exchange: Exchange): Endpoint.Reading | undefined =>
+  endpoint.read({
+    id: exchange.responseId ?? null,
+    output: outputOfRow(exchange),
     usage: exchange.usage,
     model: exchange.responseModel,
     service_tier: exchange.serviceTier
   })
+
+/** The request, with the limit that hosted tools need: as many calls as were made, where it had none. */
+const limited = ({ path, outputItems, request }: Exchange): JsonObject => {
+  const { max_tool_calls: limit, tools } = request
+  const isHosted = (tool: Json): boolean =>
+    isObject(tool) && typeof tool.type === "string" && hostedTypes.has(tool.type)
+  if (path !== "/responses" || typeof limit === "number" || !isArray(tools) || !tools.some(isHosted))
+    return request
+  const calls = outputItems?.filter((type) =>
+    /^(web_search|file_search|code_interpreter|mcp)_call$/.test(type)
+  )
+  return { ...request, max_tool_calls: Math.max(1, calls?.length ?? 0) }
+}
+
+/** What a budget that had seen the exchanges would know of the responses that later ones go on from. */
+export const recordsOf = (
+  pricing: Pricing.Pricing["Service"],
+  exchanges: ReadonlyArray<Exchange>
+): Quote.Lookup => {
+  const records = new ResponseRecords()
+  const pending = new Map(exchanges.map((each) => [each.responseId, each]))
+  const lookup: Quote.Lookup = (id) => {
+    const exchange = pending.get(id)
+    pending.delete(id)
+    if (exchange !== undefined) {
+      const { path, request: body, responseModel } = exchange
+      const found = OpenAiEndpoints.recognise("POST", path)
+      const quoted = Quote.make(pricing, { method: "POST", path, body, previous: lookup })
+      const reading = found._tag === "Priced" ? readingOf(found.endpoint, exchange) : undefined
+      const served = responseModel === null ? undefined : pricing.find(responseModel)?.id
+      if (Result.isSuccess(quoted) && reading !== undefined)
+        records.learn("", quoted.success, reading, served)
+    }
+    return records.find("", id)
+  }
+  return lookup
+}
+
+/** Quotes an exchange on both rungs, and looks for a bill above either. */
+export const examine = Effect.fnUntraced(function* (
+  pricing: Pricing.Pricing["Service"],
+  counter: TokenCounter.TokenCounter["Service"],
+  exchange: Exchange,
+  previous?: Quote.Lookup
+): Effect.fn.Return<Finding> {
+  const { path, request } = exchange
+  const body = limited(exchange)
+  const found = OpenAiEndpoints.recognise("POST", path)
+  if (found._tag !== "Priced") return { _tag: "Unpriced" }
+  if (isExcluded(exchange)) return { _tag: "Refused", rule: "left out by name" }
+  const quoted = Quote.make(pricing, { method: "POST", path, body, previous })
+  if (Result.isFailure(quoted)) return { _tag: "Refused", rule: ruleOf(quoted.failure) }
+  const reading = readingOf(found.endpoint, exchange)
   const counted = yield* Quote.countedBy(counter, quoted.success)
   const faults: Array<string> = []
   for (const quote of [quoted.success, counted]) {
@@ -116,7 +179,8 @@ export const examine = Effect.fnUntraced(function* (
       faults.push("its usage was not read")
       break
     }
-    const { usage } = reading
+    const { containers = 0 } = quote.plan.tools ?? {}
+    const usage = { ...reading.usage, containers }
     if (usage.input > quote.input) faults.push(`${quote.bound}: input ${usage.input} > ${quote.input}`)
     if (usage.output > outputOf(quote)) faults.push(`output ${usage.output} > ${outputOf(quote)}`)
     const cost = Pricing.cost(quote.price, usage)
@@ -133,7 +197,8 @@ export const examine = Effect.fnUntraced(function* (
     counted: counted.input,
     rung: counted.bound,
     family: familyOf(counted.plan.model)?.name ?? "unknown",
-    kind: kindOf(path, request)
+    kind: kindOf(path, request),
+    limited: body !== request
   }
 })
 

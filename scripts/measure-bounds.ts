@@ -11,7 +11,7 @@ import { writeFileSync } from "node:fs"
 import { Effect } from "effect"
 import { Pricing, TokenCounter } from "agent-budget"
 import { type Exchange, readExchanges } from "./corpus.ts"
-import { examine, excluded, type Finding, kinds } from "./examineQuote.ts"
+import { examine, excluded, type Finding, kinds, recordsOf } from "./examineQuote.ts"
 
 const args = process.argv.slice(2)
 const flag = args.indexOf("--write")
@@ -27,8 +27,10 @@ const findings = await Effect.runPromise(
     const pricing = yield* Pricing.Pricing
     const counter = yield* TokenCounter.TokenCounter
     const all: Array<Finding & { readonly exchange: Exchange }> = []
-    for (const exchange of files.flatMap(readExchanges)) {
-      all.push({ exchange, ...(yield* examine(pricing, counter, exchange)) })
+    const exchanges = files.flatMap(readExchanges)
+    const previous = recordsOf(pricing, exchanges)
+    for (const exchange of exchanges) {
+      all.push({ exchange, ...(yield* examine(pricing, counter, exchange, previous)) })
     }
     return all
   }).pipe(Effect.provide([Pricing.layer, TokenCounter.layer]))
@@ -101,10 +103,15 @@ table(
 say("## Not counted")
 say()
 say(
-  "Input that is not shown (files, earlier responses) holds the whole context window; audio, and models whose encoding nobody has confirmed, hold their bytes."
+  "Input that is not shown (files, responses before the recording) holds the whole context window; audio, and models whose encoding nobody has confirmed, hold their bytes."
 )
 say()
 const others = quoted.filter((each) => each.rung !== "counted")
+const limited = quoted.filter((each) => each.limited).length
+say(
+  `Of these, ${limited} have tools that the provider runs and no \`max_tool_calls\`, without which they are refused: they were measured with the number of calls that were made, and with the fees for those. They hold a window for each pass.`
+)
+say()
 say("| bounded by | rows | median | most |")
 say("| --- | --- | --- | --- |")
 for (const [rung, rows] of Map.groupBy(others, (each) => each.rung)) {

@@ -22,6 +22,7 @@ import { callContext, lasting, type Passing } from "./internal/callContext.ts"
 import { edit, isObject, type Json, type JsonObject } from "./internal/json.ts"
 import { refusalResponse } from "./internal/refusals.ts"
 import { readRequest, type ReadRequest } from "./internal/requestBody.ts"
+import { ResponseRecords } from "./internal/responseRecords.ts"
 import { drainAtMost, watch } from "./internal/responseWatch.ts"
 import type * as Ledger from "./Ledger.ts"
 import * as Pricing from "./Pricing.ts"
@@ -202,6 +203,7 @@ export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.
       context,
       inner,
       options,
+      records: recordsOf(budget),
       target: addressBook({ baseURL: options.baseURL, endpoints: policy.endpoints, hosts: policy.hosts })
     }
     // The only place where what is thrown becomes a rejection: below it nothing is awaited that is at hand.
@@ -212,6 +214,15 @@ export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.
 
 /** What is around a `fetch` that was made here. */
 const edges = new WeakMap<Fetch, Edge>()
+
+/** What the responses of a budget billed, whichever of its clients they came through. */
+const records = new WeakMap<Budget.Budget["Service"], ResponseRecords>()
+
+const recordsOf = (budget: Budget.Budget["Service"]): ResponseRecords => {
+  const kept = records.get(budget) ?? new ResponseRecords()
+  records.set(budget, kept)
+  return kept
+}
 
 /** The budgets whose batch rates were warned of: once each, however many clients they are around. */
 const warned = new WeakSet<Budget.Budget["Service"]>()
@@ -227,6 +238,7 @@ interface Edge {
   readonly context: Context.Context<never>
   readonly inner: Fetch
   readonly options: Options
+  readonly records: ResponseRecords
   readonly target: (method: string, url: string) => Target
 }
 
@@ -267,7 +279,7 @@ const call = (
         found.endpoint,
         { body, text, deployment: found.deployment },
         edge.policy,
-        { host, at: now(edge) }
+        { host, at: now(edge), previous: lookup(edge, url) }
       )
       if (Result.isFailure(quoted)) return refuse(edge, quoted.failure)
       if (signed && changes(quoted.success, host)) return refuse(edge, signedUnbounded)
@@ -282,6 +294,12 @@ const call = (
     }
   }
 }
+
+/** What is known of the earlier responses of the host that is called. */
+const lookup =
+  ({ records }: Edge, url: string): Quote.Lookup =>
+  (id) =>
+    records.find(new URL(url).host, id)
 
 /** Whether the request comes from a budgeted `fetch` of the same budget, unchanged and for the first time. */
 const passes = (edge: Edge, url: string, body: unknown): boolean => {
@@ -539,10 +557,15 @@ const sendPriced = (edge: Edge, priced: PricedCall, reservation: Ledger.Reservat
   const { regional, longCache } = quote
   const { amount: reserved, at } = reservation
   const price = Quote.priceAt(quote, pricing, at)
-  const terms = { reserved, model: quote.model, tier: price.tier, price, regional, longCache, at }
-  const attempt = new Attempt(edge, reservation, quote.model, (outcome) =>
-    Settlement.decide(outcome, terms, pricing)
-  )
+  const { tools } = quote.plan
+  const terms = { reserved, model: quote.model, tier: price.tier, price, regional, longCache, tools, at }
+  const attempt = new Attempt(edge, reservation, quote.model, (outcome) => {
+    const verdict = Settlement.decide(outcome, terms, pricing)
+    if (verdict._tag === "Metered" && outcome._tag === "Reported") {
+      learn(edge, priced, quote, outcome.reading)
+    }
+    return verdict
+  })
   const { plan } = quote
   const cap = Quote.capFor(quote, reservation.amount)
   if (cap !== undefined && quote.cap !== undefined && quote.cap.most > quote.cap.least) {
@@ -565,6 +588,18 @@ const sendPriced = (edge: Edge, priced: PricedCall, reservation: Ledger.Reservat
     attempt.end(answered(response))
     return response
   })
+}
+
+/** Keeps what a response of a host whose bills are known billed, for the requests that go on from it. */
+const learn = (
+  { pricing, records }: Edge,
+  { host, url }: PricedCall,
+  quote: Quote.Quote,
+  reading: Reading
+): void => {
+  if (reading.id === undefined || !host.verified) return
+  const served = reading.model === undefined ? undefined : pricing.find(reading.model)?.id
+  records.learn(new URL(url).host, quote, reading, served)
 }
 
 const optionsOf = (value: Json | undefined): JsonObject => (isObject(value) ? value : {})

@@ -46,6 +46,8 @@ import * as Usd from "./Usd.ts"
 export interface Options extends BudgetedFetch.PolicyOptions {
   readonly budgetUsd: string | number
   readonly prices?: Readonly<Record<string, Pricing.PriceOverride>> | undefined
+  /** What hosted tools cost, where that is not what the bundled table says. */
+  readonly toolFees?: Pricing.ToolFeesOverride | undefined
   /** The oldest price table to accept. */
   readonly maxAge?: Duration.Input | undefined
   readonly ledger?: Ledger.Ledger["Service"] | undefined
@@ -365,7 +367,7 @@ const checkChoices = (options: Options): Effect.Effect<void, BudgetError.BudgetE
   })
 
 const layerOf = (options: Options): Layer.Layer<Budget.Budget | Pricing.Pricing, BudgetError.BudgetError> => {
-  const { budgetUsd, prices, maxAge, ledger, account, onExceeded, waitAtMost, ...policy } = options
+  const { budgetUsd, prices, toolFees, maxAge, ledger, account, onExceeded, waitAtMost, ...policy } = options
   const budget = Layer.unwrap(
     Effect.andThen(
       checkChoices(options),
@@ -373,7 +375,7 @@ const layerOf = (options: Options): Layer.Layer<Budget.Budget | Pricing.Pricing,
     )
   )
   const books = ledger === undefined ? Ledger.layerMemory() : Layer.succeed(Ledger.Ledger, ledger)
-  const pricing = Layer.effect(Pricing.Pricing, Pricing.make({ overrides: prices, maxAge }))
+  const pricing = Layer.effect(Pricing.Pricing, Pricing.make({ overrides: prices, toolFees, maxAge }))
   return Layer.mergeAll(Layer.provide(budget, books), pricing, BudgetedFetch.layer(policy))
 }
 

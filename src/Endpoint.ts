@@ -6,6 +6,7 @@
  */
 import type * as Result from "effect/Result"
 import type { BudgetError } from "./BudgetError.ts"
+import type { HostedTools } from "./internal/hostedTools.ts"
 import type { JsonObject } from "./internal/json.ts"
 import type { Reading } from "./internal/wireUsage.ts"
 import type { Encoding } from "./TokenCounter.ts"
@@ -25,6 +26,29 @@ export type {
    * @since 0.1.0
    */
   Reading
+}
+
+export type {
+  /**
+   * The most that a request allows of hosted tools: `calls` in all (`max_tool_calls`), and what they come to in
+   * searches and in sessions of containers.
+   *
+   * @example
+   * ```ts
+   * import { OpenAiEndpoints } from "agent-budget"
+   * import { Result } from "effect"
+   *
+   * const body = { model: "gpt-5.2", input: "News?", max_tool_calls: 2, tools: [{ type: "web_search" }] }
+   * const found = OpenAiEndpoints.recognise("POST", "/responses")
+   * if (found._tag === "Priced") {
+   *   const plan = Result.getOrThrow(found.endpoint.plan({ body, text: JSON.stringify(body) }))
+   *   console.log(plan.tools?.calls, plan.input.windows) // 2 3
+   * }
+   * ```
+   *
+   * @since 0.1.0
+   */
+  HostedTools
 }
 
 /**
@@ -97,8 +121,33 @@ export interface Counted {
 }
 
 /**
+ * What a request is billed at most, in input tokens, for going on from a response (`previous_response_id`): all that
+ * this one was billed for. It holds for requests of the same `model`, by its id in the price table. `images`: those
+ * of the tokens that may be billed for images. `reasoning`: those that some turns are shown and others are not.
+ *
+ * @example
+ * ```ts
+ * import type { Endpoint } from "agent-budget"
+ *
+ * const first: Endpoint.Previous = { model: "gpt-5.2", tokens: 900, images: 0, reasoning: 320 }
+ * console.log(first.tokens) // 900
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Previous {
+  readonly model: string
+  readonly tokens: number
+  readonly images: number
+  readonly reasoning: number
+}
+
+/**
  * The worst case of a request, in tokens. `input.unshown`: it names input that it does not show, so that only the
- * model's context window bounds it. `input.windows`: how many windows its input can fill, one for each prompt.
+ * model's context window bounds it. `input.previous`: the response that it goes on from, which the window bounds
+ * too, unless it is known what that one billed (`Previous`). `input.repeats`: a request that goes on from this one is
+ * billed for no more of this input than this one is. `input.windows`: how many windows its input can fill, one for each prompt, or for
+ * each pass that a call of a hosted tool starts.
  * `input.images`: those of its tokens that are billed for images, which a window does not bound (gpt-4o-mini bills
  * an image at a multiple of the room it takes). `input.counted`: what to count for a tighter bound, where the model's
  * encoding is known and all its input is shown. `askForUsage`: a stream that would end without its usage unless it is asked for.
@@ -126,10 +175,14 @@ export interface Plan {
     readonly images: number
     readonly windows: number
     readonly unshown: boolean
+    readonly previous: string | undefined
+    readonly repeats: boolean
     readonly audio: boolean
     readonly counted: () => Counted | undefined
   }
   readonly output: Output | undefined
+  /** The hosted tools that it may call. */
+  readonly tools: HostedTools | undefined
   /** The service tier that the body asks for. */
   readonly tier: string | undefined
   readonly takesTier: boolean

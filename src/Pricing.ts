@@ -19,6 +19,7 @@ import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import * as BudgetError from "./BudgetError.ts"
 import { openAiPrices } from "./internal/openAiPrices.ts"
+import { openAiToolFees } from "./internal/openAiToolFees.ts"
 import * as Usd from "./Usd.ts"
 import type * as Usage from "./Usage.ts"
 
@@ -106,6 +107,9 @@ export interface Price {
   readonly tier: Tier
   readonly rates: Rates
   readonly longContext: { readonly threshold: number; readonly rates: Rates } | undefined
+  /** What hosted tools cost, in pico-dollars a search or session; only for a request that may call them. */
+  readonly toolFees?:
+    { readonly webSearch: number; readonly fileSearch: number; readonly container: number } | undefined
   readonly basis: string
   readonly asOf: string
 }
@@ -171,6 +175,78 @@ const modelFields = {
   reasoning: Schema.optional(Schema.Boolean),
   regionalUplift: Schema.optional(Schema.Boolean),
   asOf: Schema.optional(Day)
+}
+
+const perThousand = (rate: number | undefined): number | undefined =>
+  rate === undefined ? undefined : rate * 1_000
+
+const perOne = (rate: number | undefined): number | undefined =>
+  rate === undefined ? undefined : rate * 1_000_000
+
+/**
+ * The schema of fees of your own for hosted tools, as decimal strings or numbers: USD per 1,000 searches, and USD
+ * for a session of a container, by its memory. What is not named stays as it is in the bundled table.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Pricing } from "agent-budget"
+ *
+ * console.log(Schema.is(Schema.toEncoded(Pricing.ToolFeesOverride))({ webSearch: "8" })) // true
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const ToolFeesOverride = Schema.Struct({
+  webSearch: Schema.optional(Rate),
+  webSearchPreview: Schema.optional(Rate),
+  fileSearch: Schema.optional(Rate),
+  container: Schema.optional(
+    Schema.Struct({
+      "1g": Schema.optional(Rate),
+      "4g": Schema.optional(Rate),
+      "16g": Schema.optional(Rate),
+      "64g": Schema.optional(Rate)
+    })
+  )
+})
+
+/**
+ * Fees of your own for hosted tools, as you write them; see the schema of the same name.
+ *
+ * @example
+ * ```ts
+ * import type { Pricing } from "agent-budget"
+ *
+ * const fees: Pricing.ToolFeesOverride = { webSearch: "8", container: { "1g": "0.02" } }
+ * console.log(fees.webSearch) // 8
+ * ```
+ *
+ * @since 0.1.0
+ */
+export type ToolFeesOverride = typeof ToolFeesOverride.Encoded
+
+/**
+ * What hosted tools cost beyond their tokens, in whole pico-dollars a search, or a session of 20 minutes of a
+ * container by its memory. `webSearchPreview` is that of models which do not reason. One that is `undefined` is not
+ * known: requests for its tool are refused. Source: OpenAI's pricing page.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Pricing } from "agent-budget"
+ *
+ * const { toolFees } = await Effect.runPromise(Pricing.make())
+ * console.log(toolFees.webSearch) // 10000000000
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface ToolFees {
+  readonly webSearch: number | undefined
+  readonly webSearchPreview: number | undefined
+  readonly fileSearch: number | undefined
+  readonly container: Readonly<Record<"1g" | "4g" | "16g" | "64g", number | undefined>>
 }
 
 /** A tier's prices over time, in order; each begins where the one before ends, so there are no gaps. */
@@ -282,8 +358,8 @@ export const PriceOverride = Schema.Struct({
 export type PriceOverride = typeof PriceOverride.Encoded
 
 /**
- * How a table is put together: rows of your own by exact id, the age from which the bundled table is refused, and
- * whether it is there at all (true unless said).
+ * How a table is put together: rows of your own by exact id, fees of your own for hosted tools, the age from which
+ * the bundled table is refused, and whether it is there at all (true unless said).
  *
  * @example
  * ```ts
@@ -297,6 +373,7 @@ export type PriceOverride = typeof PriceOverride.Encoded
  */
 export interface Options {
   readonly overrides?: Readonly<Record<string, PriceOverride>> | undefined
+  readonly toolFees?: ToolFeesOverride | undefined
   readonly maxAge?: Duration.Input | undefined
   readonly bundled?: boolean | undefined
 }
@@ -331,6 +408,7 @@ export class Pricing extends Context.Service<
     readonly asOf: string
     readonly sources: ReadonlyArray<string>
     readonly models: ReadonlyArray<Model>
+    readonly toolFees: ToolFees
     readonly find: (model: string) => Model | undefined
     readonly price: (
       model: string,
@@ -518,6 +596,7 @@ const entryOf = (
 const strict = { onExcessProperty: "error" } as const
 const decodeTable = Schema.decodeUnknownResult(Table, strict)
 const decodeOverride = Schema.decodeUnknownResult(PriceOverride, strict)
+const decodeFees = Schema.decodeUnknownResult(ToolFeesOverride, strict)
 const decodeFile = Schema.decodeUnknownResult(
   Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown))
 )
@@ -611,7 +690,8 @@ const answer = (offer: Offer, at: number | undefined): Pair => {
   return offer.dearest
 }
 
-const serve = (book: Book, entries: ReadonlyMap<string, Entry>): Pricing["Service"] => ({
+const serve = (book: Book, entries: ReadonlyMap<string, Entry>, toolFees: ToolFees): Pricing["Service"] => ({
+  toolFees,
   asOf: book.asOf,
   sources: book.sources,
   models: [...new Set(entries.values())].map((entry) => entry.model),
@@ -666,8 +746,32 @@ const build = Effect.fnUntraced(function* (
     yield* checkAge(table.asOf, now, options.maxAge)
     book = { asOf: table.asOf, sources: table.sources, rows: table.models }
   }
-  return serve(book, yield* Effect.fromResult(entriesOf(book, overrides, today)))
+  const toolFees = yield* Effect.fromResult(toolFeesOf(options))
+  return serve(book, yield* Effect.fromResult(entriesOf(book, overrides, today)), toolFees)
 })
+
+const toolFeesOf = ({
+  bundled,
+  toolFees
+}: Omit<Options, "overrides">): Result.Result<ToolFees, BudgetError.BudgetError> => {
+  const { asOf: _, ...theirs } = openAiToolFees
+  const base = bundled === false ? { container: {} } : theirs
+  const written = { ...base, ...toolFees, container: { ...base.container, ...toolFees?.container } }
+  const decoded = decodeFees(written)
+  if (Result.isFailure(decoded)) return Result.fail(refused("toolFees", oneLine(decoded.failure.message)))
+  const { container, fileSearch, webSearch, webSearchPreview } = decoded.success
+  return Result.succeed({
+    webSearch: perThousand(webSearch),
+    webSearchPreview: perThousand(webSearchPreview),
+    fileSearch: perThousand(fileSearch),
+    container: {
+      "1g": perOne(container?.["1g"]),
+      "4g": perOne(container?.["4g"]),
+      "16g": perOne(container?.["16g"]),
+      "64g": perOne(container?.["64g"])
+    }
+  })
+}
 
 /**
  * A price table, made now: the bundled one, unless said otherwise, with your rows on top. Fails with
@@ -784,6 +888,29 @@ const exactly = (parts: Parts): Result.Result<Usd.Usd, Usd.UsdError> => {
     : unpriceable(`it comes to more than ${Usd.format(Usd.maximum)}.`)
 }
 
+type Fees = NonNullable<Price["toolFees"]>
+
+const noParts: Parts = []
+
+/** Why the calls of a usage cannot be true, or have no fees. */
+const faultInCalls = (usage: Usage.Usage, fees: Fees | undefined): string | undefined => {
+  const { webSearches, fileSearches, containers } = usage
+  if (!isCount(webSearches) || !isCount(fileSearches) || !isCount(containers)) {
+    return "a number of calls is not a whole number of 0 or more."
+  }
+  return fees === undefined && webSearches + fileSearches + containers > 0
+    ? "it has calls of hosted tools, and the price has no fees for them."
+    : undefined
+}
+
+const feesOf = ({ webSearches, fileSearches, containers }: Usage.Usage, fees: Fees): Parts => [
+  [webSearches, fees.webSearch],
+  [fileSearches, fees.fileSearch],
+  [containers, fees.container]
+]
+
+const sumOf = (parts: Parts): number => parts.reduce((sum, [count, rate]) => sum + count * rate, 0)
+
 /** Why a usage cannot be true, or cannot be priced at these rates. */
 const faultIn = (usage: Usage.Usage, rates: Rates): string | undefined => {
   const { input, cachedInput, cacheWrite, cacheWrite12h, audioInput, output, reasoning, audioOutput } = usage
@@ -841,8 +968,9 @@ const faultIn = (usage: Usage.Usage, rates: Rates): string | undefined => {
 export const cost = (price: Price, usage: Usage.Usage): Result.Result<Usd.Usd, Usd.UsdError> => {
   const long = price.longContext
   const rates = long !== undefined && usage.input >= long.threshold ? long.rates : price.rates
-  const fault = faultIn(usage, rates)
+  const fault = faultIn(usage, rates) ?? faultInCalls(usage, price.toolFees)
   if (fault !== undefined) return unpriceable(fault)
+  const fees = price.toolFees === undefined ? noParts : feesOf(usage, price.toolFees)
   const { cacheWrite, cacheWrite12h, audioInput, audioOutput } = usage
   const cached = Math.max(0, usage.cachedInput - audioInput)
   const plain = usage.input - cached - cacheWrite - cacheWrite12h - audioInput
@@ -856,7 +984,8 @@ export const cost = (price: Price, usage: Usage.Usage): Result.Result<Usd.Usd, U
     cacheWrite12h * rates.cacheWrite12h +
     audioInput * audioIn +
     text * rates.output +
-    audioOutput * audioOut
+    audioOutput * audioOut +
+    sumOf(fees)
   // A sum of doubles that is a safe integer had only safe integers in it.
   if (picos <= Number.MAX_SAFE_INTEGER) return Result.succeed(Usd.nanos(toNanos(picos)))
   return exactly([
@@ -866,7 +995,8 @@ export const cost = (price: Price, usage: Usage.Usage): Result.Result<Usd.Usd, U
     [cacheWrite12h, rates.cacheWrite12h],
     [audioInput, audioIn],
     [text, rates.output],
-    [audioOutput, audioOut]
+    [audioOutput, audioOut],
+    ...fees
   ])
 }
 
@@ -875,8 +1005,8 @@ const dearestText = (rates: Rates): number =>
 
 /**
  * The most that a call can cost whose usage stays within `bound`: `cost(price, usage) <= worst(price, bound)` for
- * every usage with no more input, output and audio than that, however its input is cached, and on either side of
- * the long-context threshold. Only `input`, `output` and the audio of `bound` matter. Rounded up once; larger for
+ * every usage with no more input, output, audio and calls of hosted tools than that, however its input is cached, and on either side of
+ * the long-context threshold. Only `input`, `output`, the audio and the calls of `bound` matter. Rounded up once; larger for
  * a larger bound. Fails for audio without a price, and beyond the range of `Usd`.
  *
  * @example
@@ -899,6 +1029,9 @@ export const worst = (price: Price, bound: Usage.Usage): Result.Result<Usd.Usd, 
   if (!isCount(input) || !isCount(output) || !isCount(bound.audioInput) || !isCount(bound.audioOutput)) {
     return unpriceable("a number of tokens is not a whole number of 0 or more.")
   }
+  const fault = faultInCalls(bound, price.toolFees)
+  if (fault !== undefined) return unpriceable(fault)
+  const fees = price.toolFees === undefined ? noParts : feesOf(bound, price.toolFees)
   const short = price.rates
   // A call within the bound may end on either side of the threshold, and no table promises that long is dearer.
   const long =
@@ -921,12 +1054,14 @@ export const worst = (price: Price, bound: Usage.Usage): Result.Result<Usd.Usd, 
     (input - audioInput) * textIn +
     audioInput * soundIn +
     (output - audioOutput) * textOut +
-    audioOutput * soundOut
+    audioOutput * soundOut +
+    sumOf(fees)
   if (picos <= Number.MAX_SAFE_INTEGER) return Result.succeed(Usd.nanos(toNanos(picos)))
   return exactly([
     [input - audioInput, textIn],
     [audioInput, soundIn],
     [output - audioOutput, textOut],
-    [audioOutput, soundOut]
+    [audioOutput, soundOut],
+    ...fees
   ])
 }

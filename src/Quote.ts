@@ -9,8 +9,9 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as BudgetError from "./BudgetError.ts"
-import type { Endpoint, Output, Plan } from "./Endpoint.ts"
+import type { Endpoint, Output, Plan, Previous } from "./Endpoint.ts"
 import * as Host from "./Host.ts"
+import { withFees } from "./internal/hostedTools.ts"
 import * as Json from "./internal/json.ts"
 import * as OpenAiEndpoints from "./OpenAiEndpoints.ts"
 import * as Pricing from "./Pricing.ts"
@@ -54,7 +55,8 @@ export interface Options {
 }
 
 /**
- * One line of a quote: what, how many tokens at most, at how many pico-dollars ($0.000000000001) each.
+ * One line of a quote: what, how many tokens (or calls of a hosted tool) at most, at how many pico-dollars
+ * ($0.000000000001) each.
  *
  * @example
  * ```ts
@@ -103,6 +105,8 @@ export interface Quote {
   readonly input: number
   /** How the input is bounded: by its length in bytes, by a count, or by the model's context window. */
   readonly bound: "bytes" | "counted" | "window"
+  /** What is known of the response that the request goes on from; its tokens are part of `input`. */
+  readonly previous: Previous | undefined
   readonly least: Usd.Usd
   readonly most: Usd.Usd
   readonly share: number
@@ -123,6 +127,29 @@ const defaultShare = 0.1
 
 const unbounded = (plan: Plan, detail: string, fix: string): BudgetError.BudgetError =>
   BudgetError.because(new BudgetError.UnboundedRequest({ endpoint: plan.endpoint, detail, fix }))
+
+/**
+ * Finds what is known of a response by its id: without it, or where it finds nothing, a request that goes on from
+ * a response (`previous_response_id`) holds the model's whole context window.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Result } from "effect"
+ * import { Pricing, Quote } from "agent-budget"
+ *
+ * const known: Quote.Lookup = (id) =>
+ *   id === "resp_1" ? { model: "gpt-4o", tokens: 500, images: 0, reasoning: 0 } : undefined
+ * const program = Effect.map(Pricing.Pricing, (pricing) => Quote.make(pricing, {
+ *   method: "POST", path: "/responses", previous: known,
+ *   body: { model: "gpt-4o", input: "And?", previous_response_id: "resp_1", max_output_tokens: 50 }
+ * }))
+ * const quote = Result.getOrThrow(await Effect.runPromise(Effect.provide(program, Pricing.layer)))
+ * console.log(quote.bound, quote.input < 1_000) // bytes true
+ * ```
+ *
+ * @since 0.1.0
+ */
+export type Lookup = (id: string) => Previous | undefined
 
 /**
  * A quote for a request that is not sent: the body as a value, the path below the API's root. Fails as the
@@ -150,6 +177,7 @@ export const make = (
     readonly body: unknown
     readonly host?: Host.Host | undefined
     readonly at?: number | undefined
+    readonly previous?: Lookup | undefined
   },
   options: Options = {}
 ): Result.Result<Quote, BudgetError.BudgetError> => {
@@ -166,7 +194,8 @@ export const make = (
   const parsed = { body, text: text.success, deployment: found.deployment }
   return quote(pricing, found.endpoint, parsed, options, {
     host: request.host ?? Host.of(new URL("https://api.openai.com")),
-    at: request.at ?? Date.now()
+    at: request.at ?? Date.now(),
+    previous: request.previous
   })
 }
 
@@ -207,7 +236,11 @@ export const quote = (
     readonly deployment?: string | undefined
   },
   options: Options,
-  where: { readonly host: Host.Host; readonly at: number }
+  where: {
+    readonly host: Host.Host
+    readonly at: number
+    readonly previous?: Lookup | undefined
+  }
 ): Result.Result<Quote, BudgetError.BudgetError> => {
   const planned = endpoint.plan({ ...request, models: options.models, allow: options.allow })
   if (Result.isFailure(planned)) return Result.fail(planned.failure)
@@ -218,20 +251,24 @@ export const quote = (
   }
   const priced = pricesOf(pricing, plan, options.tier ?? "standard", where)
   if (Result.isFailure(priced)) return Result.fail(priced.failure)
-  const input = inputOf(plan, model)
+  const previous = previousOf(plan, model, where.previous)
+  const prices = feesOf(pricing, plan, model, priced.success)
+  if (Result.isFailure(prices)) return Result.fail(prices.failure)
+  const input = inputOf(plan, model, previous)
   if (input === undefined) {
     const detail = "it names input that it does not show, and the model's context window is not known."
     return Result.fail(unbounded(plan, detail, `Give the model's contextWindow with its prices.`))
   }
-  const { tokens } = plan.input
+  const tokens = plan.input.tokens + (previous?.tokens ?? 0)
   return bounded({
     plan,
     model: model.id,
     row: model,
     uncapped: options.uncapped,
-    prices: priced.success,
+    prices: prices.success,
     input,
-    bound: plan.input.unshown || input < tokens ? "window" : "bytes",
+    bound: isUnshown(plan, previous) || input < tokens ? "window" : "bytes",
+    previous,
     regional: where.host.regional,
     longCache: request.text.includes('"12h"'),
     at: where.at
@@ -244,7 +281,7 @@ type Basis = Omit<Quote, "price" | "least" | "most" | "share" | "cap">
 /** The quote that follows from the most input. */
 const bounded = (basis: Basis): Result.Result<Quote, BudgetError.BudgetError> => {
   const { input, plan, prices } = basis
-  const range = capRange(plan, basis.row, input, basis.uncapped)
+  const range = capRange(basis)
   if (Result.isFailure(range)) return Result.fail(range.failure)
   const { cap, share } = range.success
   const most = worstOf(prices, plan, input, range.success.most)
@@ -252,7 +289,9 @@ const bounded = (basis: Basis): Result.Result<Quote, BudgetError.BudgetError> =>
     range.success.least === range.success.most ? most : worstOf(prices, plan, input, range.success.least)
   if (least === undefined || most === undefined) {
     const detail = "its worst case has no price, or one beyond $9007199."
-    return Result.fail(unbounded(plan, detail, "Lower n or the output cap; give audio prices for audio."))
+    return Result.fail(
+      unbounded(plan, detail, "Lower n, the output cap or max_tool_calls; give audio prices for audio.")
+    )
   }
   const price = dearest(prices, plan, input, range.success.most)
   return Result.succeed({ ...basis, price, least, most, share, cap })
@@ -307,12 +346,13 @@ export const countedBy = Effect.fnUntraced(function* (
   counter: TokenCounter.TokenCounter["Service"],
   quote: Quote
 ) {
-  if (quote.bound === "counted") return quote
+  if (quote.bound === "counted" || isUnshown(quote.plan, quote.previous)) return quote
   const sheet = quote.plan.input.counted()
   if (sheet === undefined) return quote
   let tokens = 0
   for (const text of sheet.texts) tokens += yield* counter.count(text, sheet.encoding)
-  const input = Math.ceil(tokens * (1 + sheet.margin)) + sheet.added + quote.plan.input.images
+  const shown = Math.ceil(tokens * (1 + sheet.margin)) + sheet.added + quote.plan.input.images
+  const input = shown + (quote.previous?.tokens ?? 0)
   if (!(input < quote.input)) return quote
   const tighter = bounded({ ...quote, input, bound: "counted" })
   return Result.isSuccess(tighter) ? tighter.success : quote
@@ -351,6 +391,20 @@ const pricesOf = (
   return Result.succeed(prices)
 }
 
+/** The prices with the fees of the hosted tools in them. */
+const feesOf = (
+  { toolFees }: Pricing.Pricing["Service"],
+  plan: Plan,
+  model: Pricing.Model,
+  prices: ReadonlyArray<Pricing.Price>
+): Result.Result<ReadonlyArray<Pricing.Price>, BudgetError.BudgetError> => {
+  if (plan.tools === undefined) return Result.succeed(prices)
+  const all = Result.all(prices.map((price) => withFees(price, model, plan.tools, toolFees)))
+  return Result.mapError(all, (fee) =>
+    unbounded(plan, "it asks for a hosted tool whose fee is not known.", `Give toolFees.${fee}.`)
+  )
+}
+
 const oneDay = 86_400_000
 
 const add = (
@@ -381,16 +435,37 @@ const add = (
  */
 export const priceAt = (quote: Quote, pricing: Pricing.Pricing["Service"], at: number): Pricing.Price => {
   if (quote.prices.length === 1) return quote.price
-  const price = pricing.price(quote.model, quote.price.tier, { at, regional: quote.regional })
+  const price = Result.flatMap(
+    pricing.price(quote.model, quote.price.tier, { at, regional: quote.regional }),
+    (found) => withFees(found, quote.row, quote.plan.tools, pricing.toolFees)
+  )
   return Result.isSuccess(price) ? price.success : quote.price
 }
 
-/** More than a context window is refused by the provider; less is known only where the request shows its input. */
-const inputOf = (plan: Plan, model: Pricing.Model): number | undefined => {
-  const { tokens, images, windows, unshown } = plan.input
+/** What is known of the response that a request goes on from, if that is a bound for this model. */
+const previousOf = (
+  { input }: Plan,
+  model: Pricing.Model,
+  lookup: Lookup | undefined
+): Previous | undefined => {
+  if (input.previous === undefined || input.unshown) return undefined
+  const found = lookup?.(input.previous)
+  return found?.model === model.id ? found : undefined
+}
+
+/** Whether the request names input that nothing but the context window bounds. */
+const isUnshown = ({ input }: Plan, previous: Previous | undefined): boolean =>
+  input.unshown || (input.previous !== undefined && previous === undefined)
+
+/** More than a context window is refused by the provider; less is known only where all of the input is known. */
+const inputOf = (plan: Plan, model: Pricing.Model, previous: Previous | undefined): number | undefined => {
+  const { windows } = plan.input
+  const unshown = isUnshown(plan, previous)
+  const tokens = plan.input.tokens + (previous?.tokens ?? 0)
+  const images = plan.input.images + (previous?.images ?? 0)
   const window = model.contextWindow
   if (window === undefined) return unshown ? undefined : tokens
-  return (unshown ? window : Math.min(tokens - images, window * windows)) + images
+  return unshown ? (window + images) * windows : Math.min(tokens, window * windows + images)
 }
 
 interface CapRange {
@@ -403,12 +478,13 @@ interface CapRange {
 
 const outputTokens = (output: Output, cap: number): number => cap * output.times + output.extra
 
-const capRange = (
-  plan: Plan,
-  model: Pricing.Model,
-  input: number,
-  uncapped: Options["uncapped"]
-): Result.Result<CapRange, BudgetError.BudgetError> => {
+const capRange = ({
+  input,
+  plan,
+  previous,
+  row: model,
+  uncapped
+}: Basis): Result.Result<CapRange, BudgetError.BudgetError> => {
   const { output } = plan
   if (output === undefined) return Result.succeed({ least: 0, most: 0, share: 1, cap: undefined })
   const given = output.cap
@@ -426,7 +502,7 @@ const capRange = (
   // Input and output share the window: a cap beyond what is left of it would be refused by the provider. What
   // unshown input leaves of it is not known.
   const room =
-    window === undefined || plan.input.unshown
+    window === undefined || isUnshown(plan, previous)
       ? Infinity
       : window - Math.min(input, model.maxInput ?? Infinity)
   const most = Math.max(floor, Math.min(largest ?? floor, room))
@@ -462,7 +538,10 @@ const boundOf = (plan: Plan, input: number, output: number): Usage.Usage =>
     input,
     output,
     audioInput: plan.input.audio ? input : 0,
-    audioOutput: plan.output?.audio === true ? output : 0
+    audioOutput: plan.output?.audio === true ? output : 0,
+    webSearches: plan.tools?.webSearches ?? 0,
+    fileSearches: plan.tools?.fileSearches ?? 0,
+    containers: plan.tools?.containers ?? 0
   })
 
 const worstOf = (
@@ -566,30 +645,55 @@ export const lines = (quote: Quote): ReadonlyArray<LineItem> => {
   const { plan, price, input } = quote
   const { longContext } = price
   const rates = longContext !== undefined && input >= longContext.threshold ? longContext.rates : price.rates
-  const inputLine = {
-    what: `input, ${rungs[quote.bound]}, at the dearer of reading and caching`,
-    tokens: input,
-    picoDollars: Math.max(
-      rates.input,
-      rates.cachedInput,
-      rates.cacheWrite,
-      rates.cacheWrite12h,
-      plan.input.audio ? (rates.audioInput ?? 0) : 0
-    )
+  const picoDollars = Math.max(
+    rates.input,
+    rates.cachedInput,
+    rates.cacheWrite,
+    rates.cacheWrite12h,
+    plan.input.audio ? (rates.audioInput ?? 0) : 0
+  )
+  // A window bounds both together: what is known of the one says nothing of the other then.
+  const earlier = quote.bound === "window" ? 0 : (quote.previous?.tokens ?? 0)
+  const inputLines = [
+    {
+      what: `input, ${rungs[quote.bound]}, at the dearer of reading and caching`,
+      tokens: input - earlier,
+      picoDollars
+    }
+  ]
+  if (earlier > 0) {
+    const what = "input of the response that it goes on from, as that was billed"
+    inputLines.push({ what, tokens: earlier, picoDollars })
   }
-  if (plan.output === undefined) return [inputLine]
+  if (plan.output === undefined) return inputLines
   const cap = plan.output.cap ?? quote.cap?.most ?? 0
   const what =
     plan.output.cap === undefined ? "output, capped by the budget" : "output, capped by the request"
   return [
-    inputLine,
+    ...inputLines,
     {
       what,
       tokens: outputTokens(plan.output, cap),
       picoDollars: Math.max(rates.output, plan.output.audio ? (rates.audioOutput ?? 0) : 0)
-    }
+    },
+    ...feeLines(quote)
   ]
 }
+
+/** The fees of hosted tools, where there are any. */
+const feeLines = ({ plan, price: { toolFees } }: Quote): ReadonlyArray<LineItem> => {
+  const { calls, containers, fileSearches, webSearches } = plan.tools ?? noTools
+  const fees: ReadonlyArray<readonly [what: string, tokens: number, picoDollars: number | undefined]> = [
+    [`searches of the web, in ${calls} calls of tools`, webSearches, toolFees?.webSearch],
+    [`searches of files, in ${calls} calls of tools`, fileSearches, toolFees?.fileSearch],
+    [`sessions of containers, in ${calls} calls of tools`, containers, toolFees?.container]
+  ]
+  return fees.flatMap(([what, tokens, picoDollars]) =>
+    tokens === 0 || picoDollars === undefined ? [] : [{ what, tokens, picoDollars }]
+  )
+}
+
+const noTools = { calls: 0, containers: 0, fileSearches: 0, webSearches: 0 }
 
 const rungs = {
   bytes: "by its length",

@@ -8,6 +8,7 @@
  */
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import { withFees, type HostedTools } from "./internal/hostedTools.ts"
 import type { Reading } from "./internal/wireUsage.ts"
 import * as Pricing from "./Pricing.ts"
 import type * as Usage from "./Usage.ts"
@@ -62,6 +63,8 @@ export interface Terms {
   readonly regional: boolean
   /** The request may have asked for cache writes that are kept for 12 hours. */
   readonly longCache?: boolean | undefined
+  /** The hosted tools that the request may have called. */
+  readonly tools?: HostedTools | undefined
   /** When the attempt was admitted, in milliseconds of the epoch. */
   readonly at: number
 }
@@ -178,12 +181,16 @@ const servedPrice = (
   const options = { at: terms.at, regional: terms.regional }
   const exact = pricing.price(served?.id ?? terms.model, tier, options)
   const price = Result.isSuccess(exact) ? exact : pricing.price(terms.model, tier, options)
-  return Result.isSuccess(price) ? price.success : undefined
+  const model = Result.isSuccess(price) ? pricing.find(price.success.model) : undefined
+  if (Result.isFailure(price) || model === undefined) return undefined
+  const whole = withFees(price.success, model, terms.tools, pricing.toolFees)
+  return Result.isSuccess(whole) ? whole.success : undefined
 }
 
 /**
  * What to book for an attempt. The tier that the response echoes and the model that it names decide the price;
- * where either has none, or the usage cannot be priced, the whole reservation is charged.
+ * where either has none, or the usage cannot be priced, the whole reservation is charged. Sessions of containers, which
+ * no response tells, are charged as they were reserved, and the rest as it was reported: assumed, then.
  *
  * @example
  * ```ts
@@ -208,11 +215,17 @@ export const decide = (outcome: Outcome, terms: Terms, pricing: Pricing.Pricing[
   const { reading } = outcome
   const price = servedPrice(terms, reading, pricing)
   if (price === undefined) return assumed(terms.reserved, "the served tier has no price")
-  const usage = writtenUsage(reading, terms)
+  if (terms.tools !== undefined && reading.items === undefined) {
+    return assumed(terms.reserved, "the response does not tell which tools were called")
+  }
+  const containers = terms.tools?.containers ?? 0
+  const told = writtenUsage(reading, terms)
+  const usage = containers === 0 ? told : { ...told, containers }
   const amount = Pricing.cost(price, usage)
-  return Result.isSuccess(amount)
+  if (Result.isFailure(amount)) return assumed(terms.reserved, "the reported usage has no price")
+  return containers === 0
     ? { _tag: "Metered", amount: amount.success, usage, model: price.model }
-    : assumed(terms.reserved, "the reported usage has no price")
+    : assumed(amount.success, "no response tells how many sessions of containers were billed")
 }
 
 /** Cache writes whose keeping the response does not tell are the dearer ones, where the request may ask for those. */

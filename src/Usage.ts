@@ -1,5 +1,5 @@
 /**
- * What a call used, by billable dimension, in tokens.
+ * What a call used, by billable dimension: tokens, and calls of hosted tools.
  *
  * Totals contain their parts: cached, cache-write and audio tokens are part of `input`; reasoning and audio
  * tokens are part of `output`. A part is never added to its total again.
@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
 const Tokens = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
 /**
- * The schema of a usage: every field a whole number of tokens, zero or more.
+ * The schema of a usage: every field a whole number, zero or more, of tokens or, in the last three, of calls.
  *
  * @example
  * ```ts
@@ -40,11 +40,17 @@ export const Usage = Schema.Struct({
   /** Output that the model spent on thinking. */
   reasoning: Tokens,
   /** Audio in the output. */
-  audioOutput: Tokens
+  audioOutput: Tokens,
+  /** Searches of the web by a hosted tool. */
+  webSearches: Tokens,
+  /** Searches of files by a hosted tool. */
+  fileSearches: Tokens,
+  /** Sessions of containers, for code that a hosted tool runs. */
+  containers: Tokens
 })
 
 /**
- * Tokens by dimension; see the schema of the same name.
+ * Tokens and calls by dimension; see the schema of the same name.
  *
  * @example
  * ```ts
@@ -78,7 +84,10 @@ export const zero: Usage = {
   audioInput: 0,
   output: 0,
   reasoning: 0,
-  audioOutput: 0
+  audioOutput: 0,
+  webSearches: 0,
+  fileSearches: 0,
+  containers: 0
 }
 
 /**
@@ -105,7 +114,10 @@ const combine =
     audioInput: f(self.audioInput, that.audioInput),
     output: f(self.output, that.output),
     reasoning: f(self.reasoning, that.reasoning),
-    audioOutput: f(self.audioOutput, that.audioOutput)
+    audioOutput: f(self.audioOutput, that.audioOutput),
+    webSearches: f(self.webSearches, that.webSearches),
+    fileSearches: f(self.fileSearches, that.fileSearches),
+    containers: f(self.containers, that.containers)
   })
 
 /**
@@ -158,4 +170,7 @@ export const lessThanOrEqualTo = (self: Usage, that: Usage): boolean =>
   self.audioInput <= that.audioInput &&
   self.output <= that.output &&
   self.reasoning <= that.reasoning &&
-  self.audioOutput <= that.audioOutput
+  self.audioOutput <= that.audioOutput &&
+  self.webSearches <= that.webSearches &&
+  self.fileSearches <= that.fileSearches &&
+  self.containers <= that.containers

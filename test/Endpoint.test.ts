@@ -279,7 +279,6 @@ describe("the content of a body", () => {
       ["chat/completions", said([{ type: "file", file: { file_id: "f" } }])],
       ["chat/completions", chat({ messages: [{ role: "assistant", audio: { id: "a" } }] })],
       ["responses", item({ role: "user", content: [{ type: "input_file", file_url: "https://x" }] })],
-      ["responses", response({ previous_response_id: "resp_1" })],
       ["responses", response({ conversation: "conv_1" })],
       ["responses", response({ conversation: { id: "conv_1" } })],
       ["responses", item({ type: "item_reference", id: "msg_1" })],
@@ -291,6 +290,9 @@ describe("the content of a body", () => {
       ["responses", item({ type: "reasoning", id: "rs_1", summary: [], encrypted_content: null })]
     ]
     for (const [name, body] of unshown) assert.isTrue(planOf(name, body).input.unshown, JSON.stringify(body))
+    // What that one billed may be known.
+    const { previous } = planOf("responses", response({ previous_response_id: "resp_1" })).input
+    assert.strictEqual(previous, "resp_1")
     const shown: ReadonlyArray<JsonObject> = [
       response({ previous_response_id: null, conversation: null }),
       item({ type: "reasoning", id: "rs_1", summary: [], encrypted_content: "gAAAA" }),
@@ -303,8 +305,8 @@ describe("the content of a body", () => {
   it("of an item that no list knows is refused, naming it", () => {
     for (const type of [
       "computer_call_output",
-      "mcp_call",
-      "web_search_call",
+      "image_generation_call",
+      "tool_search_call",
       "compaction",
       "toString",
       ""

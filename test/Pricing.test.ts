@@ -506,7 +506,7 @@ const within = (bound: Usage.Usage, it: typeof Split.Type, threshold: number): U
   const cacheWrite12h = part(input - cacheWrite, it.cacheWrite12h)
   const text = input - cacheWrite - cacheWrite12h
   const output = part(bound.output, it.output)
-  return {
+  return Usage.make({
     input,
     cacheWrite,
     cacheWrite12h,
@@ -515,7 +515,7 @@ const within = (bound: Usage.Usage, it: typeof Split.Type, threshold: number): U
     output,
     audioOutput: Math.min(bound.audioOutput, part(output, it.audioOutput)),
     reasoning: part(output, it.reasoning)
-  }
+  })
 }
 
 const amount = (answer: Result.Result<Usd.Usd, Usd.UsdError>): number => Result.getOrThrow(answer)

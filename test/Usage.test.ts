@@ -11,7 +11,10 @@ const Usages = Schema.Struct({
   audioInput: Tokens,
   output: Tokens,
   reasoning: Tokens,
-  audioOutput: Tokens
+  audioOutput: Tokens,
+  webSearches: Tokens,
+  fileSearches: Tokens,
+  containers: Tokens
 })
 const dimensions = [
   "input",
@@ -21,7 +24,10 @@ const dimensions = [
   "audioInput",
   "output",
   "reasoning",
-  "audioOutput"
+  "audioOutput",
+  "webSearches",
+  "fileSearches",
+  "containers"
 ] as const
 const thorough = { arbitrary: { runs: 500, size: 200 } }
 const three = { a: Usages, b: Usages, c: Usages }

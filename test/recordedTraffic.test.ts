@@ -5,7 +5,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import type { Exchange } from "../scripts/corpus.ts"
-import { examine, type Finding, type Kind } from "../scripts/examineQuote.ts"
+import { examine, type Finding, type Kind, recordsOf } from "../scripts/examineQuote.ts"
 import { isArray, isObject, type JsonObject } from "../src/internal/json.ts"
 import { watch } from "../src/internal/responseWatch.ts"
 import type { Reading } from "../src/internal/wireUsage.ts"
@@ -108,7 +108,10 @@ describe("exchanges in the shape of real ones", () => {
 })
 
 describe.skipIf(!recorded.isThere)("the recorded traffic", async () => {
-  const findings = await Promise.all(recorded.exchanges().map(examined))
+  const previous = recorded.isThere ? recordsOf(pricing, recorded.exchanges()) : () => undefined
+  const findings = await Promise.all(
+    recorded.exchanges().map((exchange) => Effect.runPromise(examine(pricing, counter, exchange, previous)))
+  )
   const priced = findings.filter((finding) => finding._tag !== "Unpriced")
   const quoted = findings.filter((finding) => finding._tag === "Quoted")
 
@@ -118,6 +121,12 @@ describe.skipIf(!recorded.isThere)("the recorded traffic", async () => {
       []
     )
     assert.isAbove(quoted.length, 3_000)
+  })
+
+  it("with tools that the provider runs is among what is quoted, once its calls are limited", () => {
+    const hosted = quoted.filter(({ kind }) => kind === "hosted")
+    assert.isAbove(hosted.filter(({ limited }) => limited).length, 30)
+    for (const { rung } of hosted) assert.strictEqual(rung, "window")
   })
 
   it("is quoted, or refused by a rule of the closed lists, in at least 97 of 100 calls", () => {

@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Option, Schema } from "effect"
 import type { Json, JsonObject } from "../src/internal/json.ts"
+import * as Usage from "../src/Usage.ts"
 import { readEmbeddingUsage, readInputUsage, readPromptUsage } from "../src/internal/wireUsage.ts"
 
 const Tokens = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
@@ -104,6 +105,7 @@ describe("a reported usage", () => {
       } else if (reading !== undefined) {
         const { value } = decoded
         assert.deepStrictEqual(reading.usage, {
+          ...Usage.zero,
           input: value.prompt_tokens,
           cachedInput: value.prompt_tokens_details?.cached_tokens ?? 0,
           cacheWrite: value.prompt_tokens_details?.cache_write_tokens ?? 0,

@@ -46,7 +46,10 @@ const fields: Readonly<Record<string, FieldRule>> = {
   top_p: "bounded",
   user: "bounded",
   verbosity: "bounded",
-  web_search_options: { refused: "web search reads more than the request shows." }
+  web_search_options: {
+    refused:
+      "web search reads more than the request shows, without a limit here: POST /responses has one, max_tool_calls."
+  }
 }
 
 const toolTypes = new Set(["function", "custom"])

@@ -3,6 +3,7 @@ import * as Result from "effect/Result"
 import * as BudgetError from "../BudgetError.ts"
 import type { Counted, Endpoint, Output, Plan } from "../Endpoint.ts"
 import { CountSheet } from "./countSheet.ts"
+import { hostedTools } from "./hostedTools.ts"
 import type { JsonObject } from "./json.ts"
 import { familyOf } from "./modelFamilies.ts"
 import { BodyReader, modelOf, noModel, type FieldRule } from "./requestBound.ts"
@@ -43,5 +44,7 @@ export const planner =
       return sheet.counted()
     }
     const input = { ...reader.input(request.text), counted }
-    return Result.succeed({ endpoint, model, input, output, tier, takesTier, stream, askForUsage })
+    const { hosted } = reader
+    const tools = hosted.length === 0 ? undefined : hostedTools(hosted, reader.windows - 1)
+    return Result.succeed({ endpoint, model, input, output, tools, tier, takesTier, stream, askForUsage })
   }

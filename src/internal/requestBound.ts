@@ -29,6 +29,10 @@ export interface InputBound {
   /** How many context windows the input can fill. */
   readonly windows: number
   readonly unshown: boolean
+  /** The response that it goes on from, whose input and output it is billed for again. */
+  readonly previous: string | undefined
+  /** A later request that goes on from this one is billed for no more of this input than this one is. */
+  readonly repeats: boolean
   readonly audio: boolean
 }
 
@@ -50,7 +54,11 @@ export class BodyReader {
   /** Characters of base64 that are not read as text. */
   deducted = 0
   unshown = false
+  previous: string | undefined = undefined
+  repeats = true
   audio = false
+  /** Tools that the provider runs. */
+  readonly hosted: Array<JsonObject> = []
 
   constructor(endpoint: string, model: string) {
     this.endpoint = endpoint
@@ -159,10 +167,12 @@ export class BodyReader {
     const text = typeof url === "string" ? url : undefined
     this.images += imageTokens(this.model, text, typeof detail === "string" ? detail : undefined)
     if (text !== undefined && imageData.test(text.slice(0, 64))) this.deducted += text.length
+    // What is at an address may be another image when it is read again.
+    else this.repeats = false
   }
 
-  /** A list of tools, all of the types that cost no more than their text. */
-  tools(value: Json | undefined, allowed: ReadonlySet<string>): void {
+  /** A list of tools, of the types that cost no more than their text, and of those that the provider runs. */
+  tools(value: Json | undefined, allowed: ReadonlySet<string>, hosted?: ReadonlySet<string>): void {
     if (value === undefined || value === null) return
     if (!isArray(value)) {
       this.malformed("tools is not a list.", "Send an array.")
@@ -172,7 +182,8 @@ export class BodyReader {
     for (const tool of value) {
       this.added += framing.tool
       const type = isObject(tool) ? tool.type : undefined
-      if (typeof type !== "string" || !allowed.has(type)) {
+      if (isObject(tool) && typeof type === "string" && hosted?.has(type) === true) this.hosted.push(tool)
+      else if (typeof type !== "string" || !allowed.has(type)) {
         const name = JSON.stringify(typeof type === "string" ? type.slice(0, 80) : null)
         this.unbounded(`a tool of type ${name} costs more than the request shows.`, "Leave the tool out.")
       } else if (isObject(tool) && type === "namespace" && this.refusal === undefined) {
@@ -181,14 +192,29 @@ export class BodyReader {
     }
   }
 
+  /** Each call of a hosted tool feeds the model all that there is once more, with what the tool has found. */
+  passes(body: JsonObject): void {
+    const [tool] = this.hosted
+    if (tool === undefined) return
+    const calls = this.count(body, "max_tool_calls")
+    if (calls === undefined) {
+      const type = JSON.stringify(tool.type)
+      this.unbounded(`a tool of type ${type} is called as often as the model likes.`, "Set max_tool_calls.")
+      return
+    }
+    this.unshown = true
+    this.windows = 1 + calls
+  }
+
   schema(): void {
     this.added += framing.schema
   }
 
   input(text: string): InputBound {
-    const { images, windows, unshown, audio } = this
+    const { images, windows, unshown, previous, audio } = this
     const tokens = asciiEscapedLength(text) - this.deducted + this.added + images
-    return { tokens, images, windows, unshown, audio }
+    const repeats = this.repeats && !unshown && windows === 1
+    return { tokens, images, windows, unshown, previous, repeats, audio }
   }
 }
 

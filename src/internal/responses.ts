@@ -1,5 +1,6 @@
 /** POST /responses. */
 import type { Endpoint, Signal } from "../Endpoint.ts"
+import { hostedTypes } from "./hostedTools.ts"
 import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
 import type { CountSheet } from "./countSheet.ts"
 import { planner, type Sides } from "./planning.ts"
@@ -45,6 +46,12 @@ const toolTypes = new Set(["function", "custom", "namespace"])
 
 /** Items that cost their text and framing. */
 const textItems = new Set(["message", "function_call", "custom_tool_call", "reasoning"])
+/** What hosted tools left in a conversation: what is read of it again may not be in the item. */
+const hostedItems = new Set(
+  "web_search_call file_search_call code_interpreter_call mcp_call mcp_list_tools mcp_approval_request mcp_approval_response".split(
+    " "
+  )
+)
 /** Items with an output that is text or parts. */
 const outputItems = new Set(["function_call_output", "custom_tool_call_output"])
 
@@ -60,12 +67,15 @@ const readItem = (reader: BodyReader, item: Json): void => {
   }
   const type =
     item.type ?? (typeof item.id === "string" && !isGiven(item.content) ? "item_reference" : "message")
+  // The model may be shown it in a later turn, and not in this one.
+  if (type === "reasoning") reader.repeats = false
   // A reasoning item that does not carry its text is looked up by its id.
   if (type === "reasoning" && !isText(item.encrypted_content)) reader.unshown = true
   if (type === "message" && !isGiven(item.content)) reader.unshown = true
   if (typeof type === "string" && textItems.has(type)) reader.content(item.content)
   else if (typeof type === "string" && outputItems.has(type)) reader.content(item.output)
-  else if (type === "item_reference") reader.unshown = true
+  else if (type === "item_reference" || (typeof type === "string" && hostedItems.has(type)))
+    reader.unshown = true
   else {
     const quoted = JSON.stringify(typeof type === "string" ? type.slice(0, 80) : null)
     reader.unbounded(`what an input item of type ${quoted} costs is not known.`, "Leave the item out.")
@@ -91,14 +101,19 @@ const readModes = (reader: BodyReader, body: JsonObject): void => {
   if (isObject(body.reasoning) && isGiven(body.reasoning.mode) && body.reasoning.mode !== "standard") {
     reader.unbounded("its reasoning mode runs more than one pass.", "Leave reasoning.mode out.")
   }
-  if (isGiven(body.previous_response_id) || isGiven(body.conversation)) reader.unshown = true
+  if (isGiven(body.conversation)) reader.unshown = true
+  const previous = reader.word(body, "previous_response_id")
+  if (isGiven(previous)) reader.previous = previous
+  // What is cut from a long conversation here may be there in a later turn.
+  if (isGiven(body.truncation) && body.truncation !== "disabled") reader.repeats = false
 }
 
 const readBody = (reader: BodyReader, body: JsonObject): Sides => {
   readModes(reader, body)
   readInput(reader, body.input)
   if (reader.word(body, "instructions") !== undefined) reader.message()
-  reader.tools(body.tools, toolTypes)
+  reader.tools(body.tools, toolTypes, hostedTypes)
+  reader.passes(body)
   if (isObject(body.text)) reader.schema()
   const output = {
     cap: reader.count(body, "max_output_tokens"),
@@ -144,7 +159,10 @@ const listBody = (sheet: CountSheet, body: JsonObject): void => {
   if (isArray(body.input)) {
     const items = body.input.filter(isObject)
     const calls = items.filter((each) => each.type !== "reasoning")
-    const isParallel = calls.some((each, index) => isCall(each) && isCall(calls[index + 1]))
+    // The calls of an earlier response are not shown: they may have been made in parallel.
+    const isParallel =
+      isGiven(body.previous_response_id) ||
+      calls.some((each, index) => isCall(each) && isCall(calls[index + 1]))
     for (const item of items) listItem(sheet, item, isParallel)
   } else {
     sheet.message("user")

@@ -1,6 +1,7 @@
 /** The usage objects that OpenAI's API sends, and the servers that speak like it. */
 import type * as Usage from "../Usage.ts"
-import { isObject, type Json, type JsonObject } from "./json.ts"
+import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
+import { toolCallsOf } from "./toolCalls.ts"
 
 export interface Reading {
   readonly usage: Usage.Usage
@@ -8,6 +9,9 @@ export interface Reading {
   readonly tier: string | undefined
   /** It tells which cache writes are kept for how long. */
   readonly splitsWrites?: boolean | undefined
+  /** The name by which a later request may go on from it, and how many items it answered with. */
+  readonly id?: string | undefined
+  readonly items?: number | undefined
 }
 
 /**
@@ -29,7 +33,8 @@ const plausible = (usage: Usage.Usage): boolean =>
   usage.cachedInput + usage.cacheWrite + usage.cacheWrite12h <= usage.input &&
   usage.audioInput <= usage.input &&
   usage.reasoning <= usage.output &&
-  usage.audioOutput <= usage.output
+  usage.audioOutput <= usage.output &&
+  usage.webSearches >= 0
 
 /** The writes to the prompt cache that the details of an input tell, by how long they are kept. */
 const cacheWrites = (input: Json | undefined): Pick<Usage.Usage, "cacheWrite" | "cacheWrite12h"> => {
@@ -49,6 +54,8 @@ const outputOf = (wire: JsonObject, input: number, output: string): number => {
   return told(wire, output) ? Math.max(tokens(wire, output), rest) : told(wire, "total_tokens") ? rest : NaN
 }
 
+const noCalls = { webSearches: 0, fileSearches: 0, containers: 0 }
+
 const promptUsage = (wire: JsonObject): Usage.Usage => {
   const { prompt_tokens_details: details, completion_tokens_details: output } = wire
   const input = tokens(wire, "prompt_tokens")
@@ -59,11 +66,12 @@ const promptUsage = (wire: JsonObject): Usage.Usage => {
     audioInput: tokens(details, "audio_tokens"),
     output: outputOf(wire, input, "completion_tokens"),
     reasoning: tokens(output, "reasoning_tokens"),
-    audioOutput: tokens(output, "audio_tokens")
+    audioOutput: tokens(output, "audio_tokens"),
+    ...noCalls
   }
 }
 
-const inputUsage = (wire: JsonObject): Usage.Usage => {
+const inputUsage = (wire: JsonObject, response: JsonObject): Usage.Usage => {
   const { input_tokens_details: details, output_tokens_details: output } = wire
   const input = tokens(wire, "input_tokens")
   return {
@@ -73,7 +81,9 @@ const inputUsage = (wire: JsonObject): Usage.Usage => {
     audioInput: 0,
     output: outputOf(wire, input, "output_tokens"),
     reasoning: tokens(output, "reasoning_tokens"),
-    audioOutput: 0
+    audioOutput: 0,
+    ...toolCallsOf(response),
+    containers: 0
   }
 }
 
@@ -113,6 +123,9 @@ export const readEmbeddingUsage = (body: JsonObject): Reading | undefined => {
 
 /** The bill of a body with `usage.input_tokens`; `undefined` where it has none that could be true. */
 export const readInputUsage = (body: JsonObject): Reading | undefined => {
-  const { usage } = body
-  return isObject(usage) ? reading(inputUsage(usage), usage.input_tokens_details, body) : undefined
+  const { output, usage } = body
+  const read = isObject(usage)
+    ? reading(inputUsage(usage, body), usage.input_tokens_details, body)
+    : undefined
+  return read === undefined || !isArray(output) ? read : { ...read, id: text(body.id), items: output.length }
 }

@@ -1,0 +1,66 @@
+/**
+ * What responses billed, by their ids: the bound of a later request that goes on from one of them. It holds only
+ * what a follow-up is surely billed no more for; whatever is not found here is bounded by the context window.
+ */
+import type { Previous, Reading } from "../Endpoint.ts"
+import type { Quote } from "../Quote.ts"
+
+/** The newest are kept: a conversation goes on from its last response. */
+const mostRecords = 4_096
+/** No id that the API gives out is nearly as long. */
+const longestId = 256
+
+/**
+ * What an item of an answer may cost beyond its tokens when it is read again. A pair of parallel calls was seen to
+ * cost 45 with its results; a message 4, on o1-preview 16.
+ */
+const perItem = 64
+/** The text of an answer, cut into tokens anew, may come to some more than the model wrote. */
+const anew = 1.05
+
+export class ResponseRecords {
+  readonly records = new Map<string, Previous>()
+
+  find(host: string, id: string): Previous | undefined {
+    return this.records.get(keyOf(host, id))
+  }
+
+  /** Learns from a bill that `served`, a model by its id in the price table, sent for a request as quoted. */
+  learn(host: string, quote: Quote, reading: Reading, served: string | undefined): void {
+    const { id } = reading
+    if (id === undefined || id.length > longestId) return
+    const key = keyOf(host, id)
+    // Anew at the end: the oldest go first.
+    this.records.delete(key)
+    const known = followed(quote, reading, served)
+    if (known === undefined) return
+    this.records.set(key, known)
+    for (const oldest of this.records.keys()) {
+      if (this.records.size <= mostRecords) break
+      this.records.delete(oldest)
+    }
+  }
+}
+
+const keyOf = (host: string, id: string): string => `${host} ${id}`
+
+/** The most that going on from a response costs, or `undefined` where its bill does not say. */
+const followed = (
+  { model, plan, previous }: Quote,
+  { items, usage }: Reading,
+  served: string | undefined
+): Previous | undefined => {
+  const { images, repeats } = plan.input
+  // Another model cuts, frames and bills otherwise, and what came before is known only if all of it is.
+  const isWhole = plan.input.previous === undefined || previous !== undefined
+  if (items === undefined || served !== model || !repeats || !isWhole) return undefined
+  const framing = items * perItem
+  // This response may have been spared the thoughts of those before it, and a later one be shown them.
+  const withheld = previous?.reasoning ?? 0
+  return {
+    model,
+    tokens: usage.input + Math.ceil(usage.output * anew) + framing + withheld,
+    images: images + (previous?.images ?? 0),
+    reasoning: withheld + (usage.reasoning > 0 ? Math.ceil(usage.reasoning * anew) + framing : 0)
+  }
+}
