@@ -200,10 +200,21 @@ export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.
       target: addressBook({ baseURL: options.baseURL, endpoints: policy.endpoints, hosts: policy.hosts })
     }
     // The only place where what is thrown becomes a rejection: below it nothing is awaited that is at hand.
-    const fetch: Fetch = async (input, init) => call(edge, input, init)
+    const fetch: Fetch = (input, init) => promised(() => call(edge, input, init))
     edges.set(fetch, edge)
     return fetch
   })
+
+/** A promise of what is answered or thrown; by hand, since an async function would put two more around a promise. */
+const promised = <A>(answer: () => A | Promise<A>): Promise<A> => {
+  try {
+    return Promise.resolve(answer())
+  } catch (error) {
+    // As it was thrown, whatever it is.
+    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
+    return Promise.reject(error)
+  }
+}
 
 /** What is around a `fetch` that was made here. */
 const edges = new WeakMap<Fetch, Edge>()
@@ -346,12 +357,15 @@ const acquire = (
   const taken: Taken = { reservation: undefined }
   // Noted before the fiber can be interrupted: its exit then says nothing of what it holds.
   const noted = Effect.uninterruptible(
-    Effect.tap(edge.budget.acquire(ask), (reservation) => {
-      taken.reservation = reservation
-      return Effect.void
+    Effect.match(edge.budget.acquire(ask), {
+      onFailure: (error): Held => Result.fail(error),
+      onSuccess: (reservation): Held => {
+        taken.reservation = reservation
+        return Result.succeed(reservation)
+      }
     })
   )
-  const fiber = Effect.runForkWith(contextOf(edge))(Effect.result(noted), options)
+  const fiber = Effect.runForkWith(contextOf(edge))(noted, options)
   const exit = fiber.pollUnsafe()
   return exit !== undefined && Exit.isSuccess(exit) ? exit.value : waited(edge, fiber, taken, signal)
 }
@@ -411,7 +425,8 @@ class Attempt {
 
   endOnAbort(signal: AbortSignal | null | undefined): void {
     this.signal = signal
-    signal?.addEventListener("abort", this.aborted, { once: true })
+    // It takes itself away as it ends, once, so that it need not be told to.
+    signal?.addEventListener("abort", this.aborted)
   }
 
   end(outcome: Settlement.Outcome): void {
@@ -526,9 +541,9 @@ const sendPriced = (edge: Edge, priced: PricedCall, reservation: Ledger.Reservat
     lost: (why: string) => attempt.end({ _tag: "Lost", why }),
     drains: () => policy.abandoned === "drain" && !attempt.ended
   }
+  const watching = { endpoint, stream: plan.stream, hideUsage, signal: init?.signal }
   return send(edge, attempt, url, init, body, (response) => {
-    if (response.ok)
-      return watch(response, observer, { endpoint, stream: plan.stream, hideUsage, signal: init?.signal })
+    if (response.ok) return watch(response, observer, watching)
     attempt.end(answered(response))
     return response
   })
@@ -558,9 +573,11 @@ const send = (
     signal.throwIfAborted()
   }
   const transport = edge.policy.abandoned === "drain" && signal ? new AbortController() : undefined
-  const request: RequestInit = { ...init, redirect: "manual", ...(body === undefined ? {} : { body }) }
-  if (transport === undefined) attempt.endOnAbort(signal)
-  const sent = deliver(edge, url, transport ? { ...request, signal: transport.signal } : request).then(
+  const request: RequestInit = { ...init, redirect: "manual" }
+  if (body !== undefined) request.body = body
+  if (transport !== undefined) request.signal = transport.signal
+  else attempt.endOnAbort(signal)
+  const sent = promised(() => deliver(edge, url, request)).then(
     (response) => {
       if (sentNothing(edge, response)) attempt.end({ _tag: "NotSent" })
       try {
@@ -590,7 +607,7 @@ const sentNothing = (edge: Edge, end: unknown): boolean => {
 }
 
 /** Hands a request on, marked so that the same budget further down lets it pass. */
-const deliver = async (edge: Edge, url: string, init: RequestInit): Promise<Response> => {
+const deliver = (edge: Edge, url: string, init: RequestInit): Promise<Response> => {
   if (edge.inner === globalThis.fetch) return edge.inner(url, init)
   const passing: Passing = { owner: edge.budget, url, body: init.body, used: false }
   return callContext.run({ context: callContext.getStore()?.context, passing }, () => edge.inner(url, init))
