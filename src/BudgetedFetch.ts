@@ -353,44 +353,30 @@ const acquire = (
   signal: AbortSignal | null | undefined
 ): Held | Promise<Held> => {
   signal?.throwIfAborted()
-  const options = signal === undefined || signal === null ? undefined : { signal }
-  const taken: Taken = { reservation: undefined }
-  // Noted before the fiber can be interrupted: its exit then says nothing of what it holds.
-  const noted = Effect.uninterruptible(
-    Effect.match(edge.budget.acquire(ask), {
-      onFailure: (error): Held => Result.fail(error),
-      onSuccess: (reservation): Held => {
-        taken.reservation = reservation
-        return Result.succeed(reservation)
-      }
-    })
-  )
-  const fiber = Effect.runForkWith(contextOf(edge))(noted, options)
+  // Only a ledger's wait lets itself be interrupted: what it has granted is always in the exit.
+  const fiber = Effect.runForkWith(contextOf(edge))(edge.budget.acquire(ask), {
+    uninterruptible: true,
+    signal: signal ?? undefined
+  })
   const exit = fiber.pollUnsafe()
-  return exit !== undefined && Exit.isSuccess(exit) ? exit.value : waited(edge, fiber, taken, signal)
+  return exit === undefined ? waited(edge, fiber, signal) : heldOf(exit)
 }
 
-interface Taken {
-  reservation: Ledger.Reservation | undefined
-}
+/** What is no refusal is thrown, as it was. */
+const heldOf = (exit: Exit.Exit<Ledger.Reservation, BudgetError.BudgetError>): Held =>
+  Exit.isSuccess(exit) ? Result.succeed(exit.value) : Effect.runSync(Effect.result(exit))
 
 const waited = async (
   edge: Edge,
-  fiber: Fiber.Fiber<Held>,
-  taken: Taken,
+  fiber: Fiber.Fiber<Ledger.Reservation, BudgetError.BudgetError>,
   signal: AbortSignal | null | undefined
 ): Promise<Held> => {
   const exit = await Effect.runPromise(Fiber.await(fiber))
-  if (Exit.isFailure(exit)) {
-    if (taken.reservation !== undefined) await run(edge, edge.budget.release(taken.reservation))
-    signal?.throwIfAborted()
-    return Effect.runSync(exit)
-  }
-  if (signal?.aborted === true && Result.isSuccess(exit.value)) {
-    await run(edge, edge.budget.release(exit.value.success))
+  if (signal?.aborted === true) {
+    if (Exit.isSuccess(exit)) await run(edge, edge.budget.release(exit.value))
     signal.throwIfAborted()
   }
-  return exit.value
+  return heldOf(exit)
 }
 
 /** An attempt that was admitted. It ends once. */

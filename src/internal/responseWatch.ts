@@ -103,6 +103,7 @@ const watchText = (response: Response, observer: Observer, options: WatchOptions
 }
 
 /** Answers what it is given, so that the fields of a class below it are written there. */
+// eslint-disable-next-line @typescript-eslint/no-extraneous-class
 class Onto {
   constructor(target: object) {
     return target
