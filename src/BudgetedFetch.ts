@@ -207,10 +207,21 @@ export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.
       target: addressBook({ baseURL: options.baseURL, endpoints: policy.endpoints, hosts: policy.hosts })
     }
     // The only place where what is thrown becomes a rejection: below it nothing is awaited that is at hand.
-    const fetch: Fetch = async (input, init) => call(edge, input, init)
+    const fetch: Fetch = (input, init) => promised(() => call(edge, input, init))
     edges.set(fetch, edge)
     return fetch
   })
+
+/** A promise of what is answered or thrown; by hand, since an async function would put two more around a promise. */
+const promised = <A>(answer: () => A | Promise<A>): Promise<A> => {
+  try {
+    return Promise.resolve(answer())
+  } catch (error) {
+    // As it was thrown, whatever it is.
+    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
+    return Promise.reject(error)
+  }
+}
 
 /** What is around a `fetch` that was made here. */
 const edges = new WeakMap<Fetch, Edge>()
@@ -366,44 +377,33 @@ const acquire = (
   signal: AbortSignal | null | undefined
 ): Held | Promise<Held> => {
   signal?.throwIfAborted()
-  const options = signal === undefined || signal === null ? undefined : { signal }
-  const taken: Taken = { reservation: undefined }
-  // Noted before the fiber can be interrupted: its exit then says nothing of what it holds.
   const asked = Effect.isEffect(ask)
     ? Effect.flatMap(Effect.interruptible(ask), edge.budget.acquire)
     : edge.budget.acquire(ask)
-  const noted = Effect.uninterruptible(
-    Effect.tap(asked, (reservation) => {
-      taken.reservation = reservation
-      return Effect.void
-    })
-  )
-  const fiber = Effect.runForkWith(contextOf(edge))(Effect.result(noted), options)
+  // Only a count, and a ledger's wait, let themselves be interrupted: what was granted is always in the exit.
+  const fiber = Effect.runForkWith(contextOf(edge))(asked, {
+    uninterruptible: true,
+    signal: signal ?? undefined
+  })
   const exit = fiber.pollUnsafe()
-  return exit !== undefined && Exit.isSuccess(exit) ? exit.value : waited(edge, fiber, taken, signal)
+  return exit === undefined ? waited(edge, fiber, signal) : heldOf(exit)
 }
 
-interface Taken {
-  reservation: Ledger.Reservation | undefined
-}
+/** What is no refusal is thrown, as it was. */
+const heldOf = (exit: Exit.Exit<Ledger.Reservation, BudgetError.BudgetError>): Held =>
+  Exit.isSuccess(exit) ? Result.succeed(exit.value) : Effect.runSync(Effect.result(exit))
 
 const waited = async (
   edge: Edge,
-  fiber: Fiber.Fiber<Held>,
-  taken: Taken,
+  fiber: Fiber.Fiber<Ledger.Reservation, BudgetError.BudgetError>,
   signal: AbortSignal | null | undefined
 ): Promise<Held> => {
   const exit = await Effect.runPromise(Fiber.await(fiber))
-  if (Exit.isFailure(exit)) {
-    if (taken.reservation !== undefined) await run(edge, edge.budget.release(taken.reservation))
-    signal?.throwIfAborted()
-    return Effect.runSync(exit)
-  }
-  if (signal?.aborted === true && Result.isSuccess(exit.value)) {
-    await run(edge, edge.budget.release(exit.value.success))
+  if (signal?.aborted === true) {
+    if (Exit.isSuccess(exit)) await run(edge, edge.budget.release(exit.value))
     signal.throwIfAborted()
   }
-  return exit.value
+  return heldOf(exit)
 }
 
 /** An attempt that was admitted. It ends once. */
@@ -438,7 +438,8 @@ class Attempt {
 
   endOnAbort(signal: AbortSignal | null | undefined): void {
     this.signal = signal
-    signal?.addEventListener("abort", this.aborted, { once: true })
+    // It takes itself away as it ends, once, so that it need not be told to.
+    signal?.addEventListener("abort", this.aborted)
   }
 
   end(outcome: Settlement.Outcome): void {
@@ -582,9 +583,9 @@ const sendPriced = (edge: Edge, priced: PricedCall, reservation: Ledger.Reservat
     lost: (why: string) => attempt.end({ _tag: "Lost", why }),
     drains: () => policy.abandoned === "drain" && !attempt.ended
   }
+  const watching = { endpoint, stream: plan.stream, hideUsage, signal: init?.signal }
   return send(edge, attempt, url, init, body, (response) => {
-    if (response.ok)
-      return watch(response, observer, { endpoint, stream: plan.stream, hideUsage, signal: init?.signal })
+    if (response.ok) return watch(response, observer, watching)
     attempt.end(answered(response))
     return response
   })
@@ -626,9 +627,11 @@ const send = (
     signal.throwIfAborted()
   }
   const transport = edge.policy.abandoned === "drain" && signal ? new AbortController() : undefined
-  const request: RequestInit = { ...init, redirect: "manual", ...(body === undefined ? {} : { body }) }
-  if (transport === undefined) attempt.endOnAbort(signal)
-  const sent = deliver(edge, url, transport ? { ...request, signal: transport.signal } : request).then(
+  const request: RequestInit = { ...init, redirect: "manual" }
+  if (body !== undefined) request.body = body
+  if (transport !== undefined) request.signal = transport.signal
+  else attempt.endOnAbort(signal)
+  const sent = promised(() => deliver(edge, url, request)).then(
     (response) => {
       if (sentNothing(edge, response)) attempt.end({ _tag: "NotSent" })
       try {
@@ -658,7 +661,7 @@ const sentNothing = (edge: Edge, end: unknown): boolean => {
 }
 
 /** Hands a request on, marked so that the same budget further down lets it pass. */
-const deliver = async (edge: Edge, url: string, init: RequestInit): Promise<Response> => {
+const deliver = (edge: Edge, url: string, init: RequestInit): Promise<Response> => {
   if (edge.inner === globalThis.fetch) return edge.inner(url, init)
   const passing: Passing = { owner: edge.budget, url, body: init.body, used: false }
   return callContext.run({ context: callContext.getStore()?.context, passing }, () => edge.inner(url, init))

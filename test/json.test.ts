@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import {
   edit,
+  keysAtMost,
   keysKept,
   keysWritten,
   nestsDeeper,
@@ -78,6 +79,7 @@ describe("keys", () => {
     ({ steps, indent }) => {
       const text = JSON.stringify(built(steps), null, indent)
       assert.strictEqual(keysWritten(text), keysKept(value(text)))
+      assert.isAtLeast(keysAtMost(text), keysWritten(text))
     },
     often
   )
@@ -101,9 +103,21 @@ describe("keys", () => {
         : `${marked.slice(0, at + 6)},"\\u007e~":"\\"" ${marked.slice(at + 6)}`
       assert.strictEqual(keysWritten(marked), keysKept(value(marked)))
       assert.isAbove(keysWritten(twice), keysKept(value(twice)))
+      assert.isAtLeast(keysAtMost(twice), keysWritten(twice))
     },
     often
   )
+
+  it("are bounded exactly but for strings that begin with a colon", () => {
+    const bounds = ['{"a" \n:1,"b\\\\":2,"":3}', '{"a":"said: \\": no","b":["x : y"]}', '{"a":": b"}'].map(
+      (text) => [keysAtMost(text), keysKept(value(text))]
+    )
+    assert.deepStrictEqual(bounds, [
+      [3, 3],
+      [2, 2],
+      [2, 1]
+    ])
+  })
 
   it("of the same name in different spellings are one key", () => {
     const text = '{"cap":1,"c\\u0061p":9}'
@@ -120,6 +134,11 @@ describe("keys", () => {
   it("are counted in linear time in texts of nothing but escapes", () => {
     const text = JSON.stringify({ a: "\\".repeat(2_000_000), b: '"'.repeat(2_000_000) })
     assert.strictEqual(keysWritten(text), 2)
+    const colons = JSON.stringify({
+      a: "\\".repeat(2_000_000) + ":".repeat(2_000_000),
+      b: "x" + " ".repeat(2_000_000) + ":"
+    })
+    assert.strictEqual(keysAtMost(colons), 2)
   })
 })
 

@@ -40,7 +40,10 @@ const mostTargets = 64
 export const addressBook = (options: AddressOptions): ((method: string, url: string) => Target) => {
   const targets = new Map<string, Target>()
   const base = { ...options, ...rootOf(options.baseURL) }
+  // Mostly the same one again, which is sooner compared than looked up.
+  let last: { readonly method: string; readonly url: string; readonly target: Target } | undefined
   return (method, url) => {
+    if (last !== undefined && last.url === url && last.method === method) return last.target
     const key = `${method} ${url}`
     let target = targets.get(key)
     if (target === undefined) {
@@ -48,6 +51,7 @@ export const addressBook = (options: AddressOptions): ((method: string, url: str
       if (targets.size >= mostTargets) targets.clear()
       targets.set(key, target)
     }
+    last = { method, url, target }
     return target
   }
 }

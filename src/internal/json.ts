@@ -36,11 +36,31 @@ export const keysWritten = (text: string): number => {
   return keys
 }
 
+/**
+ * At least as many keys as a valid JSON text writes: the colons behind a quote that no backslash escapes. More only
+ * where a string begins with a colon, or space and one. Sooner counted than `keysWritten`, which looks at every quote.
+ */
+export const keysAtMost = (text: string): number => {
+  let keys = 0
+  for (let colon = text.indexOf(":"); colon !== -1; colon = text.indexOf(":", colon + 1)) {
+    let quote = colon - 1
+    while (isSpace(text.charCodeAt(quote))) quote--
+    if (text.charCodeAt(quote) === 0x22 && !isEscaped(text, quote)) keys++
+  }
+  return keys
+}
+
+const isSpace = (code: number): boolean => code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09
+
+const isEscaped = (text: string, at: number): boolean => {
+  let escapes = at
+  while (text.charCodeAt(escapes - 1) === 0x5c) escapes--
+  return (at - escapes) % 2 === 1
+}
+
 const endOfString = (text: string, start: number): number => {
   for (let at = text.indexOf('"', start + 1); at !== -1; at = text.indexOf('"', at + 1)) {
-    let escapes = at
-    while (text.charCodeAt(escapes - 1) === 0x5c) escapes--
-    if ((at - escapes) % 2 === 0) return at
+    if (!isEscaped(text, at)) return at
   }
   return text.length
 }

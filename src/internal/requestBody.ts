@@ -1,13 +1,19 @@
 /** The body of a call, read so that what is priced is what is sent. */
 import * as Result from "effect/Result"
 import * as BudgetError from "../BudgetError.ts"
-import { isObject, keysKept, keysWritten, parse, type Json, type JsonObject } from "./json.ts"
+import { isObject, keysAtMost, keysKept, keysWritten, parse, type Json, type JsonObject } from "./json.ts"
 
 export interface ReadRequest {
   readonly body: JsonObject
   readonly text: string
   /** The body is signed: it must be sent as it is. */
   readonly signed: boolean
+}
+
+/** A bound of the keys that are written settles it for nearly every body. */
+const writesTwice = (text: string, body: JsonObject): boolean => {
+  const kept = keysKept(body)
+  return keysAtMost(text) !== kept && keysWritten(text) !== kept
 }
 
 const malformed = (detail: string, fix: string): Result.Result<never, BudgetError.BudgetError> =>
@@ -25,7 +31,7 @@ export const readRequest = (
   const body: Json | undefined = parse(text)
   if (!isObject(body)) return malformed("its body is not a JSON object.", "Send a JSON object.")
   // Which of two values a server heeds is its own affair: what is priced must be what is sent.
-  if (keysWritten(text) !== keysKept(body)) {
+  if (writesTwice(text, body)) {
     return malformed("its body has a key twice.", "Send each key once.")
   }
   const signed = headers.get("authorization")?.startsWith("AWS4-") ?? false

@@ -91,24 +91,42 @@ interface Watched {
   started: boolean
 }
 
-const watched = Symbol("agent-budget/watched")
-
 /**
  * A whole body is read as text by nearly everyone. It is watched there, which spares a stream around it, by methods
  * that all such responses share: properties of their own would cost more than the reading.
  */
 const watchText = (response: Response, observer: Observer, options: WatchOptions): Response => {
-  const state: Watched = { observer, options, copy: undefined, started: false }
-  Object.defineProperty(response, watched, { value: state })
   // The methods below are all that it gets: it stays the response that it was.
-  return Object.setPrototypeOf(response, TextWatched.prototype) as Response
+  Object.setPrototypeOf(response, TextWatched.prototype)
+  new Note(response, { observer, options, copy: undefined, started: false })
+  return response
+}
+
+/** Answers what it is given, so that the fields of a class below it are written there. */
+// eslint-disable-next-line @typescript-eslint/no-extraneous-class
+class Onto {
+  constructor(target: object) {
+    return target
+  }
+}
+
+/** What is noted on a response, in a private field: nobody else sees it, and it costs next to nothing. */
+class Note extends Onto {
+  readonly #watched: Watched
+
+  constructor(response: Response, watched: Watched) {
+    super(response)
+    this.#watched = watched
+  }
+
+  static of(response: object): Watched {
+    return (response as Note).#watched
+  }
 }
 
 class TextWatched extends Response {
-  declare readonly [watched]: Watched
-
   override text(): Promise<string> {
-    const state = this[watched]
+    const state = Note.of(this)
     if (state.copy !== undefined) return state.copy.text()
     state.started = true
     return super.text().then(
@@ -159,14 +177,14 @@ Object.defineProperties(TextWatched.prototype, {
   },
   bodyUsed: {
     get: function (this: TextWatched): unknown {
-      return this[watched].copy?.bodyUsed ?? native(this, "bodyUsed")
+      return Note.of(this).copy?.bodyUsed ?? native(this, "bodyUsed")
     }
   }
 })
 
 /** Who reads it in another way; nobody once it is read as text: then it says itself that it is used. */
 const copyOf = (response: TextWatched): Response | undefined => {
-  const state = response[watched]
+  const state = Note.of(response)
   if (state.started || state.copy !== undefined) return state.copy
   const body = native(response, "body") as Response["body"]
   const { observer, options } = state
