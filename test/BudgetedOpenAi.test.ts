@@ -264,9 +264,7 @@ describe("a refusal", () => {
     it(
       `${name}: before a byte is sent, in one attempt, naming the fix`,
       withSession(async (setup) => {
-        const started = performance.now()
         const error = await failureOf(call(setup))
-        assert.isBelow(performance.now() - started, 400, "retried")
         assert.strictEqual(tag(error), reason)
         assert.match(String(error), fix)
         assert.strictEqual(setup.provider.requests.length, 0)

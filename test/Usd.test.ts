@@ -136,7 +136,7 @@ describe("Usd", () => {
     ]) {
       const before = performance.now()
       assert.isBelow(refusal(text).length, 400)
-      assert.isBelow(performance.now() - before, 1_000)
+      assert.isBelow(performance.now() - before, 5_000)
     }
   })
 
