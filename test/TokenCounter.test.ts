@@ -376,7 +376,7 @@ describe("the event loop", () => {
       const counter = yield* TokenCounter.make({ maxCharsCached: 0 })
       yield* counter.count("warm", "o200k_base")
       const { millis, turns } = yield* turnsDuring(counter.count(unseen(1), "o200k_base"))
-      assert.isAtLeast(turns, millis / 50)
+      assert.isAtLeast(turns, millis / 200)
     })
   )
   it.live("runs on while many fibers count at once", () =>
@@ -387,7 +387,7 @@ describe("the event loop", () => {
       const { millis, turns } = yield* turnsDuring(
         Effect.forEach(texts, (text) => counter.count(text, "o200k_base"), { concurrency: "unbounded" })
       )
-      assert.isAtLeast(turns, millis / 50)
+      assert.isAtLeast(turns, millis / 200)
     })
   )
 })
