@@ -41,7 +41,13 @@ export const utf8Length = (text: string): number => Buffer.byteLength(text, "utf
 /** A copy of its own: a slice kept as a key would keep the whole string it was cut from. */
 export const detached = (text: string): string => structuredClone(text)
 
-const byteString = (text: string): string => Buffer.from(text, "utf8").toString("latin1")
+/** The UTF-8 bytes of a text, one character a byte. Nearly every piece is ASCII, which is that already. */
+const byteString = (text: string): string => {
+  for (let index = 0; index < text.length; index++) {
+    if (text.charCodeAt(index) > 0x7f) return Buffer.from(text, "utf8").toString("latin1")
+  }
+  return text
+}
 
 /** Reads published ranks: lines of `! rank token token ...`, the tokens in base64 and ranked upwards from `rank`. */
 export function* readVocabulary(published: Ranks): Generator<undefined, Vocabulary> {

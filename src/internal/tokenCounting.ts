@@ -115,24 +115,40 @@ export const publishedVocabularies: Vocabularies = vocabulariesFrom(async (encod
 /** What an entry of the memory weighs beyond its characters, so that short texts are bounded in number too. */
 const entryChars = 64
 
-/** The counts of the texts that were used last, as far as `maxChars` characters go. */
+/** The count of a text, and how much had been remembered when it was last moved to the end of the queue. */
+interface Entry {
+  readonly text: string
+  readonly tokens: number
+  since: number
+}
+
+/**
+ * The counts of the texts that were used last, as far as `maxChars` characters go. A text in the newest quarter is
+ * left where it is when it is used: moving all of a conversation with every turn would take longer than finding it.
+ */
 const memory = (maxChars: number) => {
-  const entries = new Map<string, { readonly text: string; readonly tokens: number }>()
+  const entries = new Map<string, Entry>()
   let held = 0
+  let queued = 0
   return {
     get: (text: string): number | undefined => {
       const entry = entries.get(text)
       if (entry === undefined) return undefined
-      entries.delete(entry.text)
-      entries.set(entry.text, entry)
+      if (queued - entry.since > maxChars / 4) {
+        entries.delete(entry.text)
+        entries.set(entry.text, entry)
+        queued += text.length + entryChars
+        entry.since = queued
+      }
       return entry.tokens
     },
     set: (text: string, tokens: number): void => {
       const weight = text.length + entryChars
       if (!(weight <= maxChars) || entries.has(text)) return
       const own = detached(text)
-      entries.set(own, { text: own, tokens })
       held += weight
+      queued += weight
+      entries.set(own, { text: own, tokens, since: queued })
       for (const oldest of entries.keys()) {
         if (held <= maxChars) return
         entries.delete(oldest)
@@ -157,11 +173,8 @@ export const counting = (
     o200k_base: memory(limits.maxCharsCached),
     cl100k_base: memory(limits.maxCharsCached)
   }
-  return Effect.fnUntraced(function* (text, encoding) {
-    if (encoding === undefined) return utf8Length(text)
+  const countAnew = Effect.fnUntraced(function* (text: string, encoding: Encoding) {
     const remembered = memories[encoding]
-    const known = remembered.get(text)
-    if (known !== undefined) return known
     const vocabulary = yield* vocabularies(encoding)
     if (vocabulary === null) return utf8Length(text)
     const work = countTokens(vocabulary, text, limits.longestPiece)
@@ -169,4 +182,11 @@ export const counting = (
     remembered.set(text, tokens)
     return tokens
   })
+  // Nearly every text of a conversation was seen a turn ago, and costs no more than a look.
+  return (text, encoding) =>
+    Effect.suspend(() => {
+      if (encoding === undefined) return Effect.succeed(utf8Length(text))
+      const known = memories[encoding].get(text)
+      return known === undefined ? countAnew(text, encoding) : Effect.succeed(known)
+    })
 }
