@@ -6,8 +6,12 @@
  * makes fewer, so that is a bound too, without the quadratic merge that a long run would need. A long piece
  * must not be cut into chunks instead: the tokens of the chunks do not bound the tokens of the whole.
  *
- * Everything here works in steps: a generator stops often enough for its caller to look at the clock.
+ * Everything here works in steps: a generator stops often enough for its caller to look at the clock, and says where
+ * what comes next cannot be cut into steps.
  */
+
+/** `"long"` before a step that may take some 10 ms. */
+export type Pause = "long" | undefined
 
 /** The encodings whose ranks are published in js-tiktoken. */
 export type Encoding = "o200k_base" | "cl100k_base"
@@ -23,7 +27,8 @@ export interface Ranks {
  * enough to grow without a pause, and written one character a byte, so that a piece can be cut and looked up.
  */
 export interface Vocabulary {
-  readonly pattern: string
+  /** Where a piece begins is said anew for each: the pattern is shared by all that count. */
+  readonly pattern: RegExp
   readonly ranks: ReadonlyArray<ReadonlyMap<string, number>>
   /** What pieces cost that had to be merged. */
   readonly merged: Map<string, number>
@@ -50,7 +55,7 @@ const byteString = (text: string): string => {
 }
 
 /** Reads published ranks: lines of `! rank token token ...`, the tokens in base64 and ranked upwards from `rank`. */
-export function* readVocabulary(published: Ranks): Generator<undefined, Vocabulary> {
+export function* readVocabulary(published: Ranks): Generator<Pause, Vocabulary> {
   const ranks: Array<Map<string, number>> = []
   for (const line of published.bpe_ranks.split("\n")) {
     let start = line.indexOf(" ", 2) + 1
@@ -68,7 +73,22 @@ export function* readVocabulary(published: Ranks): Generator<undefined, Vocabula
   }
   if (ranks[1]?.size !== 256)
     throw new Error(`The ranks have ${ranks[1]?.size ?? 0} tokens of one byte, not 256.`)
-  return { pattern: published.pat_str, ranks, merged: new Map() }
+  const pattern = new RegExp(published.pat_str, "uy")
+  yield* compiled([certainEnd, cutElsewhere, pattern])
+  return { pattern, ranks, merged: new Map() }
+}
+
+/** Long enough to be worth machine code at once, in strings of one byte and of two bytes a character. */
+const samples = ["a ".repeat(1_000), "\u0430 ".repeat(1_000)]
+
+/** Patterns are compiled when they are first used, for each kind of string, which takes up to 10 ms each. */
+function* compiled(patterns: ReadonlyArray<RegExp>): Generator<Pause, void> {
+  for (const pattern of patterns) {
+    for (const sample of samples) {
+      yield "long"
+      pattern.test(sample)
+    }
+  }
 }
 
 /**
@@ -99,7 +119,7 @@ export function* countTokens(
   vocabulary: Vocabulary,
   text: string,
   longestPiece: number
-): Generator<undefined, number> {
+): Generator<Pause, number> {
   let tokens = 0
   let start = 0
   let end = 0
@@ -125,15 +145,14 @@ function* stretchTokens(
   vocabulary: Vocabulary,
   text: string,
   longestPiece: number
-): Generator<undefined, number> {
-  // A pattern is compiled when it is first used, which takes some milliseconds each: not all in one step.
-  yield
+): Generator<Pause, number> {
   if (text.length > longestStretch || cutElsewhere.test(text)) return utf8Length(text)
   yield
-  const pattern = new RegExp(vocabulary.pattern, "uy")
+  const { pattern } = vocabulary
   let tokens = 0
   let start = 0
   for (let steps = 1; start < text.length; steps++) {
+    pattern.lastIndex = start
     if (!pattern.test(text)) return tokens + utf8Length(text.slice(start))
     tokens += pieceTokens(vocabulary, text.slice(start, pattern.lastIndex), longestPiece)
     start = pattern.lastIndex

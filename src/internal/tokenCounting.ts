@@ -4,10 +4,13 @@
  */
 import * as Effect from "effect/Effect"
 import { countTokens, detached, readVocabulary, utf8Length } from "./bytePairs.ts"
-import type { Encoding, Ranks, Vocabulary } from "./bytePairs.ts"
+import type { Encoding, Pause, Ranks, Vocabulary } from "./bytePairs.ts"
 
 /** Milliseconds of work between two turns of the event loop. */
 const sliceMillis = 8
+
+/** What a turn may have worked for a long step to come on top of it. */
+const begun = 1
 
 /**
  * The work since the event loop last ran, of every fiber in the process: they share its one thread, so a slice
@@ -25,19 +28,20 @@ const nextTurn: Effect.Effect<void> = Effect.suspend(() => {
   })
 })
 
-const workASlice = <A>(work: Iterator<undefined, A>): IteratorResult<undefined, A> | undefined => {
+const workASlice = <A>(work: Iterator<Pause, A>): IteratorResult<Pause, A> | undefined => {
   const started = performance.now()
   const before = turn.worked
   while (turn.worked < sliceMillis) {
     const step = work.next()
     turn.worked = before + performance.now() - started
     if (step.done === true) return step
+    if (step.value === "long" && turn.worked > begun) return undefined
   }
   return undefined
 }
 
 /** Works until it is done, or until another fiber has made the result `known`. */
-const inSlices = Effect.fnUntraced(function* <A>(work: Iterator<undefined, A>, known: () => A | undefined) {
+const inSlices = Effect.fnUntraced(function* <A>(work: Iterator<Pause, A>, known: () => A | undefined) {
   for (;;) {
     const found = known()
     if (found !== undefined) return found
@@ -55,7 +59,7 @@ export type Vocabularies = (encoding: Encoding) => Effect.Effect<Vocabulary | nu
  * turn, so that none depends on another that may be interrupted. Ranks that cannot be had are warned of once.
  */
 export const vocabulariesFrom = (load: (encoding: Encoding) => Promise<Ranks>): Vocabularies => {
-  const readings = new Map<Encoding, Promise<Iterator<undefined, Vocabulary | null>>>()
+  const readings = new Map<Encoding, Promise<Iterator<Pause, Vocabulary | null>>>()
   const ready = new Map<Encoding, Vocabulary | null>()
   const unexplained = new Map<Encoding, unknown>()
 
@@ -64,7 +68,7 @@ export const vocabulariesFrom = (load: (encoding: Encoding) => Promise<Ranks>): 
     unexplained.set(encoding, cause)
     return null
   }
-  function* read(encoding: Encoding, published: Ranks): Generator<undefined, Vocabulary | null> {
+  function* read(encoding: Encoding, published: Ranks): Generator<Pause, Vocabulary | null> {
     try {
       const vocabulary = yield* readVocabulary(published)
       ready.set(encoding, vocabulary)
@@ -73,10 +77,10 @@ export const vocabulariesFrom = (load: (encoding: Encoding) => Promise<Ranks>): 
       return giveUp(encoding, cause)
     }
   }
-  function* unavailable(encoding: Encoding, cause: unknown): Generator<undefined, null> {
+  function* unavailable(encoding: Encoding, cause: unknown): Generator<Pause, null> {
     return giveUp(encoding, cause)
   }
-  const open = async (encoding: Encoding): Promise<Iterator<undefined, Vocabulary | null>> => {
+  const open = async (encoding: Encoding): Promise<Iterator<Pause, Vocabulary | null>> => {
     try {
       return read(encoding, await load(encoding))
     } catch (cause) {
