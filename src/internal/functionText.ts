@@ -38,6 +38,10 @@ const isUnfed = (key: string, value: Json): boolean =>
     ? isText(value)
     : (key === "additionalProperties" || key === "strict") && typeof value === "boolean"
 
+/** What the text of an object says of its schema: its fields, and which of them are required. */
+const objectWords = (schema: JsonObject): ReadonlyArray<string> =>
+  isArray(schema.required) ? ["properties", "required"] : ["properties"]
+
 /** What `path` names in `root`, as `#/$defs/Name` does. */
 const referenced = (root: JsonObject, path: string): Json | undefined => {
   if (path !== "#" && !path.startsWith("#/")) return undefined
@@ -101,7 +105,7 @@ class Writer {
     if (types.size === 0 && isObject(schema.properties)) types.add("object")
     const says = [...typed]
     if (types.has("array") && isObject(schema.items)) says.push("items")
-    if (types.has("object") && isObject(schema.properties)) says.push("properties", "required")
+    if (types.has("object") && isObject(schema.properties)) says.push(...objectWords(schema))
     return { _tag: "Types", types, says }
   }
 
@@ -179,6 +183,8 @@ class Writer {
     this.left -= names.length
     if (this.left < 0) return
     const isRequired = new Set(names)
+    const others = names.filter((name) => !isText(name) || !Object.hasOwn(properties, name))
+    if (others.length > 0) this.word("required", others)
     for (const [name, schema] of Object.entries(properties)) {
       const form = isObject(schema) ? this.formOf(schema) : undefined
       if (isObject(schema) && form !== undefined) this.about(schema, ["default", ...form.says])
@@ -199,7 +205,7 @@ class Writer {
     const defined = definitions.filter((word) => isObject(this.root[word]))
     if (isObject(properties)) {
       const typed = isType(type) ? ["type"] : []
-      this.about(this.root, ["properties", "required", ...typed, ...defined])
+      this.about(this.root, [...objectWords(this.root), ...typed, ...defined])
       this.properties(properties, required)
     } else {
       const form = this.formOf(this.root)
