@@ -122,7 +122,11 @@ const countingAfresh = (): { readonly millis: number; readonly tokens: number } 
     const started = performance.now()
     for (const message of body.messages as ReadonlyArray<JsonObject>) {
       const calls = message.tool_calls === undefined ? "" : JSON.stringify(message.tool_calls)
-      tokens += encoder.encode(String(message.content) + calls, [], []).length
+      tokens += encoder.encode(
+        (typeof message.content === "string" ? message.content : "") + calls,
+        [],
+        []
+      ).length
     }
     tokens += encoder.encode(JSON.stringify(body.tools), [], []).length
     millis += performance.now() - started

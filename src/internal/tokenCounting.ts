@@ -107,7 +107,7 @@ export const vocabulariesFrom = (load: (encoding: Encoding) => Promise<Ranks>): 
   })
 }
 
-/** js-tiktoken's ranks, imported on first use and shared by every counter of the process: about 50 MB each. */
+/** js-tiktoken's ranks, imported on first use and shared by every counter of the process: about 30 MB each. */
 export const publishedVocabularies: Vocabularies = vocabulariesFrom(async (encoding) => {
   const published =
     encoding === "o200k_base"
