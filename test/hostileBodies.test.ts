@@ -336,6 +336,10 @@ const tempting: Readonly<Record<string, (size: number) => JsonObject>> = {
     $defs: { A: { properties: fields(size, () => to("A")) } },
     properties: { a: to("A") }
   }),
+  "references that fan out to nothing": (size) => ({
+    $defs: { A: { allOf: many(size, to("B")) }, B: { anyOf: many(size, { anyOf: [] }) } },
+    properties: { a: to("A") }
+  }),
   "references that fan out": (size) => ({
     $defs: {
       A: { anyOf: many(size, to("B")) },
@@ -350,7 +354,7 @@ const tempting: Readonly<Record<string, (size: number) => JsonObject>> = {
     }
   }),
   "a long list of required names, often": (size) => ({
-    $defs: { A: { type: "object", properties: {}, required: many(size, "r") } },
+    $defs: { A: { type: "object", properties: { r: {} }, required: many(size, "r") } },
     properties: fields(size, () => to("A"))
   }),
   "a long reference, often": (size) => ({
