@@ -84,7 +84,10 @@ const away = ({ detail }: StoreUnavailable): BudgetError.BudgetError =>
 const reach = <A>(answer: Answer<A>): Refusable<A> => Effect.mapError(Effect.retry(answer, briefly), away)
 
 /** Builds the service. Its fibers live in the scope; what is left to write when that closes is written first. */
-export const make = (store: LedgerStore, options?: StoredOptions): Effect.Effect<Ledger, never, Scope.Scope> =>
+export const make = (
+  store: LedgerStore,
+  options?: StoredOptions
+): Effect.Effect<Ledger, never, Scope.Scope> =>
   Effect.gen(function* () {
     const told = yield* PubSub.sliding<Entry>(1_024)
     const scope = yield* Effect.scope
@@ -175,12 +178,7 @@ class StoredBooks {
   readonly lateness = Latch.makeUnsafe(false)
   tickets = 0
 
-  constructor(
-    store: LedgerStore,
-    options: StoredOptions,
-    told: PubSub.PubSub<Entry>,
-    scope: Scope.Scope
-  ) {
+  constructor(store: LedgerStore, options: StoredOptions, told: PubSub.PubSub<Entry>, scope: Scope.Scope) {
     this.store = store
     this.options = options
     this.told = told
@@ -372,7 +370,11 @@ class StoredBooks {
     return Effect.matchEffect(Effect.retry(run, briefly), {
       onFailure: ({ detail }) => {
         const { account, id } = reservation
-        this.later(key, { run: this.ended(run), end: ask, unwritten: { reservation: id, account, charge: charge ?? null } })
+        this.later(key, {
+          run: this.ended(run),
+          end: ask,
+          unwritten: { reservation: id, account, charge: charge ?? null }
+        })
         const kept = `${detail} The end of reservation ${id} is kept and written as soon as it can be.`
         return Effect.fail(BudgetError.because(new BudgetError.LedgerUnavailable({ detail: kept })))
       },

@@ -276,7 +276,13 @@ class Books {
     }
     const wasExpired = held.state === "expired"
     held.state = "ended"
-    const common = { at: this.now, account: row.account, chain: linksOf(held.chain), reservation: id, reserved }
+    const common = {
+      at: this.now,
+      account: row.account,
+      chain: linksOf(held.chain),
+      reservation: id,
+      reserved
+    }
     const charge = {
       amount: Usd.nanos(amount),
       overrun: Usd.nanos(Math.max(0, amount - reserved)),
