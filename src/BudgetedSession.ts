@@ -22,6 +22,7 @@ import * as BudgetError from "./BudgetError.ts"
 import * as BudgetedFetch from "./BudgetedFetch.ts"
 import * as BudgetedOpenAi from "./BudgetedOpenAi.ts"
 import { callContext, lasting } from "./internal/callContext.ts"
+import * as InputTokens from "./InputTokens.ts"
 import * as Ledger from "./Ledger.ts"
 import * as Pricing from "./Pricing.ts"
 import type * as Usage from "./Usage.ts"
@@ -50,6 +51,11 @@ export interface Options extends BudgetedFetch.PolicyOptions {
   readonly toolFees?: Pricing.ToolFeesOverride | undefined
   /** The oldest price table to accept. */
   readonly maxAge?: Duration.Input | undefined
+  /**
+   * Has OpenAI count the input of calls to `/responses` that name what they do not show; see `InputTokens`. One round
+   * trip more for such a call, of at most 10 seconds unless a `timeout` is said.
+   */
+  readonly countRemotely?: boolean | { readonly timeout?: Duration.Input | undefined } | undefined
   readonly ledger?: Ledger.Ledger["Service"] | undefined
   readonly account?: string | undefined
   readonly onExceeded?: "fail" | "wait" | undefined
@@ -76,6 +82,8 @@ export interface ModelSummary {
   /** The part of it that no provider confirmed. */
   readonly assumedUsd: number
   readonly usage: Usage.Usage
+  /** The largest share of its quoted input tokens that a call was billed for; see `Budget.ModelSummary`. */
+  readonly closest: number
 }
 
 /**
@@ -207,9 +215,9 @@ export class BudgetedSession {
       refused: view.refused,
       capped: view.capped,
       byModel: Object.fromEntries(
-        Object.entries(view.byModel).map(([model, { calls, spent, assumed, usage }]) => [
+        Object.entries(view.byModel).map(([model, { spent, assumed, ...rest }]) => [
           model,
-          { calls, spentUsd: Usd.toNumber(spent), assumedUsd: Usd.toNumber(assumed), usage }
+          { ...rest, spentUsd: Usd.toNumber(spent), assumedUsd: Usd.toNumber(assumed) }
         ])
       ),
       unverified: view.unverified
@@ -367,7 +375,8 @@ const checkChoices = (options: Options): Effect.Effect<void, BudgetError.BudgetE
   })
 
 const layerOf = (options: Options): Layer.Layer<Budget.Budget | Pricing.Pricing, BudgetError.BudgetError> => {
-  const { budgetUsd, prices, toolFees, maxAge, ledger, account, onExceeded, waitAtMost, ...policy } = options
+  const { budgetUsd, prices, toolFees, maxAge, ledger, account, onExceeded, waitAtMost, ...rest } = options
+  const { countRemotely, ...policy } = rest
   const budget = Layer.unwrap(
     Effect.andThen(
       checkChoices(options),
@@ -376,7 +385,11 @@ const layerOf = (options: Options): Layer.Layer<Budget.Budget | Pricing.Pricing,
   )
   const books = ledger === undefined ? Ledger.layerMemory() : Layer.succeed(Ledger.Ledger, ledger)
   const pricing = Layer.effect(Pricing.Pricing, Pricing.make({ overrides: prices, toolFees, maxAge }))
-  return Layer.mergeAll(Layer.provide(budget, books), pricing, BudgetedFetch.layer(policy))
+  const remote =
+    countRemotely === undefined || countRemotely === false
+      ? Layer.empty
+      : InputTokens.layerCaller(countRemotely === true ? {} : countRemotely)
+  return Layer.mergeAll(Layer.provide(budget, books), pricing, BudgetedFetch.layer(policy), remote)
 }
 
 const balanceOf = (balance: Ledger.Balance): Balance => ({

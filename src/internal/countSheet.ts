@@ -6,7 +6,7 @@
 import type { Counted } from "../Endpoint.ts"
 import { functionsText } from "./functionText.ts"
 import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
-import { textMargin, type Family } from "./modelFamilies.ts"
+import { requestSlack, textMargin, type Family } from "./modelFamilies.ts"
 
 /** Parts are fed one after the other; where two meet, their tokens may be others than those of each alone. */
 const seam = 2
@@ -26,6 +26,9 @@ const escaped = (text: string): string =>
     /[\u007f-\uffff]/g,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`
   )
+
+/** Images are counted by their size, and files not at all: whatever has one is bounded otherwise. */
+const uncounted: ReadonlySet<Json | undefined> = new Set(["image_url", "input_image", "file", "input_file"])
 
 export class CountSheet {
   readonly family: Family
@@ -81,7 +84,7 @@ export class CountSheet {
     for (const part of value) {
       this.added += seam
       if (!isObject(part)) this.text(part)
-      else if (part.type === "image_url" || part.type === "input_image") continue
+      else if (uncounted.has(part.type)) continue
       else if (isEscaped) this.text(escaped(JSON.stringify(part)))
       else if (typeof part.text === "string") this.text(part.text)
       else if (typeof part.refusal === "string") this.text(part.refusal)
@@ -124,6 +127,8 @@ export class CountSheet {
   }
 
   counted(): Counted {
-    return { encoding: this.family.encoding, texts: this.texts, added: this.added, margin: textMargin }
+    const { encoding, framing } = this.family
+    const slack = Math.min(framing.request, requestSlack)
+    return { encoding, texts: this.texts, added: this.added, margin: textMargin, slack }
   }
 }

@@ -87,8 +87,11 @@ export interface Family {
 /** More for every hundred tokens of text: what no recording has shown may still be there. */
 export const textMargin = 0.01
 
+/** More for every request, beyond the most that any was seen to take. */
+export const requestSlack = 20
+
 const plain: Framing = {
-  request: 3 + 20,
+  request: 3 + requestSlack,
   message: 4,
   assistant: 0,
   call: 13,
