@@ -60,16 +60,16 @@ export interface Options {
 
 export type {
   /**
-   * One line of a quote: what, how many tokens (or calls of a hosted tool) at most, at how many pico-dollars
-   * ($0.000000000001) each, and why at that rate. `counted`: how many of the tokens were counted; the rest is allowed
-   * for what is fed beside them.
+   * One line of a quote: what, how many tokens at most (or, where the `unit` says so, calls of a hosted tool), at how
+   * many pico-dollars ($0.000000000001) each, and why at that rate. `counted`: how many of the tokens were counted; the
+   * rest is allowed for what is fed beside them.
    *
    * @example
    * ```ts
    * import type { Quote } from "agent-budget"
    *
    * const line: Quote.LineItem = {
-   *   what: "output, capped by the request", tokens: 100, picoDollars: 10_000_000, why: "output"
+   *   what: "output, capped by the request", tokens: 100, unit: "token", picoDollars: 10_000_000, why: "output"
    * }
    * console.log(line.tokens * line.picoDollars) // 1000000000
    * ```
@@ -739,7 +739,7 @@ export const capFor = (quote: Quote, granted: Usd.Usd): number | undefined => {
  *   body: { model: "gpt-5.6", input: "hi", max_output_tokens: 100, service_tier: "priority" }
  * })))
  * const quote = await Effect.runPromise(Effect.provide(program, Pricing.layer))
- * for (const line of Quote.lines(quote)) console.log(`${line.what}: ${line.why}`) // x
+ * console.log(Quote.lines(quote).map((line) => line.why)) // [ 'cache write, dearer than input, tier priority', 'output, tier priority' ]
  * ```
  *
  * @since 0.1.0
@@ -790,7 +790,7 @@ export const of = (
  *   return [Usd.format(quote.least), yield* Quote.fits(quote), yield* inside]
  * })
  * const layers = Layer.merge(Pricing.layer, Budget.layerMemory({ limit: Usd.dollars("1") }))
- * console.log(await Effect.runPromise(Effect.provide(program, layers))) // x
+ * console.log(await Effect.runPromise(Effect.provide(program, layers))) // [ '$0.0103275', true, false ]
  * ```
  *
  * @since 0.1.0

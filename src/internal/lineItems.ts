@@ -5,6 +5,7 @@ import type { Model, Price, Rates } from "../Pricing.ts"
 export interface LineItem {
   readonly what: string
   readonly tokens: number
+  readonly unit: "token" | "call"
   readonly picoDollars: number
   readonly why: string
   readonly counted?: number | undefined
@@ -25,6 +26,7 @@ export interface Itemised {
 }
 
 interface Rate {
+  readonly unit: "token"
   readonly picoDollars: number
   readonly why: string
 }
@@ -34,8 +36,8 @@ const shown = (count: number): string => count.toLocaleString("en-US")
 /** The dearest of some rates; of equals, the first. */
 const dearest = (rates: ReadonlyArray<readonly [picoDollars: number | undefined, why: string]>): Rate =>
   rates.reduce<Rate>(
-    (most, [picoDollars = 0, why]) => (picoDollars > most.picoDollars ? { picoDollars, why } : most),
-    { picoDollars: rates[0]?.[0] ?? 0, why: rates[0]?.[1] ?? "" }
+    (most, [picoDollars = 0, why]) => (picoDollars > most.picoDollars ? { ...most, picoDollars, why } : most),
+    { unit: "token", picoDollars: rates[0]?.[0] ?? 0, why: rates[0]?.[1] ?? "" }
   )
 
 type Names = ReadonlyArray<readonly [name: keyof Rates, why: string]>
@@ -68,7 +70,7 @@ const rateOf = (of: Itemised, names: Names): Rate => {
     ...(plan.tier === "auto" && prices.length > 1 ? ["the dearest tier that the project may have set"] : []),
     ...(regional && row.regionalUplift ? ["regional processing"] : [])
   ]
-  return { picoDollars: rate.picoDollars, why: why.join(", ") }
+  return { ...rate, why: why.join(", ") }
 }
 
 const rungs = {
@@ -103,10 +105,11 @@ const inputLines = (of: Itemised): ReadonlyArray<LineItem> => {
   return lines
 }
 
-const cappedBy = ({ cap, plan: { output } }: Itemised): string => {
-  if (output?.cap !== undefined) return "the request"
-  if (output?.fallback !== undefined) return "the API's default"
-  return cap !== undefined && cap.most > cap.least ? "the budget, at most" : "the budget"
+const outputName = ({ cap, plan: { output } }: Itemised): string => {
+  if (output?.cap !== undefined) return "output, capped by the request"
+  if (output?.fallback !== undefined) return "output, capped at the API's default"
+  const isRange = cap !== undefined && cap.most > cap.least
+  return isRange ? "output, capped by the budget at this or less" : "output, capped by the budget"
 }
 
 const outputLines = (of: Itemised): ReadonlyArray<LineItem> => {
@@ -115,7 +118,7 @@ const outputLines = (of: Itemised): ReadonlyArray<LineItem> => {
   const rate = rateOf(of, output.audio ? [...outputNames, audioOutput] : outputNames)
   const cap = output.cap ?? of.cap?.most ?? 0
   const times = output.times === 1 ? "" : `, ${shown(output.times)} answers of ${shown(cap)}`
-  const lines = [{ what: `output, capped by ${cappedBy(of)}${times}`, tokens: cap * output.times, ...rate }]
+  const lines = [{ what: outputName(of) + times, tokens: cap * output.times, ...rate }]
   if (output.extra > 0) {
     lines.push({ what: "prediction, which may be rejected", tokens: output.extra, ...rate })
   }
@@ -128,13 +131,16 @@ const noTools = { calls: 0, containers: 0, fileSearches: 0, webSearches: 0 }
 const feeLines = ({ plan, price: { toolFees } }: Itemised): ReadonlyArray<LineItem> => {
   const { calls, containers, fileSearches, webSearches } = plan.tools ?? noTools
   const why = "fee of a hosted tool"
+  const made = calls === 1 ? "one call of a tool" : `${shown(calls)} calls of tools`
   const fees: ReadonlyArray<readonly [what: string, tokens: number, picoDollars: number | undefined]> = [
-    [`searches of the web, in ${calls} calls of tools`, webSearches, toolFees?.webSearch],
-    [`searches of files, in ${calls} calls of tools`, fileSearches, toolFees?.fileSearch],
-    [`sessions of containers, in ${calls} calls of tools`, containers, toolFees?.container]
+    [`searches of the web, in ${made}`, webSearches, toolFees?.webSearch],
+    [`searches of files, in ${made}`, fileSearches, toolFees?.fileSearch],
+    [`sessions of containers, in ${made}`, containers, toolFees?.container]
   ]
   return fees.flatMap(([what, tokens, picoDollars]) =>
-    tokens === 0 || picoDollars === undefined ? [] : [{ what, tokens, picoDollars, why }]
+    tokens === 0 || picoDollars === undefined
+      ? []
+      : [{ what, tokens, unit: "call" as const, picoDollars, why }]
   )
 }
 
