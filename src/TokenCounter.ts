@@ -103,7 +103,7 @@ export interface Options {
 
 /**
  * A counter with its own memory. The ranks of an encoding come from js-tiktoken, are loaded on first use (a
- * quarter of a second and about 50 MB, once a process) and shared by all counters; should they be missing,
+ * quarter of a second and about 30 MB, once a process) and shared by all counters; should they be missing,
  * texts cost their bytes and a warning is logged once. Counting gives way to the event loop every 8 ms.
  *
  * @example

@@ -648,10 +648,10 @@ describe("the lines of a quote", () => {
     assert.deepStrictEqual(more, [])
     assert.strictEqual(text?.what, "input, counted")
     // "What is it?" is four tokens.
-    assert.strictEqual(text.counted, 4)
-    assert.isAtLeast(text.tokens, 4 + 7)
+    assert.strictEqual(text?.counted, 4)
+    assert.isAtLeast(text?.tokens ?? 0, 4 + 7)
     assert.strictEqual(image?.what, "images, by size or the largest there are")
-    assert.strictEqual(image.tokens, pictureTokens("gpt-4o") + 3)
+    assert.strictEqual(image?.tokens, pictureTokens("gpt-4o") + 3)
     assert.strictEqual(output?.tokens, 9)
     const search = { model: "gpt-5-mini", input: "hi", tools: [{ type: "web_search" }], max_tool_calls: 2 }
     const lines = Quote.lines(quoted("/responses", search))

@@ -190,7 +190,7 @@ describe("a bill near its bound", () => {
     Effect.gen(function* () {
       const { events, view } = yield* calling("gpt-4o-mini", [0], counted)
       assert.strictEqual(view.byModel["gpt-4o-mini"]?.closest, 0)
-      assert.strictEqual(view.byModel["gpt-4o-mini"].assumed, view.spent)
+      assert.strictEqual(view.byModel["gpt-4o-mini"]?.assumed, view.spent)
       assert.deepStrictEqual(events, [])
     })
   )

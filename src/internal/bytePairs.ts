@@ -6,8 +6,12 @@
  * makes fewer, so that is a bound too, without the quadratic merge that a long run would need. A long piece
  * must not be cut into chunks instead: the tokens of the chunks do not bound the tokens of the whole.
  *
- * Everything here works in steps: a generator stops often enough for its caller to look at the clock.
+ * Everything here works in steps: a generator stops often enough for its caller to look at the clock, and says where
+ * what comes next cannot be cut into steps.
  */
+
+/** `"long"` before a step that may take some 10 ms. */
+export type Pause = "long" | undefined
 
 /** The encodings whose ranks are published in js-tiktoken. */
 export type Encoding = "o200k_base" | "cl100k_base"
@@ -18,15 +22,100 @@ export interface Ranks {
   readonly bpe_ranks: string
 }
 
-/**
- * An encoding, ready to count with. Tokens are kept by their length in bytes, which keeps each table small
- * enough to grow without a pause, and written one character a byte, so that a piece can be cut and looked up.
- */
+/** An encoding, ready to count with. */
 export interface Vocabulary {
-  readonly pattern: string
-  readonly ranks: ReadonlyArray<ReadonlyMap<string, number>>
+  /** Where a piece begins is said anew for each: the pattern is shared by all that count. */
+  readonly pattern: RegExp
+  readonly tokens: Tokens
   /** What pieces cost that had to be merged. */
   readonly merged: Map<string, number>
+}
+
+/** No rank is as high: the highest of any encoding is near 200,000. */
+const noRank = 0x3fff_ffff
+
+const hashOf = (text: string, start: number, end: number): number => {
+  let hash = end - start
+  for (let at = start; at < end; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193)
+  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d)
+  return hash ^ (hash >>> 13)
+}
+
+/**
+ * The tokens of an encoding and their ranks, in a few large arrays: 200,000 strings in maps are moved about by the
+ * garbage collector soon after they are made, which holds the process for tens of milliseconds at a stretch. Bytes
+ * are asked for as a string of one character a byte.
+ */
+class Tokens {
+  private readonly bytes: Buffer
+  private readonly ends: Int32Array
+  private readonly ranks: Int32Array
+  /** Where a hash leads: in pairs, one more than a token's place in the other arrays, and the hash. */
+  private readonly table: Int32Array
+  private longest = 0
+  count = 0
+  /** How many are a single byte. */
+  single = 0
+
+  /** For the tokens that are written in so many characters of base64, a space after each. */
+  constructor(characters: number) {
+    const most = Math.ceil(characters / 5) + 1
+    this.bytes = Buffer.allocUnsafeSlow(characters)
+    this.ends = new Int32Array(most + 1)
+    this.ranks = new Int32Array(most)
+    this.table = new Int32Array(2 ** Math.ceil(Math.log2(most + 1)) * 2)
+  }
+
+  add(base64: string, rank: number): void {
+    const start = this.end(this.count)
+    const length = this.bytes.write(base64, start, "base64")
+    const text = this.bytes.toString("latin1", start, start + length)
+    const slot = this.slotOf(text, 0, length)
+    const known = this.table[slot] ?? 0
+    if (known > 0) this.ranks[known - 1] = rank
+    else {
+      this.ranks[this.count] = rank
+      this.table[slot] = ++this.count
+      this.table[slot + 1] = hashOf(text, 0, length)
+      this.ends[this.count] = start + length
+      this.longest = Math.max(this.longest, length)
+      if (length === 1) this.single++
+    }
+  }
+
+  /** The rank of the token that the bytes from one place to another are, or `noRank`. */
+  rankOf(text: string, start: number, end: number): number {
+    if (end - start > this.longest) return noRank
+    const known = this.table[this.slotOf(text, start, end)] ?? 0
+    return known === 0 ? noRank : (this.ranks[known - 1] ?? noRank)
+  }
+
+  /** Where its token stands or, if there is none, would stand. */
+  private slotOf(text: string, start: number, end: number): number {
+    const { table } = this
+    const mask = table.length - 1
+    const hash = hashOf(text, start, end)
+    let slot = (hash << 1) & mask
+    for (;;) {
+      const known = table[slot] ?? 0
+      if (known === 0 || (table[slot + 1] === hash && this.is(known - 1, text, start, end))) return slot
+      slot = (slot + 2) & mask
+    }
+  }
+
+  private is(token: number, text: string, start: number, end: number): boolean {
+    const from = this.end(token)
+    if (this.end(token + 1) - from !== end - start) return false
+    for (let at = start; at < end; at++) {
+      if (this.bytes[from + at - start] !== text.charCodeAt(at)) return false
+    }
+    return true
+  }
+
+  /** Where the token before ends. */
+  private end(token: number): number {
+    return this.ends[token] ?? 0
+  }
 }
 
 /** Steps of work between two looks at the clock; the slowest is a merge of the longest piece, about 0.1 ms. */
@@ -41,28 +130,44 @@ export const utf8Length = (text: string): number => Buffer.byteLength(text, "utf
 /** A copy of its own: a slice kept as a key would keep the whole string it was cut from. */
 export const detached = (text: string): string => structuredClone(text)
 
-const byteString = (text: string): string => Buffer.from(text, "utf8").toString("latin1")
+/** The UTF-8 bytes of a text, one character a byte. Nearly every piece is ASCII, which is that already. */
+const byteString = (text: string): string => {
+  for (let index = 0; index < text.length; index++) {
+    if (text.charCodeAt(index) > 0x7f) return Buffer.from(text, "utf8").toString("latin1")
+  }
+  return text
+}
 
 /** Reads published ranks: lines of `! rank token token ...`, the tokens in base64 and ranked upwards from `rank`. */
-export function* readVocabulary(published: Ranks): Generator<undefined, Vocabulary> {
-  const ranks: Array<Map<string, number>> = []
+export function* readVocabulary(published: Ranks): Generator<Pause, Vocabulary> {
+  const tokens = new Tokens(published.bpe_ranks.length)
   for (const line of published.bpe_ranks.split("\n")) {
     let start = line.indexOf(" ", 2) + 1
     let rank = Number(line.slice(2, start))
     while (start > 0) {
       const end = line.indexOf(" ", start)
-      const token = Buffer.from(line.slice(start, end === -1 ? line.length : end), "base64").toString(
-        "latin1"
-      )
-      const sameLength = (ranks[token.length] ??= new Map<string, number>())
-      sameLength.set(token, rank++)
+      tokens.add(line.slice(start, end === -1 ? line.length : end), rank++)
       start = end + 1
       if (rank % 128 === 0) yield
     }
   }
-  if (ranks[1]?.size !== 256)
-    throw new Error(`The ranks have ${ranks[1]?.size ?? 0} tokens of one byte, not 256.`)
-  return { pattern: published.pat_str, ranks, merged: new Map() }
+  if (tokens.single !== 256) throw new Error(`The ranks have ${tokens.single} tokens of one byte, not 256.`)
+  const pattern = new RegExp(published.pat_str, "uy")
+  yield* compiled([certainEnd, cutElsewhere, pattern])
+  return { pattern, tokens, merged: new Map() }
+}
+
+/** Long enough to be worth machine code at once, in strings of one byte and of two bytes a character. */
+const samples = ["a ".repeat(1_000), "\u0430 ".repeat(1_000)]
+
+/** Patterns are compiled when they are first used, for each kind of string, which takes up to 10 ms each. */
+function* compiled(patterns: ReadonlyArray<RegExp>): Generator<Pause, void> {
+  for (const pattern of patterns) {
+    for (const sample of samples) {
+      yield "long"
+      pattern.test(sample)
+    }
+  }
 }
 
 /**
@@ -93,7 +198,7 @@ export function* countTokens(
   vocabulary: Vocabulary,
   text: string,
   longestPiece: number
-): Generator<undefined, number> {
+): Generator<Pause, number> {
   let tokens = 0
   let start = 0
   let end = 0
@@ -119,15 +224,14 @@ function* stretchTokens(
   vocabulary: Vocabulary,
   text: string,
   longestPiece: number
-): Generator<undefined, number> {
-  // A pattern is compiled when it is first used, which takes some milliseconds each: not all in one step.
-  yield
+): Generator<Pause, number> {
   if (text.length > longestStretch || cutElsewhere.test(text)) return utf8Length(text)
   yield
-  const pattern = new RegExp(vocabulary.pattern, "uy")
+  const { pattern } = vocabulary
   let tokens = 0
   let start = 0
   for (let steps = 1; start < text.length; steps++) {
+    pattern.lastIndex = start
     if (!pattern.test(text)) return tokens + utf8Length(text.slice(start))
     tokens += pieceTokens(vocabulary, text.slice(start, pattern.lastIndex), longestPiece)
     start = pattern.lastIndex
@@ -140,27 +244,24 @@ const pieceTokens = (vocabulary: Vocabulary, piece: string, longestPiece: number
   // Written so that a `longestPiece` that is not a number makes every piece cost its bytes.
   if (!(piece.length <= longestPiece)) return utf8Length(piece)
   const bytes = byteString(piece)
-  if (vocabulary.ranks[bytes.length]?.has(bytes) === true) return 1
+  if (vocabulary.tokens.rankOf(bytes, 0, bytes.length) !== noRank) return 1
   if (bytes.length > longestPiece) return bytes.length
   const known = vocabulary.merged.get(bytes)
   if (known !== undefined) return known
-  const tokens = mergedTokens(vocabulary.ranks, bytes)
+  const tokens = mergedTokens(vocabulary.tokens, bytes)
   if (vocabulary.merged.size >= mergedPieces) vocabulary.merged.clear()
   vocabulary.merged.set(detached(bytes), tokens)
   return tokens
 }
 
-/** No rank is as high: the highest of any encoding is near 200,000. */
-const noRank = 0x3fff_ffff
-
 /** Joins the neighbours of the lowest rank, leftmost first, until no neighbours make a token. */
-const mergedTokens = (ranks: Vocabulary["ranks"], bytes: string): number => {
+const mergedTokens = (vocabulary: Tokens, bytes: string): number => {
   const starts = Array.from({ length: bytes.length + 1 }, (_, index) => index)
   const joined = (index: number): number => {
     const start = starts[index]
     const end = starts[index + 2]
     if (start === undefined || end === undefined) return noRank
-    return ranks[end - start]?.get(bytes.slice(start, end)) ?? noRank
+    return vocabulary.rankOf(bytes, start, end)
   }
   const pairs = starts.map((_, index) => joined(index))
   for (;;) {

@@ -117,17 +117,26 @@ const listed = new Set(
   "role content name tool_calls function_call refusal tool_call_id annotations audio type charset".split(" ")
 )
 
+/** Of a call's fields, and of those of the function or tool it calls, the same. */
+const calledBy = new Set("type id index function custom name arguments input".split(" "))
+
 const listCall = (sheet: CountSheet, call: Json): void => {
-  const inner = isObject(call) ? (call.function ?? call.custom ?? call) : call
-  if (!isObject(inner)) {
-    sheet.json(inner)
+  if (!isObject(call)) {
+    sheet.json(call)
     return
   }
-  sheet.text(inner.name)
-  sheet.text(inner.arguments ?? inner.input)
+  for (const each of [call, call.function, call.custom]) {
+    if (!isObject(each)) sheet.text(each)
+    else {
+      sheet.text(each.name)
+      sheet.text(each.arguments)
+      sheet.text(each.input)
+      sheet.others(each, calledBy)
+    }
+  }
 }
 
-const listBody = (sheet: CountSheet, body: JsonObject): void => {
+export const listBody = (sheet: CountSheet, body: JsonObject): void => {
   let isParallel = false
   for (const message of isArray(body.messages) ? body.messages : []) {
     if (!isObject(message)) continue
@@ -139,7 +148,11 @@ const listBody = (sheet: CountSheet, body: JsonObject): void => {
     // The results of parallel calls are fed as JSON that is escaped to ASCII, on some models.
     sheet.content(message.content, isParallel && role === "tool")
     sheet.others(message, listed)
-    for (const each of isArray(calls) ? calls : call === undefined || call === null ? [] : [call]) {
+    if (!isArray(calls)) sheet.text(calls)
+    for (const each of [
+      ...(isArray(calls) ? calls : []),
+      ...(call === undefined || call === null ? [] : [call])
+    ]) {
       sheet.call(isParallel)
       listCall(sheet, each)
     }

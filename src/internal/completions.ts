@@ -52,7 +52,7 @@ const readBody = (reader: BodyReader, body: JsonObject): Sides => {
   return { output, tier: undefined, stream, askForUsage: stream && !asksForUsage(body) }
 }
 
-const listBody = (sheet: CountSheet, body: JsonObject): void => {
+export const listBody = (sheet: CountSheet, body: JsonObject): void => {
   sheet.prompt(body.prompt)
   sheet.text(body.suffix)
 }

@@ -4,21 +4,10 @@
  * the JSON that it is.
  */
 import type { Counted } from "../Endpoint.ts"
+import { asciiEscapedLength } from "../TokenCounter.ts"
 import { functionsText } from "./functionText.ts"
 import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
-import { requestSlack, textMargin, type Family } from "./modelFamilies.ts"
-
-/** Parts are fed one after the other; where two meet, their tokens may be others than those of each alone. */
-const seam = 2
-
-/** A schema of an answer was seen to cost its JSON and at most 15 more. */
-const schemaFraming = 24
-
-/** A tool that has to be called was seen to cost 15 more, its name included. */
-const choiceFraming = 20
-
-/** A custom tool with a grammar was seen to cost 118 more than its JSON. */
-const customFraming = 160
+import { requestSlack, type Family } from "./modelFamilies.ts"
 
 /** The text as it is written within JSON that is escaped to ASCII. */
 const escaped = (text: string): string =>
@@ -28,7 +17,16 @@ const escaped = (text: string): string =>
   )
 
 /** Images are counted by their size, and files not at all: whatever has one is bounded otherwise. */
-const uncounted: ReadonlySet<Json | undefined> = new Set(["image_url", "input_image", "file", "input_file"])
+const uncounted = new Set<Json | undefined>(["image_url", "input_image", "file", "input_file"])
+
+/** Who speaks is in the framing of a message. */
+const roles = new Set<Json | undefined>("system developer user assistant tool function".split(" "))
+
+/** A function's own fields lie within one of the tool's, or beside its type. */
+const wrapping = new Set(["type", "function"])
+
+/** Of a part's fields: those that are counted by name, and those that are not fed to the model. */
+const partFields = new Set("type text refusal annotations logprobs".split(" "))
 
 export class CountSheet {
   readonly family: Family
@@ -60,6 +58,7 @@ export class CountSheet {
 
   message(role: Json | undefined): void {
     const { assistant, message } = this.family.framing
+    if (!roles.has(role)) this.text(role)
     this.added += message + (role === "assistant" ? assistant : 0)
   }
 
@@ -82,53 +81,62 @@ export class CountSheet {
       return
     }
     for (const part of value) {
-      this.added += seam
+      this.added += this.family.framing.part
       if (!isObject(part)) this.text(part)
       else if (uncounted.has(part.type)) continue
       else if (isEscaped) this.text(escaped(JSON.stringify(part)))
-      else if (typeof part.text === "string") this.text(part.text)
-      else if (typeof part.refusal === "string") this.text(part.refusal)
-      else this.json(part)
+      else {
+        this.text(part.text)
+        this.text(part.refusal)
+        this.others(part, partFields)
+      }
     }
   }
 
   /** The tools of a request: functions in the form that they are fed in, others as JSON. */
   tools(value: Json | undefined, preamble: number): void {
+    if (!isArray(value)) this.text(value)
     if (!isArray(value) || value.length === 0) return
-    const { strict, tool: perTool } = this.family.framing
+    const { custom, strict, tool: perTool } = this.family.framing
     const functions: Array<JsonObject> = []
     for (const tool of value) {
       this.added += perTool
-      const inner = isObject(tool) && isObject(tool.function) ? tool.function : tool
-      const isFunction = isObject(tool) && (tool.type === "function" || tool.type === undefined)
-      if (isFunction && isObject(inner)) functions.push(inner)
-      else {
+      if (isObject(tool) && (tool.type === "function" || tool.type === undefined)) {
+        if (isObject(tool.function)) this.others(tool, wrapping)
+        functions.push(isObject(tool.function) ? tool.function : tool)
+      } else {
         this.json(tool)
-        this.added += customFraming
+        this.added += custom
       }
     }
     this.added += preamble
     // Tools without a message of the system's are fed as one.
     this.message("system")
-    if (functions.length > 0) this.texts.push(functionsText(functions))
+    if (functions.length > 0) this.functions(functions)
     if (functions.some((each) => each.strict === true)) this.added += strict
+  }
+
+  functions(functions: ReadonlyArray<JsonObject>): void {
+    const { text, unwritten } = functionsText(functions)
+    this.texts.push(text)
+    for (const each of unwritten) this.added += asciiEscapedLength(JSON.stringify(each))
   }
 
   choice(value: Json | undefined): void {
     if (!isObject(value)) return
-    this.added += choiceFraming
+    this.added += this.family.framing.choice
     this.json(value)
   }
 
   schema(format: Json | undefined): void {
     if (!isObject(format) || format.type === "text" || format.type === "json_object") return
-    this.added += schemaFraming
+    this.added += this.family.framing.schema
     this.json(format)
   }
 
   counted(): Counted {
-    const { encoding, framing } = this.family
+    const { encoding, framing, margin } = this.family
     const slack = Math.min(framing.request, requestSlack)
-    return { encoding, texts: this.texts, added: this.added, margin: textMargin, slack }
+    return { encoding, texts: this.texts, added: Math.ceil(this.added), margin, slack }
   }
 }

@@ -22,7 +22,7 @@ const readBody = (reader: BodyReader): Sides => {
   return { output: undefined, tier: undefined, stream: false, askForUsage: false }
 }
 
-const listBody = (sheet: CountSheet, body: JsonObject): void => sheet.prompt(body.input)
+export const listBody = (sheet: CountSheet, body: JsonObject): void => sheet.prompt(body.input)
 
 const plan = planner(name, false, fields, readBody, listBody)
 

@@ -25,7 +25,7 @@ export const imageTokens = (model: string, url: string | undefined, detail: stri
   return tokensOf(rule, size, detail) + slack
 }
 
-const tokensOf = (rule: ImageRule, size: Size | undefined, detail: string | undefined): number => {
+export const tokensOf = (rule: ImageRule, size: Size | undefined, detail: string | undefined): number => {
   switch (rule.kind) {
     case "flat": {
       const most = detail === "high" || detail === "low" ? (rule.high ?? rule.most) : rule.most

@@ -76,16 +76,27 @@ export interface Framing {
   readonly tool: number
   /** For schemas that are enforced, once: some are fed in a longer form. */
   readonly strict: number
+  /** More for a tool that is no function: with a grammar it was seen to take 118 beyond its JSON. */
+  readonly custom: number
+  /** For a tool that has to be called, beyond its JSON: 15 were seen, its name included. */
+  readonly choice: number
+  /** For the schema of an answer, beyond its JSON: 15 were seen. */
+  readonly schema: number
+  /** For a part: fed one after the other, their tokens may be others, where two meet, than those of each alone. */
+  readonly part: number
+  /** For a character of encrypted reasoning: three bytes in four characters, and a token is at least a byte. */
+  readonly encrypted: number
 }
 
 export interface Family {
   readonly name: string
   readonly encoding: Encoding
   readonly framing: Framing
+  /** The share by which the count of the texts is raised: what no recording has shown may still be there. */
+  readonly margin: number
 }
 
-/** More for every hundred tokens of text: what no recording has shown may still be there. */
-export const textMargin = 0.01
+const margin = 0.01
 
 /** More for every request, beyond the most that any was seen to take. */
 export const requestSlack = 20
@@ -99,7 +110,12 @@ const plain: Framing = {
   chatTools: 12,
   singleCalls: 40,
   tool: 4,
-  strict: 42
+  strict: 42,
+  custom: 160,
+  choice: 20,
+  schema: 24,
+  part: 2,
+  encrypted: 0.75
 }
 /** Reasoning models: seen to take 2 more for each answer in the history, and a preamble for tools. */
 const thinking: Framing = {
@@ -121,20 +137,20 @@ const bare: Framing = { ...plain, request: 8 }
  */
 const families: ReadonlyArray<readonly [RegExp, Family]> = [
   // The first of them took 5 a message, and their undated name is still recorded with it.
-  [/^gpt-3\.5/, { name: "gpt-3.5", encoding: "cl100k_base", framing: { ...plain, message: 5 } }],
-  [/^gpt-4(-|$)/, { name: "gpt-4", encoding: "cl100k_base", framing: plain }],
-  [/^(gpt-4o|chatgpt-4o)/, { name: "gpt-4o", encoding: "o200k_base", framing: plain }],
-  [/^gpt-4\.1/, { name: "gpt-4.1", encoding: "o200k_base", framing: plain }],
+  [/^gpt-3\.5/, { name: "gpt-3.5", encoding: "cl100k_base", framing: { ...plain, message: 5 }, margin }],
+  [/^gpt-4(-|$)/, { name: "gpt-4", encoding: "cl100k_base", framing: plain, margin }],
+  [/^(gpt-4o|chatgpt-4o)/, { name: "gpt-4o", encoding: "o200k_base", framing: plain, margin }],
+  [/^gpt-4\.1/, { name: "gpt-4.1", encoding: "o200k_base", framing: plain, margin }],
   [
     /^o1-preview/,
-    { name: "o1-preview", encoding: "o200k_base", framing: { ...thinking, request: 40, message: 16 } }
+    { name: "o1-preview", encoding: "o200k_base", framing: { ...thinking, request: 40, message: 16 }, margin }
   ],
-  [/^o3-mini/, { name: "o3-mini", encoding: "o200k_base", framing: { ...thinking, request: 80 } }],
-  [/^(o1|o3|o4)(-|$)/, { name: "o-series", encoding: "o200k_base", framing: thinking }],
-  [/^gpt-5(-|$)/, { name: "gpt-5", encoding: "o200k_base", framing: thinking }],
-  [/^gpt-5\.[1-6](-|$)/, { name: "gpt-5.1 to 5.6", encoding: "o200k_base", framing: thinking }],
-  [/^text-embedding/, { name: "embeddings", encoding: "cl100k_base", framing: bare }],
-  [/^(davinci|babbage)-002/, { name: "base models", encoding: "cl100k_base", framing: bare }]
+  [/^o3-mini/, { name: "o3-mini", encoding: "o200k_base", framing: { ...thinking, request: 80 }, margin }],
+  [/^(o1|o3|o4)(-|$)/, { name: "o-series", encoding: "o200k_base", framing: thinking, margin }],
+  [/^gpt-5(-|$)/, { name: "gpt-5", encoding: "o200k_base", framing: thinking, margin }],
+  [/^gpt-5\.[1-6](-|$)/, { name: "gpt-5.1 to 5.6", encoding: "o200k_base", framing: thinking, margin }],
+  [/^text-embedding/, { name: "embeddings", encoding: "cl100k_base", framing: bare, margin }],
+  [/^(davinci|babbage)-002/, { name: "base models", encoding: "cl100k_base", framing: bare, margin }]
 ]
 
 /** The family of a model, fine-tuned or not, if its texts can be counted. */

@@ -72,6 +72,7 @@ const readItem = (reader: BodyReader, item: Json): void => {
   // A reasoning item that does not carry its text is looked up by its id.
   if (type === "reasoning" && !isText(item.encrypted_content)) reader.unshown = true
   if (type === "message" && !isGiven(item.content)) reader.unshown = true
+  if (type === "reasoning") reader.content(item.summary)
   if (typeof type === "string" && textItems.has(type)) reader.content(item.content)
   else if (typeof type === "string" && outputItems.has(type)) reader.content(item.output)
   else if (type === "item_reference" || (typeof type === "string" && hostedItems.has(type)))
@@ -139,23 +140,28 @@ const isCall = (item: Json | undefined): boolean =>
   isObject(item) && (item.type === "function_call" || item.type === "custom_tool_call")
 
 const listItem = (sheet: CountSheet, item: JsonObject, isParallel: boolean): void => {
-  sheet.message(item.role)
-  sheet.content(item.content)
+  const hasOutput = typeof item.type === "string" && outputItems.has(item.type)
+  sheet.message(item.role ?? "user")
+  // Images are counted where an item of its type has them. Elsewhere they are the JSON that they are.
+  if (hasOutput) sheet.text(item.content)
+  else sheet.content(item.content)
   // The results of parallel calls are fed as JSON that is escaped to ASCII, on some models.
-  sheet.content(item.output, isParallel)
+  if (hasOutput) sheet.content(item.output, isParallel)
+  else sheet.text(item.output)
   sheet.text(item.name)
   sheet.text(item.namespace)
   sheet.text(item.arguments)
   sheet.text(item.input)
   sheet.others(item, listed)
   if (isCall(item)) sheet.call(isParallel)
-  // Base64: at most three bytes in four characters, and a token is at least one byte.
   if (typeof item.encrypted_content === "string")
-    sheet.added += Math.ceil(item.encrypted_content.length * 0.75)
-  sheet.content(item.summary)
+    sheet.added += item.encrypted_content.length * sheet.family.framing.encrypted
+  else sheet.text(item.encrypted_content)
+  if (item.type === "reasoning") sheet.content(item.summary)
+  else sheet.text(item.summary)
 }
 
-const listBody = (sheet: CountSheet, body: JsonObject): void => {
+export const listBody = (sheet: CountSheet, body: JsonObject): void => {
   if (isArray(body.input)) {
     const items = body.input.filter(isObject)
     const calls = items.filter((each) => each.type !== "reasoning")

@@ -4,10 +4,13 @@
  */
 import * as Effect from "effect/Effect"
 import { countTokens, detached, readVocabulary, utf8Length } from "./bytePairs.ts"
-import type { Encoding, Ranks, Vocabulary } from "./bytePairs.ts"
+import type { Encoding, Pause, Ranks, Vocabulary } from "./bytePairs.ts"
 
 /** Milliseconds of work between two turns of the event loop. */
 const sliceMillis = 8
+
+/** What a turn may have worked for a long step to come on top of it. */
+const begun = 1
 
 /**
  * The work since the event loop last ran, of every fiber in the process: they share its one thread, so a slice
@@ -25,19 +28,20 @@ const nextTurn: Effect.Effect<void> = Effect.suspend(() => {
   })
 })
 
-const workASlice = <A>(work: Iterator<undefined, A>): IteratorResult<undefined, A> | undefined => {
+const workASlice = <A>(work: Iterator<Pause, A>): IteratorResult<Pause, A> | undefined => {
   const started = performance.now()
   const before = turn.worked
   while (turn.worked < sliceMillis) {
     const step = work.next()
     turn.worked = before + performance.now() - started
     if (step.done === true) return step
+    if (step.value === "long" && turn.worked > begun) return undefined
   }
   return undefined
 }
 
 /** Works until it is done, or until another fiber has made the result `known`. */
-const inSlices = Effect.fnUntraced(function* <A>(work: Iterator<undefined, A>, known: () => A | undefined) {
+const inSlices = Effect.fnUntraced(function* <A>(work: Iterator<Pause, A>, known: () => A | undefined) {
   for (;;) {
     const found = known()
     if (found !== undefined) return found
@@ -55,7 +59,7 @@ export type Vocabularies = (encoding: Encoding) => Effect.Effect<Vocabulary | nu
  * turn, so that none depends on another that may be interrupted. Ranks that cannot be had are warned of once.
  */
 export const vocabulariesFrom = (load: (encoding: Encoding) => Promise<Ranks>): Vocabularies => {
-  const readings = new Map<Encoding, Promise<Iterator<undefined, Vocabulary | null>>>()
+  const readings = new Map<Encoding, Promise<Iterator<Pause, Vocabulary | null>>>()
   const ready = new Map<Encoding, Vocabulary | null>()
   const unexplained = new Map<Encoding, unknown>()
 
@@ -64,7 +68,7 @@ export const vocabulariesFrom = (load: (encoding: Encoding) => Promise<Ranks>): 
     unexplained.set(encoding, cause)
     return null
   }
-  function* read(encoding: Encoding, published: Ranks): Generator<undefined, Vocabulary | null> {
+  function* read(encoding: Encoding, published: Ranks): Generator<Pause, Vocabulary | null> {
     try {
       const vocabulary = yield* readVocabulary(published)
       ready.set(encoding, vocabulary)
@@ -73,10 +77,10 @@ export const vocabulariesFrom = (load: (encoding: Encoding) => Promise<Ranks>): 
       return giveUp(encoding, cause)
     }
   }
-  function* unavailable(encoding: Encoding, cause: unknown): Generator<undefined, null> {
+  function* unavailable(encoding: Encoding, cause: unknown): Generator<Pause, null> {
     return giveUp(encoding, cause)
   }
-  const open = async (encoding: Encoding): Promise<Iterator<undefined, Vocabulary | null>> => {
+  const open = async (encoding: Encoding): Promise<Iterator<Pause, Vocabulary | null>> => {
     try {
       return read(encoding, await load(encoding))
     } catch (cause) {
@@ -103,7 +107,7 @@ export const vocabulariesFrom = (load: (encoding: Encoding) => Promise<Ranks>): 
   })
 }
 
-/** js-tiktoken's ranks, imported on first use and shared by every counter of the process: about 50 MB each. */
+/** js-tiktoken's ranks, imported on first use and shared by every counter of the process: about 30 MB each. */
 export const publishedVocabularies: Vocabularies = vocabulariesFrom(async (encoding) => {
   const published =
     encoding === "o200k_base"
@@ -115,24 +119,40 @@ export const publishedVocabularies: Vocabularies = vocabulariesFrom(async (encod
 /** What an entry of the memory weighs beyond its characters, so that short texts are bounded in number too. */
 const entryChars = 64
 
-/** The counts of the texts that were used last, as far as `maxChars` characters go. */
+/** The count of a text, and how much had been remembered when it was last moved to the end of the queue. */
+interface Entry {
+  readonly text: string
+  readonly tokens: number
+  since: number
+}
+
+/**
+ * The counts of the texts that were used last, as far as `maxChars` characters go. A text in the newest quarter is
+ * left where it is when it is used: moving all of a conversation with every turn would take longer than finding it.
+ */
 const memory = (maxChars: number) => {
-  const entries = new Map<string, { readonly text: string; readonly tokens: number }>()
+  const entries = new Map<string, Entry>()
   let held = 0
+  let queued = 0
   return {
     get: (text: string): number | undefined => {
       const entry = entries.get(text)
       if (entry === undefined) return undefined
-      entries.delete(entry.text)
-      entries.set(entry.text, entry)
+      if (queued - entry.since > maxChars / 4) {
+        entries.delete(entry.text)
+        entries.set(entry.text, entry)
+        queued += text.length + entryChars
+        entry.since = queued
+      }
       return entry.tokens
     },
     set: (text: string, tokens: number): void => {
       const weight = text.length + entryChars
       if (!(weight <= maxChars) || entries.has(text)) return
       const own = detached(text)
-      entries.set(own, { text: own, tokens })
       held += weight
+      queued += weight
+      entries.set(own, { text: own, tokens, since: queued })
       for (const oldest of entries.keys()) {
         if (held <= maxChars) return
         entries.delete(oldest)
@@ -157,11 +177,8 @@ export const counting = (
     o200k_base: memory(limits.maxCharsCached),
     cl100k_base: memory(limits.maxCharsCached)
   }
-  return Effect.fnUntraced(function* (text, encoding) {
-    if (encoding === undefined) return utf8Length(text)
+  const countAnew = Effect.fnUntraced(function* (text: string, encoding: Encoding) {
     const remembered = memories[encoding]
-    const known = remembered.get(text)
-    if (known !== undefined) return known
     const vocabulary = yield* vocabularies(encoding)
     if (vocabulary === null) return utf8Length(text)
     const work = countTokens(vocabulary, text, limits.longestPiece)
@@ -169,4 +186,11 @@ export const counting = (
     remembered.set(text, tokens)
     return tokens
   })
+  // Nearly every text of a conversation was seen a turn ago, and costs no more than a look.
+  return (text, encoding) =>
+    Effect.suspend(() => {
+      if (encoding === undefined) return Effect.succeed(utf8Length(text))
+      const known = memories[encoding].get(text)
+      return known === undefined ? countAnew(text, encoding) : Effect.succeed(known)
+    })
 }

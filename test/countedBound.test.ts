@@ -1,0 +1,202 @@
+/**
+ * The counted rung against bills that are worked out from what recorded traffic shows, and each of its constants
+ * against a bound without it: what is not needed for any bill is no part of a proof.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Result } from "effect"
+import { listBody as listChat } from "../src/internal/chatCompletions.ts"
+import { listBody as listCompletion } from "../src/internal/completions.ts"
+import { CountSheet } from "../src/internal/countSheet.ts"
+import { listBody as listEmbedding } from "../src/internal/embeddings.ts"
+import { tokensOf } from "../src/internal/images.ts"
+import type { Json } from "../src/internal/json.ts"
+import {
+  familyOf,
+  imageRule,
+  type Family,
+  type Framing,
+  type ImageRule
+} from "../src/internal/modelFamilies.ts"
+import { listBody as listResponse } from "../src/internal/responses.ts"
+import * as Pricing from "../src/Pricing.ts"
+import * as Quote from "../src/Quote.ts"
+import * as TokenCounter from "../src/TokenCounter.ts"
+import { billed, type Billed } from "./utils/billed.ts"
+
+const pricing = await Effect.runPromise(Pricing.make())
+const counter = await Effect.runPromise(TokenCounter.make())
+
+const lists = {
+  "/chat/completions": listChat,
+  "/responses": listResponse,
+  "/completions": listCompletion,
+  "/embeddings": listEmbedding
+}
+
+const quoteOf = ({ path, request }: Billed): Quote.Quote =>
+  Result.getOrThrow(Quote.make(pricing, { method: "POST", path, body: request }))
+
+/** A way to count too little. */
+interface Mutant {
+  readonly family?: (family: Family) => Family
+  readonly sheet?: new (family: Family) => CountSheet
+  readonly rule?: (rule: ImageRule) => ImageRule
+}
+
+/** The bound of a request's input by a sheet, and a family, of one's own. */
+const boundOf = async (exchange: Billed, mutant: Mutant): Promise<number> => {
+  const { model } = exchange.request
+  const family = familyOf(model)
+  if (family === undefined) throw new Error(`${model} has no family`)
+  const sheet = new (mutant.sheet ?? CountSheet)(mutant.family?.(family) ?? family)
+  lists[exchange.path](sheet, exchange.request)
+  const { added, encoding, margin, texts } = sheet.counted()
+  let tokens = 0
+  for (const text of texts) tokens += await Effect.runPromise(counter.count(text, encoding))
+  const rule = imageRule(model)
+  const spared = (exchange.pictures ?? []).map(
+    ({ detail, size }) => tokensOf(rule, size, detail) - tokensOf(mutant.rule?.(rule) ?? rule, size, detail)
+  )
+  const images = quoteOf(exchange).plan.input.images - spared.reduce((sum, each) => sum + each, 0)
+  return Math.ceil(tokens * (1 + margin)) + added + images
+}
+
+/** The exchanges that are billed above the bound of a mutant. */
+const caughtBy = async (mutant: Mutant): Promise<ReadonlyArray<string>> => {
+  const names: Array<string> = []
+  for (const exchange of billed)
+    if ((await boundOf(exchange, mutant)) < exchange.billed) names.push(exchange.name)
+  return names
+}
+
+describe("the counted bound", () => {
+  it("is never below what is billed, on any endpoint and for any family", async () => {
+    const families = new Set<string | undefined>()
+    for (const exchange of billed) {
+      const quote = quoteOf(exchange)
+      const counted = await Effect.runPromise(Quote.countedBy(counter, quote))
+      assert.isAtLeast(counted.input, exchange.billed, `${exchange.name}: ${exchange.fact}`)
+      assert.isAtLeast(quote.input, exchange.billed, `${exchange.name}, by its length`)
+      families.add(familyOf(exchange.request.model)?.name)
+    }
+    assert.strictEqual(families.size, 11)
+  })
+
+  it("is what a quote holds, wherever it is below the length", async () => {
+    for (const exchange of billed) {
+      const quote = quoteOf(exchange)
+      const { input } = await Effect.runPromise(Quote.countedBy(counter, quote))
+      assert.strictEqual(input, Math.min(quote.input, await boundOf(exchange, {})), exchange.name)
+    }
+  })
+})
+
+const without = (...parts: ReadonlyArray<keyof Framing>): Mutant => ({
+  family: (family) => ({
+    ...family,
+    framing: { ...family.framing, ...Object.fromEntries(parts.map((part) => [part, 0])) }
+  })
+})
+
+const inFamily = (name: string, mutant: Mutant): Mutant => ({
+  family: (family) => (family.name === name ? (mutant.family?.(family) ?? family) : family)
+})
+
+const otherwiseEncoded: Mutant = {
+  family: (family) => ({
+    ...family,
+    encoding: family.encoding === "o200k_base" ? "cl100k_base" : "o200k_base"
+  })
+}
+
+class Unescaped extends CountSheet {
+  override content(value: Json | undefined): void {
+    super.content(value)
+  }
+}
+
+class Undescribed extends CountSheet {
+  override functions(): void {}
+}
+
+const rules = (model: string, change: (rule: ImageRule) => ImageRule): Mutant => ({
+  rule: (rule) => (rule === imageRule(model) ? change(rule) : rule)
+})
+
+const all = [
+  "gpt-3.5",
+  "gpt-4",
+  "gpt-4o",
+  "gpt-4.1",
+  "o1-preview",
+  "o3-mini",
+  "o-series",
+  "gpt-5",
+  "gpt-5.1 to 5.6"
+]
+
+const broken: ReadonlyArray<readonly [string, Mutant]> = [
+  ...all.flatMap((name): ReadonlyArray<readonly [string, Mutant]> => [
+    [`${name}: nothing for the request`, inFamily(name, without("request"))],
+    [`${name}: nothing for a message`, inFamily(name, without("message"))],
+    [`${name}: the other encoding`, inFamily(name, otherwiseEncoded)]
+  ]),
+  ...["embeddings", "base models"].map(
+    (name) => [`${name}: the other encoding`, inFamily(name, otherwiseEncoded)] as const
+  ),
+  ...["o3-mini", "o-series", "gpt-5", "gpt-5.1 to 5.6"].map(
+    (name) => [`${name}: nothing for an answer in the history`, inFamily(name, without("assistant"))] as const
+  ),
+  ...["gpt-3.5", "gpt-4", "gpt-4o", "gpt-4.1", "o-series", "gpt-5", "gpt-5.1 to 5.6"].map(
+    (name) => [`${name}: nothing for a call`, inFamily(name, without("call"))] as const
+  ),
+  ...["gpt-4o", "gpt-4.1", "o-series", "gpt-5", "gpt-5.1 to 5.6"].map(
+    (name) => [`${name}: nothing for calls in parallel`, inFamily(name, without("parallelCall"))] as const
+  ),
+  ...["gpt-5", "gpt-5.1 to 5.6"].flatMap((name) =>
+    (["chatTools", "singleCalls", "encrypted"] as const).map(
+      (part) => [`${name}: nothing for ${part}`, inFamily(name, without(part))] as const
+    )
+  ),
+  ...["gpt-4o", "gpt-4.1"].map(
+    (name) => [`${name}: nothing for strict functions`, inFamily(name, without("strict"))] as const
+  ),
+  ...["gpt-4o", "gpt-5"].map(
+    (name) => [`${name}: nothing for a part`, inFamily(name, without("part"))] as const
+  ),
+  ["nothing for a custom tool, nor for tools in chat", without("custom", "chatTools")],
+  ["results of parallel calls as they are", { sheet: Unescaped }],
+  ["functions without their text", { sheet: Undescribed }]
+]
+
+const tiles = ["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4-turbo", "o3", "gpt-5"]
+const patches = ["gpt-4.1-mini", "gpt-4.1-nano", "o4-mini", "gpt-5-mini", "gpt-5-nano"]
+const flat = ["gpt-5.4", "gpt-5.5", "gpt-5.6-sol"]
+
+const brokenPictures: ReadonlyArray<readonly [string, Mutant]> = [
+  ...tiles.flatMap((model): ReadonlyArray<readonly [string, Mutant]> => [
+    [`${model}: no base`, rules(model, (rule) => ({ ...rule, base: 0 }))],
+    [`${model}: no tiles`, rules(model, (rule) => ({ ...rule, tile: 0 }))]
+  ]),
+  ["gpt-4o-mini: low detail is cheap", rules("gpt-4o-mini", (rule) => ({ ...rule, low: true }) as ImageRule)],
+  ...patches.map(
+    (model) => [`${model}: no patches`, rules(model, (rule) => ({ ...rule, perPatch: 0 }))] as const
+  ),
+  ...patches
+    .slice(0, 3)
+    .map(
+      (model) =>
+        [`${model}: the rate of gpt-5-mini`, rules(model, (rule) => ({ ...rule, perPatch: 1.2 }))] as const
+    ),
+  ...flat.flatMap((model): ReadonlyArray<readonly [string, Mutant]> => [
+    [`${model}: no patches`, rules(model, (rule) => ({ ...rule, perPatch: 0 }))],
+    [`${model}: nothing at most`, rules(model, (rule) => ({ ...rule, most: 0 }))]
+  ]),
+  ["gpt-5.4: nothing in high detail", rules("gpt-5.4", (rule) => ({ ...rule, high: 0 }) as ImageRule)]
+]
+
+describe("a bound that is too low is found out", () => {
+  it.each([...broken, ...brokenPictures])("%s", async (_, mutant) => {
+    assert.isNotEmpty(await caughtBy(mutant))
+  })
+})
