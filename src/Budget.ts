@@ -15,22 +15,28 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
 import * as BudgetError from "./BudgetError.ts"
 import { Held, holdsAny, Places } from "./internal/callContext.ts"
+import { isThin, shareOf, type Bound } from "./internal/margins.ts"
 import * as Ledger from "./Ledger.ts"
 import * as Usage from "./Usage.ts"
 import * as Usd from "./Usd.ts"
 
 /**
- * What one model cost so far, in this process. `assumed` is the part that no provider confirmed.
+ * What one model cost so far, in this process. `assumed` is the part that no provider confirmed. `closest`: the
+ * largest share of its bound on the input that a call was billed for, 0 where none was metered. On texts that are
+ * counted, 0.98 is as it should be; above 1 the bound was none.
  *
  * @example
  * ```ts
  * import { Budget, Usage, Usd } from "agent-budget"
  *
- * const none: Budget.ModelSummary = { calls: 0, spent: Usd.zero, assumed: Usd.zero, usage: Usage.zero }
+ * const none: Budget.ModelSummary = {
+ *   calls: 0, spent: Usd.zero, assumed: Usd.zero, usage: Usage.zero, closest: 0
+ * }
  * console.log(none.calls) // 0
  * ```
  *
@@ -41,6 +47,7 @@ export interface ModelSummary {
   readonly spent: Usd.Usd
   readonly assumed: Usd.Usd
   readonly usage: Usage.Usage
+  readonly closest: number
 }
 
 /**
@@ -121,6 +128,16 @@ export type Event =
       readonly tokens: number
     }
   | {
+      /** The first bill of a model that took nearly all of the margin of its quote: a constant may have gone stale. */
+      readonly _tag: "MarginThin"
+      readonly account: string
+      readonly model: string
+      /** Input tokens: those that were billed, the most by the quote, and how many of these were its margin. */
+      readonly billed: number
+      readonly quoted: number
+      readonly margin: number
+    }
+  | {
       readonly _tag: "Unsettled"
       readonly account: string
       readonly reservation: string
@@ -130,7 +147,9 @@ export type Event =
     }
 
 /**
- * A charge with what is worth knowing of it: the usage it was computed from, for the summary.
+ * A charge with what is worth knowing of it: the usage that it was computed from, and the bound that its input was
+ * quoted by, of which `margin` tokens lie beyond all that was ever seen billed. A bill that takes nearly all of that
+ * margin is told once, as `MarginThin`.
  *
  * @example
  * ```ts
@@ -146,6 +165,7 @@ export type Event =
  */
 export interface Bill extends Ledger.Charge {
   readonly usage?: Usage.Usage | undefined
+  readonly bound?: { readonly input: number; readonly margin: number } | undefined
 }
 
 /**
@@ -343,6 +363,19 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       )
     }
 
+  /** Compares a bill with its bound. Nearly always there is nothing to tell. */
+  const compared = (at: string, model: string, bound: Bound, billed: number): Effect.Effect<void> => {
+    const thin = isThin(bound, billed) && tally.thin(model)
+    if (thin) {
+      const { input: quoted, margin } = bound
+      publish(() => ({ _tag: "MarginThin", account: at, model, billed, quoted, margin }))
+    }
+    const highest = tally.nearer(model, shareOf(bound, billed))
+      ? raise(model, shareOf(bound, billed))
+      : Effect.void
+    return thin ? Effect.andThen(highest, warnThin(model, bound, billed)) : highest
+  }
+
   const named = (reservation: Ledger.Reservation, bill: Bill): Bill =>
     bill.label === undefined ? { ...bill, label: tally.open.get(reservation) } : bill
 
@@ -365,6 +398,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
               if (booked !== undefined && tally.ended(reservation)) {
                 tally.settled(booked, bill.usage)
                 publish(() => booked)
+                const { bound, usage } = bill
+                if (bound !== undefined && usage !== undefined) {
+                  return compared(booked.account, booked.label ?? unnamed, bound, usage.input)
+                }
               }
               return Effect.void
             }
@@ -744,6 +781,39 @@ export const balance: Effect.Effect<Ledger.Balance, BudgetError.BudgetError, Bud
 )
 
 /**
+ * The most that one call can reserve now: the least that is available on the current account and on each one above
+ * it, in nano-dollars. Nothing is reserved. Where none of them has a limit it is all that an amount can hold.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const inside = Budget.available.pipe(
+ *   Budget.within({ account: "ann", limit: Usd.dollars("5") }),
+ *   Effect.provide(Budget.layerMemory({ limit: Usd.dollars("2") }))
+ * )
+ * console.log(Usd.format(await Effect.runPromise(inside))) // $2.00
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const available: Effect.Effect<Usd.Usd, BudgetError.BudgetError, Budget> = Effect.gen(function* () {
+  const budget = yield* Budget
+  const here = yield* accountOf(budget)
+  const names = here
+    .slice(budget.account.length)
+    .split("/")
+    .map((_, depth, parts) => budget.account + parts.slice(0, depth + 1).join("/"))
+  let least: Usd.Usd = Usd.maximum
+  for (const name of names) {
+    const { available: left } = yield* budget.ledger.balance(name)
+    if (left !== null && left < least) least = left
+  }
+  return least
+})
+
+/**
  * The numbers of every open account of the ledger, parents before children.
  *
  * @example
@@ -864,6 +934,33 @@ export const resume: Effect.Effect<void, BudgetError.BudgetError, Budget> = Effe
   Effect.flatMap(accountOf(budget), budget.ledger.resume)
 )
 
+const unnamed = "effect"
+
+const billedOverQuoted = Metric.gauge("agent_budget_billed_over_quoted", {
+  description: "The largest share of its quoted input tokens that a call to the model was billed for"
+})
+
+/** Raises the gauge of a model: other budgets of the process may have raised it further. */
+const raise = (model: string, share: number): Effect.Effect<void> => {
+  const gauge = Metric.withAttributes(billedOverQuoted, { model })
+  return Effect.flatMap(Metric.value(gauge), ({ value }) =>
+    value < share ? Metric.update(gauge, share) : Effect.void
+  )
+}
+
+/** The models whose margins the process has logged a warning of, whichever budget saw it first. */
+const loggedThin = new Set<string>()
+
+const warnThin = (model: string, { input, margin }: Bound, billed: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (loggedThin.has(model)) return Effect.void
+    loggedThin.add(model)
+    return Effect.logWarning(
+      `${model} was billed for ${billed} input tokens of a bound of ${input}, which has a margin of ${margin}: ` +
+        'what is known of the model may be out of date. Measure it (npm run bounds), or set inputBound: "bytes".'
+    )
+  })
+
 /** What this process did, in sums. */
 class Tally {
   limit: Usd.Usd
@@ -871,6 +968,7 @@ class Tally {
   readonly open = new Map<Ledger.Reservation, string | undefined>()
   readonly models = new Map<string, { -readonly [Key in keyof ModelSummary]: ModelSummary[Key] }>()
   readonly unverified = new Set<string>()
+  readonly warned = new Set<string>()
   reserved: Usd.Usd = Usd.zero
   spent: Usd.Usd = Usd.zero
   overrun: Usd.Usd = Usd.zero
@@ -898,16 +996,29 @@ class Tally {
     this.calls++
     this.spent = Usd.add(this.spent, entry.amount)
     this.overrun = Usd.add(this.overrun, entry.overrun)
-    const label = entry.label ?? "effect"
+    const label = entry.label ?? unnamed
     let model = this.models.get(label)
     if (model === undefined) {
-      model = { calls: 0, spent: Usd.zero, assumed: Usd.zero, usage: Usage.zero }
+      model = { calls: 0, spent: Usd.zero, assumed: Usd.zero, usage: Usage.zero, closest: 0 }
       this.models.set(label, model)
     }
     model.calls++
     model.spent = Usd.add(model.spent, entry.amount)
     if (entry.verdict === "assumed") model.assumed = Usd.add(model.assumed, entry.amount)
     if (usage !== undefined) model.usage = Usage.add(model.usage, usage)
+  }
+
+  /** Whether no call of the model was billed as near to its bound before. */
+  nearer(label: string, share: number): boolean {
+    const model = this.models.get(label)
+    if (model === undefined || !(share > model.closest)) return false
+    model.closest = share
+    return true
+  }
+
+  /** Whether this is the first that is told of the model's margin. */
+  thin(label: string): boolean {
+    return this.warned.size < this.warned.add(label).size
   }
 
   remaining(): Usd.Usd {

@@ -17,6 +17,7 @@ import * as Budget from "./Budget.ts"
 import * as BudgetError from "./BudgetError.ts"
 import type { Endpoint, Plan, Reading } from "./Endpoint.ts"
 import type * as Host from "./Host.ts"
+import * as InputTokens from "./InputTokens.ts"
 import { addressBook, type Target } from "./internal/addresses.ts"
 import { callContext, lasting, type Passing } from "./internal/callContext.ts"
 import { edit, isObject, type Json, type JsonObject } from "./internal/json.ts"
@@ -200,6 +201,7 @@ export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.
       pricing,
       policy,
       counter,
+      remote: Option.getOrUndefined(yield* Effect.serviceOption(InputTokens.InputTokens)),
       context,
       inner,
       options,
@@ -238,6 +240,9 @@ const recordsOf = (budget: Budget.Budget["Service"]): ResponseRecords => {
 /** The budgets whose batch rates were warned of: once each, however many clients they are around. */
 const warned = new WeakSet<Budget.Budget["Service"]>()
 
+/** The budgets whose remote counts were warned to fail. */
+const uncounted = new WeakSet<Budget.Budget["Service"]>()
+
 /** What a budgeted `fetch` threw or answered without a byte being sent, and which one it was. */
 const unsent = new WeakMap<object, Edge>()
 
@@ -246,6 +251,7 @@ interface Edge {
   readonly pricing: Pricing.Pricing["Service"]
   readonly policy: PolicyOptions
   readonly counter: TokenCounter.TokenCounter["Service"]
+  readonly remote: InputTokens.InputTokens["Service"] | undefined
   readonly context: Context.Context<never>
   readonly inner: Fetch
   readonly options: Options
@@ -411,6 +417,7 @@ class Attempt {
   readonly edge: Edge
   readonly reservation: Ledger.Reservation
   readonly label: string
+  readonly bound: Budget.Bill["bound"]
   readonly decide: (outcome: Settlement.Outcome) => Settlement.Verdict
   readonly context: Context.Context<never>
   ended = false
@@ -420,11 +427,13 @@ class Attempt {
     edge: Edge,
     reservation: Ledger.Reservation,
     label: string,
+    bound: Budget.Bill["bound"],
     decide: (outcome: Settlement.Outcome) => Settlement.Verdict
   ) {
     this.edge = edge
     this.reservation = reservation
     this.label = label
+    this.bound = bound
     this.decide = decide
     this.context = contextOf(edge)
   }
@@ -455,7 +464,8 @@ class Attempt {
             amount: verdict.amount,
             verdict: verdict._tag === "Metered" ? "metered" : "assumed",
             label: verdict._tag === "Metered" ? verdict.model : this.label,
-            usage: verdict._tag === "Metered" ? verdict.usage : undefined
+            usage: verdict._tag === "Metered" ? verdict.usage : undefined,
+            bound: this.bound
           })
     )
   }
@@ -472,7 +482,7 @@ const vouched = (
   const held = acquire(edge, { least: most, label: name }, given?.signal)
   const init = Result.isResult(held) ? given : asPriced(given)
   return whenHeld(edge, held, (reservation) => {
-    const attempt = new Attempt(edge, reservation, name, (outcome) =>
+    const attempt = new Attempt(edge, reservation, name, undefined, (outcome) =>
       Settlement.decideWhole(outcome, reservation.amount)
     )
     return send(edge, attempt, url, init, init?.body, (response) => {
@@ -523,11 +533,33 @@ interface PricedCall {
 const priced = (edge: Edge, priced: PricedCall): Response | Promise<Response> => {
   let { quote } = priced
   // What is held, and so the cap that is written, follows from the bound that it was asked for by.
-  const counted = Effect.map(Quote.countedBy(edge.counter, quote), (tighter) => askOf((quote = tighter)))
+  const counted = Effect.map(countedQuote(edge, priced), (tighter) => askOf((quote = tighter)))
   const held = acquire(edge, firstAsk(edge, quote, counted), priced.init?.signal)
   const call = Result.isResult(held) ? priced : { ...priced, init: asPriced(priced.init) }
   return whenHeld(edge, held, (reservation) => sendPriced(edge, { ...call, quote }, reservation))
 }
+
+/** The quote with its input counted, here and, where that was asked for, by the provider. */
+const countedQuote = (edge: Edge, { init, quote, url }: PricedCall): Effect.Effect<Quote.Quote> => {
+  const { counter, inner, remote } = edge
+  const local = Quote.countedBy(counter, quote)
+  if (remote === undefined) return local
+  const call: InputTokens.Call = { url, init, fetch: inner }
+  return Effect.flatMap(local, (tighter) =>
+    Effect.catch(Quote.countedRemotelyBy(remote, counter, tighter, call), (error) =>
+      Effect.as(warnUncounted(edge, error), tighter)
+    )
+  )
+}
+
+const warnUncounted = ({ budget }: Edge, error: InputTokens.InputTokensError): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (uncounted.has(budget)) return Effect.void
+    uncounted.add(budget)
+    return Effect.logWarning(
+      `${error.message} Such calls hold their whole context window. This is logged once.`
+    )
+  })
 
 const askOf = ({ least, most, share, model }: Quote.Quote): Budget.Ask => ({
   least,
@@ -555,12 +587,13 @@ const sendPriced = (edge: Edge, priced: PricedCall, reservation: Ledger.Reservat
   const { endpoint, quote, host, request, url, init } = priced
   const { budget, policy, pricing } = edge
   if (!host.verified) budget.unverified("unverifiedHost")
+  if (quote.bound === "remote") budget.unverified("unverifiedCount")
   const { regional, longCache } = quote
   const { amount: reserved, at } = reservation
   const price = Quote.priceAt(quote, pricing, at)
   const { tools } = quote.plan
   const terms = { reserved, model: quote.model, tier: price.tier, price, regional, longCache, tools, at }
-  const attempt = new Attempt(edge, reservation, quote.model, (outcome) => {
+  const attempt = new Attempt(edge, reservation, quote.model, quote, (outcome) => {
     const verdict = Settlement.decide(outcome, terms, pricing)
     if (verdict._tag === "Metered" && outcome._tag === "Reported") {
       learn(edge, priced, quote, outcome.reading)

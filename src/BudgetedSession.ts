@@ -22,8 +22,11 @@ import * as BudgetError from "./BudgetError.ts"
 import * as BudgetedFetch from "./BudgetedFetch.ts"
 import * as BudgetedOpenAi from "./BudgetedOpenAi.ts"
 import { callContext, lasting } from "./internal/callContext.ts"
+import * as InputTokens from "./InputTokens.ts"
 import * as Ledger from "./Ledger.ts"
 import * as Pricing from "./Pricing.ts"
+import * as Quote from "./Quote.ts"
+import * as TokenCounter from "./TokenCounter.ts"
 import type * as Usage from "./Usage.ts"
 import * as Usd from "./Usd.ts"
 
@@ -50,6 +53,11 @@ export interface Options extends BudgetedFetch.PolicyOptions {
   readonly toolFees?: Pricing.ToolFeesOverride | undefined
   /** The oldest price table to accept. */
   readonly maxAge?: Duration.Input | undefined
+  /**
+   * Has OpenAI count the input of calls to `/responses` that name what they do not show; see `InputTokens`. One round
+   * trip more for such a call, of at most 10 seconds unless a `timeout` is said.
+   */
+  readonly countRemotely?: boolean | { readonly timeout?: Duration.Input | undefined } | undefined
   readonly ledger?: Ledger.Ledger["Service"] | undefined
   readonly account?: string | undefined
   readonly onExceeded?: "fail" | "wait" | undefined
@@ -76,6 +84,8 @@ export interface ModelSummary {
   /** The part of it that no provider confirmed. */
   readonly assumedUsd: number
   readonly usage: Usage.Usage
+  /** The largest share of its quoted input tokens that a call was billed for; see `Budget.ModelSummary`. */
+  readonly closest: number
 }
 
 /**
@@ -127,6 +137,45 @@ export interface Balance {
   readonly spentUsd: number
   readonly reservedUsd: number
   readonly availableUsd: number | null
+}
+
+/**
+ * What a request costs at most, for people: in dollars and tokens. `bound` says how its input is bounded, `counted` how
+ * many of its tokens were counted; `fits` whether it would be admitted now.
+ *
+ * @example
+ * ```ts
+ * import { BudgetedSession } from "agent-budget"
+ *
+ * const session = new BudgetedSession({ budgetUsd: "0.01" })
+ * const { fits, lines, mostUsd } = await session.quote("/responses", {
+ *   model: "gpt-4o", input: "Hi", max_output_tokens: 100
+ * })
+ * console.log(mostUsd, fits) // 0.0010725 true
+ * for (const { tokens, usdPerMillion, what } of lines) console.log(tokens, what, usdPerMillion)
+ * await session.close()
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface SessionQuote {
+  readonly model: string
+  /** What it is refused below: with the smallest output cap that would be written into it. */
+  readonly leastUsd: number
+  readonly mostUsd: number
+  readonly inputTokens: number
+  readonly bound: Quote.Quote["bound"]
+  readonly counted: number | null
+  readonly fits: boolean
+  readonly lines: ReadonlyArray<{
+    readonly what: string
+    /** Or calls of a hosted tool, where the unit is that. */
+    readonly tokens: number
+    readonly unit: "token" | "call"
+    readonly usdPerMillion: number
+    readonly usd: number
+    readonly why: string
+  }>
 }
 
 /** How long `close` waits for open calls, unless told otherwise. */
@@ -207,9 +256,9 @@ export class BudgetedSession {
       refused: view.refused,
       capped: view.capped,
       byModel: Object.fromEntries(
-        Object.entries(view.byModel).map(([model, { calls, spent, assumed, usage }]) => [
+        Object.entries(view.byModel).map(([model, { spent, assumed, ...rest }]) => [
           model,
-          { calls, spentUsd: Usd.toNumber(spent), assumedUsd: Usd.toNumber(assumed), usage }
+          { ...rest, spentUsd: Usd.toNumber(spent), assumedUsd: Usd.toNumber(assumed) }
         ])
       ),
       unverified: view.unverified
@@ -224,6 +273,22 @@ export class BudgetedSession {
   /** The numbers of every open account. */
   async balances(): Promise<ReadonlyArray<Balance>> {
     return (await this.#run(Budget.balances)).map(balanceOf)
+  }
+
+  /**
+   * What a request would cost at most, and whether it fits, without sending it: `path` is below the API's root. Its
+   * input is counted, unless the session bounds by `"bytes"`. Rejects as the sending would where there is no bound.
+   */
+  async quote(path: string, body: object): Promise<SessionQuote> {
+    return this.#run(
+      Effect.gen(function* () {
+        const policy = yield* BudgetedFetch.Policy
+        const counter = yield* TokenCounter.orShared
+        const byLength = yield* Quote.of({ method: "POST", path, body }, policy)
+        const quote = policy.inputBound === "bytes" ? byLength : yield* Quote.countedBy(counter, byLength)
+        return quoteOf(quote, yield* Quote.fits(quote))
+      })
+    )
   }
 
   /** Raises or lowers the limit of this session, or of the account of the `within` around the call, in dollars. */
@@ -367,7 +432,8 @@ const checkChoices = (options: Options): Effect.Effect<void, BudgetError.BudgetE
   })
 
 const layerOf = (options: Options): Layer.Layer<Budget.Budget | Pricing.Pricing, BudgetError.BudgetError> => {
-  const { budgetUsd, prices, toolFees, maxAge, ledger, account, onExceeded, waitAtMost, ...policy } = options
+  const { budgetUsd, prices, toolFees, maxAge, ledger, account, onExceeded, waitAtMost, ...rest } = options
+  const { countRemotely, ...policy } = rest
   const budget = Layer.unwrap(
     Effect.andThen(
       checkChoices(options),
@@ -376,8 +442,30 @@ const layerOf = (options: Options): Layer.Layer<Budget.Budget | Pricing.Pricing,
   )
   const books = ledger === undefined ? Ledger.layerMemory() : Layer.succeed(Ledger.Ledger, ledger)
   const pricing = Layer.effect(Pricing.Pricing, Pricing.make({ overrides: prices, toolFees, maxAge }))
-  return Layer.mergeAll(Layer.provide(budget, books), pricing, BudgetedFetch.layer(policy))
+  const remote =
+    countRemotely === undefined || countRemotely === false
+      ? Layer.empty
+      : InputTokens.layerCaller(countRemotely === true ? {} : countRemotely)
+  return Layer.mergeAll(Layer.provide(budget, books), pricing, BudgetedFetch.layer(policy), remote)
 }
+
+const quoteOf = (quote: Quote.Quote, fits: boolean): SessionQuote => ({
+  model: quote.model,
+  leastUsd: Usd.toNumber(quote.least),
+  mostUsd: Usd.toNumber(quote.most),
+  inputTokens: quote.input,
+  bound: quote.bound,
+  counted: quote.count ?? null,
+  fits,
+  lines: Quote.lines(quote).map(({ picoDollars, tokens, unit, what, why }) => ({
+    what,
+    tokens,
+    unit,
+    usdPerMillion: picoDollars / 1e6,
+    usd: (tokens * picoDollars) / 1e12,
+    why
+  }))
+})
 
 const balanceOf = (balance: Ledger.Balance): Balance => ({
   account: balance.account,

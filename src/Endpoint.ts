@@ -101,13 +101,14 @@ export interface Output {
 
 /**
  * What a request feeds its model, to be counted: its texts, in an encoding; `added` tokens beyond them; and a
- * `margin`, the share by which the count of the texts is raised.
+ * `margin`, the share by which the count of the texts is raised. `slack` is how many of the added are more than any
+ * recorded request of this kind was billed for.
  *
  * @example
  * ```ts
  * import type { Endpoint } from "agent-budget"
  *
- * const counted: Endpoint.Counted = { encoding: "o200k_base", texts: ["Say hi."], added: 24, margin: 0.01 }
+ * const counted: Endpoint.Counted = { encoding: "o200k_base", texts: ["Say hi."], added: 27, margin: 0.01, slack: 23 }
  * console.log(counted.texts.length) // 1
  * ```
  *
@@ -118,6 +119,30 @@ export interface Counted {
   readonly texts: ReadonlyArray<string>
   readonly added: number
   readonly margin: number
+  readonly slack: number
+}
+
+/**
+ * What the provider can be asked to count of a request: the `question`, which is the input's own fields. `hidden`: a
+ * count at home is a poor bound even where nothing is unshown, for the request has images by address or a model whose
+ * encoding nobody has confirmed. `shown`: what can be counted at home all the same.
+ *
+ * @example
+ * ```ts
+ * import type { Endpoint } from "agent-budget"
+ *
+ * const remote: Endpoint.Remote = {
+ *   question: { model: "gpt-4o", input: "And?", previous_response_id: "resp_1" }, hidden: false, shown: undefined
+ * }
+ * console.log(Object.keys(remote.question).length) // 3
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Remote {
+  readonly question: JsonObject
+  readonly hidden: boolean
+  readonly shown: Counted | undefined
 }
 
 /**
@@ -150,7 +175,7 @@ export interface Previous {
  * each pass that a call of a hosted tool starts.
  * `input.images`: those of its tokens that are billed for images, which a window does not bound (gpt-4o-mini bills
  * an image at a multiple of the room it takes). `input.counted`: what to count for a tighter bound, where the model's
- * encoding is known and all its input is shown. `askForUsage`: a stream that would end without its usage unless it is asked for.
+ * encoding is known and all its input is shown. `input.remote`: what to ask the provider's own count. `askForUsage`: a stream that would end without its usage unless it is asked for.
  *
  * @example
  * ```ts
@@ -179,6 +204,7 @@ export interface Plan {
     readonly repeats: boolean
     readonly audio: boolean
     readonly counted: () => Counted | undefined
+    readonly remote: () => Remote | undefined
   }
   readonly output: Output | undefined
   /** The hosted tools that it may call. */

@@ -8,11 +8,15 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import * as Budget from "./Budget.ts"
 import * as BudgetError from "./BudgetError.ts"
-import type { Endpoint, Output, Plan, Previous } from "./Endpoint.ts"
+import type { Counted, Endpoint, Output, Plan, Previous } from "./Endpoint.ts"
 import * as Host from "./Host.ts"
+import * as InputTokens from "./InputTokens.ts"
 import { withFees } from "./internal/hostedTools.ts"
 import * as Json from "./internal/json.ts"
+import { lineItems, type LineItem } from "./internal/lineItems.ts"
+import { remoteMargin } from "./internal/remoteCount.ts"
 import * as OpenAiEndpoints from "./OpenAiEndpoints.ts"
 import * as Pricing from "./Pricing.ts"
 import * as Settlement from "./Settlement.ts"
@@ -54,24 +58,25 @@ export interface Options {
   readonly hosts?: Readonly<Record<string, Partial<Host.Host>>> | undefined
 }
 
-/**
- * One line of a quote: what, how many tokens (or calls of a hosted tool) at most, at how many pico-dollars
- * ($0.000000000001) each.
- *
- * @example
- * ```ts
- * import type { Quote } from "agent-budget"
- *
- * const line: Quote.LineItem = { what: "output, capped by the request", tokens: 100, picoDollars: 10_000_000 }
- * console.log(line.tokens * line.picoDollars) // 1000000000
- * ```
- *
- * @since 0.1.0
- */
-export interface LineItem {
-  readonly what: string
-  readonly tokens: number
-  readonly picoDollars: number
+export type {
+  /**
+   * One line of a quote: what, how many tokens at most (or, where the `unit` says so, calls of a hosted tool), at how
+   * many pico-dollars ($0.000000000001) each, and why at that rate. `counted`: how many of the tokens were counted; the
+   * rest is allowed for what is fed beside them.
+   *
+   * @example
+   * ```ts
+   * import type { Quote } from "agent-budget"
+   *
+   * const line: Quote.LineItem = {
+   *   what: "output, capped by the request", tokens: 100, unit: "token", picoDollars: 10_000_000, why: "output"
+   * }
+   * console.log(line.tokens * line.picoDollars) // 1000000000
+   * ```
+   *
+   * @since 0.1.0
+   */
+  LineItem
 }
 
 /**
@@ -103,8 +108,15 @@ export interface Quote {
   readonly prices: ReadonlyArray<Pricing.Price>
   /** The most input, in tokens: by the rung of `bound`. */
   readonly input: number
-  /** How the input is bounded: by its length in bytes, by a count, or by the model's context window. */
-  readonly bound: "bytes" | "counted" | "window"
+  /** How the input is bounded: by its length in bytes, by a count, ours or the provider's, or by the context window. */
+  readonly bound: "bytes" | "counted" | "remote" | "window"
+  /** How many tokens were counted, images by their formula; `input` is this and an allowance. */
+  readonly count: number | undefined
+  /**
+   * How many tokens of `input` lie beyond all that was ever seen billed for a request like this: a bill that takes
+   * most of them says that a constant has gone stale. 0 where it says nothing.
+   */
+  readonly margin: number
   /** What is known of the response that the request goes on from; its tokens are part of `input`. */
   readonly previous: Previous | undefined
   readonly least: Usd.Usd
@@ -260,6 +272,7 @@ export const quote = (
     return Result.fail(unbounded(plan, detail, `Give the model's contextWindow with its prices.`))
   }
   const tokens = plan.input.tokens + (previous?.tokens ?? 0)
+  const isWindow = isUnshown(plan, previous) || input < tokens
   return bounded({
     plan,
     model: model.id,
@@ -267,7 +280,10 @@ export const quote = (
     uncapped: options.uncapped,
     prices: prices.success,
     input,
-    bound: isUnshown(plan, previous) || input < tokens ? "window" : "bytes",
+    bound: isWindow ? "window" : "bytes",
+    count: undefined,
+    // No text was ever seen to be billed near its length; images are, near their formula.
+    margin: isWindow ? 0 : plan.input.tokens - plan.input.images,
     previous,
     regional: where.host.regional,
     longCache: request.text.includes('"12h"'),
@@ -346,16 +362,101 @@ export const countedBy = Effect.fnUntraced(function* (
   counter: TokenCounter.TokenCounter["Service"],
   quote: Quote
 ) {
-  if (quote.bound === "counted" || isUnshown(quote.plan, quote.previous)) return quote
-  const sheet = quote.plan.input.counted()
+  const { bound, plan, previous } = quote
+  if (bound === "counted" || bound === "remote" || isUnshown(plan, previous)) return quote
+  const sheet = plan.input.counted()
   if (sheet === undefined) return quote
+  const { most, tokens } = yield* countSheet(counter, sheet)
+  const { images } = plan.input
+  const input = most + images + (previous?.tokens ?? 0)
+  const margin = most - tokens - sheet.added + sheet.slack
+  return tightened(quote, { input, bound: "counted", count: tokens + images, margin })
+})
+
+/** The tokens of the texts of a sheet, and the most that they come to with what is added to them. */
+const countSheet = Effect.fnUntraced(function* (
+  counter: TokenCounter.TokenCounter["Service"],
+  sheet: Counted
+) {
   let tokens = 0
   for (const text of sheet.texts) tokens += yield* counter.count(text, sheet.encoding)
-  const shown = Math.ceil(tokens * (1 + sheet.margin)) + sheet.added + quote.plan.input.images
-  const input = shown + (quote.previous?.tokens ?? 0)
-  if (!(input < quote.input)) return quote
-  const tighter = bounded({ ...quote, input, bound: "counted" })
+  return { tokens, most: Math.ceil(tokens * (1 + sheet.margin)) + sheet.added }
+})
+
+/** The quote by another bound, where that is less. */
+const tightened = (quote: Quote, by: Pick<Quote, "input" | "bound" | "count" | "margin">): Quote => {
+  if (!(by.input < quote.input)) return quote
+  const tighter = bounded({ ...quote, ...by })
   return Result.isSuccess(tighter) ? tighter.success : quote
+}
+
+/**
+ * The same quote with its input counted by the provider, where it names what it does not show, and that is less; else
+ * the quote as it is. See `InputTokens` for what such a count is worth. It is never less than what the request shows
+ * of itself. Fails with `InputTokensError` where no count is to be had.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { InputTokens, Pricing, Quote, TokenCounter } from "agent-budget"
+ *
+ * const program = Effect.gen(function*() {
+ *   const quote = yield* Quote.of({
+ *     method: "POST", path: "/responses",
+ *     body: { model: "gpt-4o", input: "And?", conversation: "conv_1", max_output_tokens: 100 }
+ *   })
+ *   const counted = yield* Quote.countedRemotely(quote)
+ *   return [quote.input, counted.input]
+ * })
+ * const Remote = Layer.succeed(InputTokens.InputTokens, { count: () => Effect.succeed(1_000) })
+ * const layers = Layer.mergeAll(Pricing.layer, TokenCounter.layer, Remote)
+ * console.log(await Effect.runPromise(Effect.provide(program, layers))) // [ 128000, 1034 ]
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const countedRemotely = (
+  quote: Quote,
+  call?: InputTokens.Call
+): Effect.Effect<Quote, InputTokens.InputTokensError, InputTokens.InputTokens | TokenCounter.TokenCounter> =>
+  Effect.flatMap(InputTokens.InputTokens, (remote) =>
+    Effect.flatMap(TokenCounter.TokenCounter, (counter) => countedRemotelyBy(remote, counter, quote, call))
+  )
+
+/**
+ * `countedRemotely`, by counters at hand.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Result } from "effect"
+ * import { Pricing, Quote, TokenCounter } from "agent-budget"
+ *
+ * const program = Effect.gen(function*() {
+ *   const counter = yield* TokenCounter.make()
+ *   const quote = Quote.make(yield* Pricing.Pricing, {
+ *     method: "POST", path: "/responses", body: { model: "gpt-4o", input: "And?", conversation: "conv_1" }
+ *   })
+ *   const remote = { count: () => Effect.succeed(500) }
+ *   return (yield* Quote.countedRemotelyBy(remote, counter, Result.getOrThrow(quote))).bound
+ * })
+ * console.log(await Effect.runPromise(Effect.provide(program, Pricing.layer))) // remote
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const countedRemotelyBy = Effect.fnUntraced(function* (
+  remote: InputTokens.InputTokens["Service"],
+  counter: TokenCounter.TokenCounter["Service"],
+  quote: Quote,
+  call?: InputTokens.Call
+) {
+  const { bound, plan, previous } = quote
+  const asked = bound === "remote" ? undefined : plan.input.remote()
+  if (asked === undefined || !(asked.hidden || isUnshown(plan, previous))) return quote
+  const count = yield* remote.count(asked.question, call)
+  const shown = asked.shown === undefined ? 0 : (yield* countSheet(counter, asked.shown)).most
+  const input = Math.max(Math.ceil(count * (1 + remoteMargin.share)) + remoteMargin.request, shown)
+  return tightened(quote, { input, bound: "remote", count, margin: input - count })
 })
 
 /**
@@ -625,7 +726,8 @@ export const capFor = (quote: Quote, granted: Usd.Usd): number | undefined => {
 }
 
 /**
- * The quote's lines, for people: the most input and the most output at the rates of the price that was quoted.
+ * The quote's lines, for people: the most input, the most output and the most fees, at the rates of the price that
+ * was quoted. They add up to `most`.
  *
  * @example
  * ```ts
@@ -633,73 +735,16 @@ export const capFor = (quote: Quote, granted: Usd.Usd): number | undefined => {
  * import { Pricing, Quote } from "agent-budget"
  *
  * const program = Effect.map(Pricing.Pricing, (pricing) => Result.getOrThrow(Quote.make(pricing, {
- *   method: "POST", path: "/embeddings", body: { model: "text-embedding-3-small", input: "hi" }
+ *   method: "POST", path: "/responses",
+ *   body: { model: "gpt-5.6", input: "hi", max_output_tokens: 100, service_tier: "priority" }
  * })))
  * const quote = await Effect.runPromise(Effect.provide(program, Pricing.layer))
- * console.log(Quote.lines(quote).length) // 1
+ * console.log(Quote.lines(quote).map((line) => line.why)) // [ 'cache write, dearer than input, tier priority', 'output, tier priority' ]
  * ```
  *
  * @since 0.1.0
  */
-export const lines = (quote: Quote): ReadonlyArray<LineItem> => {
-  const { plan, price, input } = quote
-  const { longContext } = price
-  const rates = longContext !== undefined && input >= longContext.threshold ? longContext.rates : price.rates
-  const picoDollars = Math.max(
-    rates.input,
-    rates.cachedInput,
-    rates.cacheWrite,
-    rates.cacheWrite12h,
-    plan.input.audio ? (rates.audioInput ?? 0) : 0
-  )
-  // A window bounds both together: what is known of the one says nothing of the other then.
-  const earlier = quote.bound === "window" ? 0 : (quote.previous?.tokens ?? 0)
-  const inputLines = [
-    {
-      what: `input, ${rungs[quote.bound]}, at the dearer of reading and caching`,
-      tokens: input - earlier,
-      picoDollars
-    }
-  ]
-  if (earlier > 0) {
-    const what = "input of the response that it goes on from, as that was billed"
-    inputLines.push({ what, tokens: earlier, picoDollars })
-  }
-  if (plan.output === undefined) return inputLines
-  const cap = plan.output.cap ?? quote.cap?.most ?? 0
-  const what =
-    plan.output.cap === undefined ? "output, capped by the budget" : "output, capped by the request"
-  return [
-    ...inputLines,
-    {
-      what,
-      tokens: outputTokens(plan.output, cap),
-      picoDollars: Math.max(rates.output, plan.output.audio ? (rates.audioOutput ?? 0) : 0)
-    },
-    ...feeLines(quote)
-  ]
-}
-
-/** The fees of hosted tools, where there are any. */
-const feeLines = ({ plan, price: { toolFees } }: Quote): ReadonlyArray<LineItem> => {
-  const { calls, containers, fileSearches, webSearches } = plan.tools ?? noTools
-  const fees: ReadonlyArray<readonly [what: string, tokens: number, picoDollars: number | undefined]> = [
-    [`searches of the web, in ${calls} calls of tools`, webSearches, toolFees?.webSearch],
-    [`searches of files, in ${calls} calls of tools`, fileSearches, toolFees?.fileSearch],
-    [`sessions of containers, in ${calls} calls of tools`, containers, toolFees?.container]
-  ]
-  return fees.flatMap(([what, tokens, picoDollars]) =>
-    tokens === 0 || picoDollars === undefined ? [] : [{ what, tokens, picoDollars }]
-  )
-}
-
-const noTools = { calls: 0, containers: 0, fileSearches: 0, webSearches: 0 }
-
-const rungs = {
-  bytes: "by its length",
-  counted: "counted",
-  window: "the whole context window"
-} as const
+export const lines = (quote: Quote): ReadonlyArray<LineItem> => lineItems(quote)
 
 /**
  * A quote as an Effect, with the price table that is provided. `Effect.flatMap(Quote.counted)` tightens it.
@@ -727,3 +772,28 @@ export const of = (
       Effect.fromResult(make(pricing, { ...request, at: request.at ?? now }, options))
     )
   )
+
+/**
+ * Whether a request of this quote would be admitted now: its `least` is available on the current account and on each
+ * one above it. Nothing is reserved, so another call may take the room before this one is sent.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { Budget, Pricing, Quote, Usd } from "agent-budget"
+ *
+ * const program = Effect.gen(function*() {
+ *   const quote = yield* Quote.of({
+ *     method: "POST", path: "/responses", body: { model: "gpt-4o", input: "hi", max_output_tokens: 1_000 }
+ *   })
+ *   const inside = Quote.fits(quote).pipe(Budget.within({ account: "ann", limit: Usd.dollars("0.01") }))
+ *   return [Usd.format(quote.least), yield* Quote.fits(quote), yield* inside]
+ * })
+ * const layers = Layer.merge(Pricing.layer, Budget.layerMemory({ limit: Usd.dollars("1") }))
+ * console.log(await Effect.runPromise(Effect.provide(program, layers))) // [ '$0.0103275', true, false ]
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const fits = (quote: Quote): Effect.Effect<boolean, BudgetError.BudgetError, Budget.Budget> =>
+  Effect.map(Budget.available, (available) => quote.least <= available)

@@ -503,8 +503,8 @@ describe("what a budget tells", () => {
       })
       const twice = Usage.add(used, used)
       assert.deepStrictEqual(Object.entries(byModel), [
-        ["gpt-4o", { calls: 2, spent: cents(12), assumed: Usd.zero, usage: twice }],
-        ["__proto__", { calls: 1, spent: cents(5), assumed: cents(5), usage: used }]
+        ["gpt-4o", { calls: 2, spent: cents(12), assumed: Usd.zero, usage: twice, closest: 0 }],
+        ["__proto__", { calls: 1, spent: cents(5), assumed: cents(5), usage: used, closest: 0 }]
       ])
       assert.deepStrictEqual(yield* spentAndReserved, [cents(17), cents(8)])
     }).pipe(Effect.provide(budget()))

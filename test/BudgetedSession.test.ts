@@ -32,6 +32,50 @@ const reasonOf = (error: unknown): BudgetError.Reason["_tag"] | undefined =>
 const turn = () => new Promise((resolve) => setTimeout(resolve, 5))
 
 describe("what a session tells", () => {
+  it("of a request that is not sent: its bound, line by line, and whether it fits here", async () => {
+    await using session = new BudgetedSession({ budgetUsd: "0.01" })
+    // "Hi" is a token, and a hundredth of it is at most one more; 3 and 4 around it, and 20 that nobody has seen.
+    const body = { model: "gpt-4o", input: "Hi", max_output_tokens: 100 }
+    const quote = await session.quote("/responses", body)
+    assert.deepStrictEqual(quote, {
+      model: "gpt-4o",
+      leastUsd: 0.0010725,
+      mostUsd: 0.0010725,
+      inputTokens: 29,
+      bound: "counted",
+      counted: 1,
+      fits: true,
+      lines: [
+        {
+          what: "input, counted",
+          tokens: 29,
+          unit: "token",
+          usdPerMillion: 2.5,
+          usd: 0.0000725,
+          why: "input"
+        },
+        {
+          what: "output, capped by the request",
+          tokens: 100,
+          unit: "token",
+          usdPerMillion: 10,
+          usd: 0.001,
+          why: "output"
+        }
+      ]
+    })
+    const inside = await session.within({ account: "ann", budgetUsd: "0.001" }, () =>
+      session.quote("/responses", body)
+    )
+    assert.isFalse(inside.fits)
+    assert.strictEqual(reasonOf(await failureOf(session.quote("/videos", {}))), "UnsupportedEndpoint")
+    assert.strictEqual(session.getSummary().refused, 0)
+    await using byLength = new BudgetedSession({ budgetUsd: "0.01", inputBound: "bytes", tier: "priority" })
+    const { bound, counted, lines } = await byLength.quote("/responses", body)
+    assert.deepStrictEqual([bound, counted], ["bytes", null])
+    assert.include(lines[0]?.why, "tier priority")
+  })
+
   it(
     "getters and summary agree with the bill, while a call is open and after it",
     withSession(async (setup) => {

@@ -4,10 +4,12 @@ import { Effect, Result, Schema } from "effect"
 import { Tiktoken } from "js-tiktoken/lite"
 import cl100k from "js-tiktoken/ranks/cl100k_base"
 import o200k from "js-tiktoken/ranks/o200k_base"
+import * as Budget from "../src/Budget.ts"
 import * as Host from "../src/Host.ts"
 import type { Json, JsonObject } from "../src/internal/json.ts"
 import * as Pricing from "../src/Pricing.ts"
 import * as Quote from "../src/Quote.ts"
+import * as TokenCounter from "../src/TokenCounter.ts"
 import * as Usage from "../src/Usage.ts"
 import * as Usd from "../src/Usd.ts"
 
@@ -194,6 +196,8 @@ describe("the law", () => {
       const usage = usageOf(split, request.input, cap * request.times + request.extra)
       assert.isAtMost(costOf(price, usage), quote.most)
       assert.isAtMost(quote.least, quote.most)
+      const picos = Quote.lines(quote).reduce((sum, line) => sum + line.tokens * line.picoDollars, 0)
+      if (Number.isSafeInteger(picos)) assert.strictEqual(Math.ceil(picos / 1_000), quote.most)
     },
     runs
   )
@@ -573,5 +577,107 @@ describe("a quote", () => {
       )
       assert.strictEqual(error.reason._tag, "UnknownModel")
     }).pipe(Effect.provide(Pricing.layerOf({ mine: { input: "1", output: "2" } })))
+  )
+})
+
+describe("the lines of a quote", () => {
+  const whysOf = (body: JsonObject, path = "/responses", options: Quote.Options = {}) =>
+    Quote.lines(quoted(path, body, options)).map(({ what, why }) => `${what}: ${why}`)
+
+  it("say why a rate is what it is: the cache, the tier, the length, whoever decides", () => {
+    const hi = { model: "gpt-5.6", input: "hi", max_output_tokens: 100 }
+    assert.deepStrictEqual(whysOf(hi), [
+      "input, by its length: cache write, dearer than input",
+      "output, capped by the request: output"
+    ])
+    assert.deepStrictEqual(whysOf({ ...hi, service_tier: "priority" }), [
+      "input, by its length: cache write, dearer than input, tier priority",
+      "output, capped by the request: output, tier priority"
+    ])
+    assert.include(
+      whysOf({ ...hi, input: "q".repeat(300_000) }).join(),
+      "cache write, dearer than input, long context from 272,000 tokens"
+    )
+    assert.include(
+      whysOf({ ...hi, service_tier: "auto" })[0],
+      "the dearest tier that the project may have set"
+    )
+    const europe = Host.of(new URL("https://eu.api.openai.com/v1"))
+    const there = Quote.lines(quoted("/responses", hi, {}, europe))
+    assert.include(there[0]?.why, "regional processing")
+    assert.notInclude(whysOf(hi).join(), "regional")
+    assert.deepStrictEqual(
+      whysOf({ model: "gpt-4o", input: "hi", max_output_tokens: 5 })[0],
+      "input, by its length: input"
+    )
+  })
+
+  it("say who caps the output, and tell answers and predictions apart", () => {
+    const chat = { model: "gpt-4o", messages: [] }
+    assert.include(whysOf(chat, "/chat/completions")[1], "capped by the budget at this or less")
+    const most = whysOf(chat, "/chat/completions", { uncapped: "modelMaximum" })[1]
+    assert.strictEqual(most, "output, capped by the budget: output")
+    const legacy = { model: "gpt-3.5-turbo-instruct", prompt: "hi" }
+    assert.include(whysOf(legacy, "/completions")[1], "capped at the API's default")
+    const body = { ...chat, n: 3, max_tokens: 200, prediction: { type: "content", content: "abc" } }
+    const lines = Quote.lines(quoted("/chat/completions", body))
+    assert.deepStrictEqual(
+      lines.slice(1).map(({ what, tokens }) => [what, tokens]),
+      [
+        ["output, capped by the request, 3 answers of 200", 600],
+        ["prediction, which may be rejected", lines[2]?.tokens]
+      ]
+    )
+    assert.isAtLeast(lines[2]?.tokens ?? 0, 3 * 3)
+  })
+
+  it("tell images and what was counted from what is allowed for, and a window from its passes", async () => {
+    const content = [
+      { type: "input_image", image_url: picture },
+      { type: "input_text", text: "What is it?" }
+    ]
+    const quote = quoted("/responses", {
+      model: "gpt-4o",
+      input: [{ role: "user", content }],
+      max_output_tokens: 9
+    })
+    const counter = await Effect.runPromise(TokenCounter.make())
+    const [text, image, output, ...more] = Quote.lines(
+      await Effect.runPromise(Quote.countedBy(counter, quote))
+    )
+    assert.deepStrictEqual(more, [])
+    assert.strictEqual(text?.what, "input, counted")
+    // "What is it?" is four tokens.
+    assert.strictEqual(text?.counted, 4)
+    assert.isAtLeast(text?.tokens ?? 0, 4 + 7)
+    assert.strictEqual(image?.what, "images, by size or the largest there are")
+    assert.strictEqual(image?.tokens, pictureTokens("gpt-4o") + 3)
+    assert.strictEqual(output?.tokens, 9)
+    const search = { model: "gpt-5-mini", input: "hi", tools: [{ type: "web_search" }], max_tool_calls: 2 }
+    const lines = Quote.lines(quoted("/responses", search))
+    assert.strictEqual(lines[0]?.what, "input, the whole context window, 3 times")
+    assert.deepStrictEqual(
+      lines.map(({ unit }) => unit),
+      ["token", "token", "call"]
+    )
+  })
+})
+
+describe("whether a quote fits", () => {
+  const quote = quoted("/responses", { model: "gpt-4o", input: "hi", max_output_tokens: 1_000 })
+  const within = (limit: Usd.Usd) => Budget.within({ account: "ann", limit })
+  const more = Usd.nanos(quote.least + 1)
+
+  it.effect("depends on the least that is left on its account and all above it", () =>
+    Effect.gen(function* () {
+      const fits = Quote.fits(quote)
+      assert.isTrue(yield* fits)
+      assert.isTrue(yield* within(quote.least)(fits))
+      assert.isFalse(yield* within(Usd.nanos(quote.least - 1))(fits))
+      const budget = yield* Budget.Budget
+      yield* budget.acquire({ least: Usd.nanos(2) })
+      assert.isFalse(yield* within(quote.least)(fits))
+      assert.isFalse(yield* within(quote.least)(within(quote.least)(fits)))
+    }).pipe(Effect.provide(Budget.layerMemory({ limit: more })))
   )
 })

@@ -164,4 +164,22 @@ describe("the other examples", () => {
     assert.isDefined(spent)
     assert.isTrue(out.endsWith(`the provider's bill and three searches: ${spent}\n`), out)
   })
+
+  it("the quotes say what each request would cost at most, why, and which of them fit", async () => {
+    const { code, err, out } = await run("04-quotes.ts")
+    assert.strictEqual(err, "")
+    assert.strictEqual(code, 0)
+    const heads = out.split("\n").filter((line) => line !== "" && !line.startsWith(" "))
+    assert.deepStrictEqual(
+      heads.map((line) => line.split("; ")[1]),
+      ["it fits", "it does not fit", "it does not fit", "it fits", "it does not fit"]
+    )
+    // 5,706 tokens at $0.15 and 500 at $0.60 per 1M are $0.0011559.
+    assert.include(out, "letters: at most $0.0011559; it fits")
+    assert.include(out, "cache write, dearer than input, long context from 272,000 tokens")
+    assert.include(out, "cache write, dearer than input, tier priority")
+    // Two windows of 400,000 at $0.25 per 1M, 500 at $2, ten searches at a cent.
+    assert.include(out, "a search of the web: at most $0.301; it does not fit")
+    assert.include(out, "10 searches of the web, in one call of a tool, at $0.01 each: fee of a hosted tool")
+  })
 })

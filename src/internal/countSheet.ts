@@ -7,7 +7,7 @@ import type { Counted } from "../Endpoint.ts"
 import { asciiEscapedLength } from "../TokenCounter.ts"
 import { functionsText } from "./functionText.ts"
 import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
-import type { Family } from "./modelFamilies.ts"
+import { requestSlack, type Family } from "./modelFamilies.ts"
 
 /** The text as it is written within JSON that is escaped to ASCII. */
 const escaped = (text: string): string =>
@@ -15,6 +15,9 @@ const escaped = (text: string): string =>
     /[\u007f-\uffff]/g,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`
   )
+
+/** Images are counted by their size, and files not at all: whatever has one is bounded otherwise. */
+const uncounted = new Set<Json | undefined>(["image_url", "input_image", "file", "input_file"])
 
 /** Who speaks is in the framing of a message. */
 const roles = new Set<Json | undefined>("system developer user assistant tool function".split(" "))
@@ -80,7 +83,7 @@ export class CountSheet {
     for (const part of value) {
       this.added += this.family.framing.part
       if (!isObject(part)) this.text(part)
-      else if (part.type === "image_url" || part.type === "input_image") continue
+      else if (uncounted.has(part.type)) continue
       else if (isEscaped) this.text(escaped(JSON.stringify(part)))
       else {
         this.text(part.text)
@@ -132,7 +135,8 @@ export class CountSheet {
   }
 
   counted(): Counted {
-    const { encoding, margin } = this.family
-    return { encoding, texts: this.texts, added: Math.ceil(this.added), margin }
+    const { encoding, framing, margin } = this.family
+    const slack = Math.min(framing.request, requestSlack)
+    return { encoding, texts: this.texts, added: Math.ceil(this.added), margin, slack }
   }
 }

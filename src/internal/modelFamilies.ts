@@ -98,8 +98,11 @@ export interface Family {
 
 const margin = 0.01
 
+/** More for every request, beyond the most that any was seen to take. */
+export const requestSlack = 20
+
 const plain: Framing = {
-  request: 3 + 20,
+  request: 3 + requestSlack,
   message: 4,
   assistant: 0,
   call: 13,

@@ -1,11 +1,12 @@
 /** What the plans of all endpoints share: the model, the closed list of fields, the bound of the input. */
 import * as Result from "effect/Result"
 import * as BudgetError from "../BudgetError.ts"
-import type { Counted, Endpoint, Output, Plan } from "../Endpoint.ts"
+import type { Counted, Endpoint, Output, Plan, Remote } from "../Endpoint.ts"
 import { CountSheet } from "./countSheet.ts"
 import { hostedTools } from "./hostedTools.ts"
 import type { JsonObject } from "./json.ts"
 import { familyOf } from "./modelFamilies.ts"
+import { isHidden, questionOf } from "./remoteCount.ts"
 import { BodyReader, modelOf, noModel, type FieldRule } from "./requestBound.ts"
 
 /** What an endpoint says of a body, beyond what its reader remembers. */
@@ -35,16 +36,22 @@ export const planner =
     reader.fields(request.body, fields, request.allow)
     const { output, tier, stream, askForUsage } = read(reader, request.body)
     if (reader.refusal !== undefined) return Result.fail(BudgetError.because(reader.refusal))
-    const counted = (): Counted | undefined => {
-      // What is not shown, or is heard, cannot be counted.
-      const family = reader.unshown || reader.audio ? undefined : familyOf(model)
+    const { audio, hosted, unshown } = reader
+    const shown = (): Counted | undefined => {
+      const family = familyOf(model)
       if (family === undefined) return undefined
       const sheet = new CountSheet(family)
       list(sheet, request.body)
       return sheet.counted()
     }
-    const input = { ...reader.input(request.text), counted }
-    const { hosted } = reader
+    // What is not shown, or is heard, cannot be counted.
+    const counted = (): Counted | undefined => (unshown || audio ? undefined : shown())
+    // A hosted tool feeds the model what nobody can count before it was called.
+    const remote = (): Remote | undefined =>
+      endpoint !== "POST /responses" || audio || hosted.length > 0
+        ? undefined
+        : { question: questionOf(request.body), hidden: isHidden(model, request.body), shown: shown() }
+    const input = { ...reader.input(request.text), counted, remote }
     const tools = hosted.length === 0 ? undefined : hostedTools(hosted, reader.windows - 1)
     return Result.succeed({ endpoint, model, input, output, tools, tier, takesTier, stream, askForUsage })
   }

@@ -144,6 +144,8 @@ export interface Options {
   readonly modelMaximum?: number
   /** The oracle's tokens of a text. Default: a token for four bytes of UTF-8. */
   readonly countText?: CountText
+  /** What a question for the count of an input is answered; `hang` is no answer. Default: the oracle's count. */
+  readonly count?: (request: RecordedRequest) => { readonly status: number; readonly body: unknown } | "hang"
 }
 
 // -- Named behaviours -----------------------------------------------------------------------------------------
@@ -544,11 +546,33 @@ const answerFree = (
     return
   }
   if (request.method === "POST" && name === "/responses/input_tokens") {
-    const tokens = Oracle.inputTokens("responses", request.body, options.countText)
-    send(wire, 200, { object: "response.input_tokens", input_tokens: tokens })
+    answerCount(request, wire, options)
     return
   }
   send(wire, 404, errorBody(`Invalid URL (${request.method} ${request.path})`))
+}
+
+/** What the count of an input may be asked with. */
+const counted = new Set(
+  (
+    "conversation input instructions model parallel_tool_calls personality previous_response_id reasoning text " +
+    "tool_choice tools truncation"
+  ).split(" ")
+)
+
+const answerCount = (request: RecordedRequest, wire: Wire, options: Options): void => {
+  const answer = options.count?.(request)
+  if (answer === "hang") return
+  if (answer !== undefined) {
+    send(wire, answer.status, answer.body)
+    return
+  }
+  const strange = Object.keys(request.body ?? {}).find((field) => !counted.has(field))
+  if (strange !== undefined) send(wire, 400, errorBody(`Unknown parameter: '${strange}'.`))
+  else {
+    const tokens = Oracle.inputTokens("responses", request.body, options.countText)
+    send(wire, 200, { object: "response.input_tokens", input_tokens: tokens })
+  }
 }
 
 /** Fields that an endpoint refuses as the real one does, instead of ignoring them. */

@@ -76,7 +76,7 @@ type SessionOptions = ConstructorParameters<typeof BudgetedSession>[0]
 export const withSession =
   (
     use: (setup: Setup) => Promise<void>,
-    options: Partial<SessionOptions> & { readonly provider?: Omit<ProviderOptions, "prices"> } = {}
+    options: Partial<SessionOptions> & { readonly provider?: Partial<ProviderOptions> } = {}
   ) =>
   async (): Promise<void> => {
     const { provider: providerOptions, ...sessionOptions } = options

@@ -22,3 +22,24 @@ export const exchanges = (): ReadonlyArray<Exchange> =>
 
 export const streams = (): ReadonlyArray<StreamRow> =>
   isThere ? (readLines(new URL("streams.jsonl", directory)) as ReadonlyArray<StreamRow>) : []
+
+export interface CountRow {
+  readonly request: JsonObject
+  readonly inputTokens: number
+  /** The request is as long as it was on the wire, where that was recorded: nothing of it was lost. */
+  readonly isWhole: boolean
+}
+
+interface RawCount extends Omit<CountRow, "isWhole"> {
+  readonly wireBytes: number | null
+  readonly jsonBytes: number
+}
+
+/** Answers of `POST /responses/input_tokens`. */
+export const counts = (): ReadonlyArray<CountRow> =>
+  isThere
+    ? (readLines(new URL("counts.jsonl", directory)) as ReadonlyArray<RawCount>).map((row) => ({
+        ...row,
+        isWhole: row.wireBytes === null || row.wireBytes === row.jsonBytes
+      }))
+    : []
