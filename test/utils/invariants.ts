@@ -63,7 +63,7 @@ export const entriesInOrder = (entries: ReadonlyArray<Ledger.Entry>, first = 1):
 export const endedOnce = (entries: ReadonlyArray<Ledger.Entry>): Findings => {
   const ended = new Set<string>()
   return entries.flatMap((entry) => {
-    if (entry._tag === "LimitChanged") return []
+    if (!("reservation" in entry) || entry._tag === "Reserved") return []
     if (ended.has(entry.reservation)) return [`reservation ${entry.reservation} ended twice`]
     ended.add(entry.reservation)
     return []
