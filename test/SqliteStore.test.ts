@@ -193,11 +193,11 @@ describe("the file", () => {
     Effect.gen(function* () {
       const file = yield* somewhere
       const machine = yield* Ref.make(5_000)
-      const real = yield* Clock.Clock
-      const clock: Clock.Clock = Object.setPrototypeOf({
-        currentTimeMillisUnsafe: () => Ref.getUnsafe(machine)
-      }, real)
-      const open = SqliteStore.make({ path: file }).pipe(Effect.provideService(Clock.Clock, clock))
+      const clock: Clock.Clock = yield* Clock.Clock
+      const told = { currentTimeMillisUnsafe: () => Ref.getUnsafe(machine) }
+      const open = SqliteStore.make({ path: file }).pipe(
+        Effect.provideService(Clock.Clock, Object.setPrototypeOf(told, clock) as Clock.Clock)
+      )
       yield* Effect.scoped(
         Effect.gen(function* () {
           const books = yield* open
@@ -217,7 +217,7 @@ describe("the file", () => {
       yield* books.end({ id: "one", amount: 1, verdict: "metered", label: null })
       assert.deepStrictEqual(
         (yield* books.entries(everything)).map(({ at }) => at),
-        [5_000, 5_500]
+        [5_000, 5_000, 5_500]
       )
     })
   )
@@ -265,13 +265,13 @@ describe("the file", () => {
       const ended = { id: "one", amount: 1, verdict: "metered", label: null } as const
       yield* books.end(ended)
       const database = yield* stranger(file)
-      database.exec("UPDATE entries SET body = '{}' WHERE seq = 2")
+      database.exec("UPDATE entries SET body = '{}' WHERE seq = 3")
       const [bad, good] = yield* Effect.all([detail(books.end(ended)), books.reserve(ask("two", 5))], {
         concurrency: "unbounded"
       })
-      assert.include(bad, "entry 2 of the file cannot be read")
+      assert.include(bad, "entry 3 of the file cannot be read")
       assert.strictEqual(good._tag, "Granted")
-      assert.include(yield* detail(books.entries(everything)), "entry 2")
+      assert.include(yield* detail(books.entries(everything)), "entry 3")
     })
   )
 })
@@ -359,7 +359,7 @@ describe("others at the file", () => {
       yield* books.reserve(ask("two", 1))
       const entries = yield* books.entries(everything)
       assert.deepStrictEqual(
-        entries.map((entry) => entry._tag === "Reserved" && entry.reservation),
+        entries.flatMap((entry) => (entry._tag === "Reserved" ? [entry.reservation] : [])),
         ["two"]
       )
     })

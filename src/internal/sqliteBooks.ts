@@ -9,6 +9,9 @@ import type { Entry, EntryOf, Link } from "./ledgerTypes.ts"
 import * as Rows from "./sqliteRows.ts"
 import { statements } from "./sqliteStatements.ts"
 
+/** How long a place that has lapsed keeps its ticket, in milliseconds: far longer than anybody waits. */
+const forgotten = 30 * 86_400_000
+
 /** The books on one connection. */
 export class SqliteBooks {
   readonly #sql: ReturnType<typeof statements>
@@ -16,8 +19,7 @@ export class SqliteBooks {
   #now = 0
   #seq = 0
   #ticket = 0
-  #isTicketNew = false
-  #mustKeepClock = false
+  #mustKeepMeta = false
 
   /** `clock` is the machine's, in milliseconds of the epoch. */
   constructor(database: DatabaseSync, clock: () => number) {
@@ -31,13 +33,12 @@ export class SqliteBooks {
     this.#now = Math.max(this.#clock(), meta.clock, last.at)
     this.#seq = last.seq
     this.#ticket = meta.ticket
-    this.#isTicketNew = false
-    this.#mustKeepClock = false
+    this.#mustKeepMeta = false
   }
 
   /** After them. An entry keeps the time by itself. */
   finish(): void {
-    if (this.#isTicketNew || this.#mustKeepClock) this.#sql.setMeta.run(this.#now, this.#ticket)
+    if (this.#mustKeepMeta) this.#sql.setMeta.run(this.#now, this.#ticket)
   }
 
   #tell() {
@@ -49,16 +50,17 @@ export class SqliteBooks {
   open(ask: Store.OpenAsk): Store.OpenAnswer {
     const row = this.#sql.account.get(ask.account)
     if (row === undefined) return this.#create(ask)
-    const isTemporary = row.temporary !== 0
     if (
       row.parent !== ask.parent ||
       (ask.limit !== undefined && ask.limit !== row.cap) ||
-      (ask.frame !== undefined && ask.frame !== row.frame) ||
-      (isTemporary && ask.opener === null)
+      (ask.frame !== undefined && ask.frame !== row.frame)
     ) {
-      return { _tag: "Differs", row: Rows.rowOf(row), temporary: isTemporary }
+      return { _tag: "Differs", row: Rows.rowOf(row) }
     }
-    if (isTemporary && ask.opener !== null) this.#sql.addOpener.run(row.id, ask.opener)
+    if (row.temporary !== 0 && ask.opener === null) {
+      this.#sql.clearOpeners.run(row.id)
+      this.#sql.keep.run(row.id)
+    } else if (row.temporary !== 0) this.#sql.addOpener.run(row.id, ask.opener)
     if (ask.thresholds !== undefined) this.#sql.setThresholds.run(JSON.stringify(ask.thresholds), row.id)
     return { _tag: "Opened" }
   }
@@ -78,6 +80,11 @@ export class SqliteBooks {
       ask.opener === null ? 0 : 1
     )
     if (ask.opener !== null) this.#sql.addOpener.run(lastInsertRowid, ask.opener)
+    const links = [
+      { account: ask.account, window: null },
+      ...(parent === undefined ? [] : this.#current(parent))
+    ]
+    this.#book({ _tag: "Opened", account: ask.account, chain: links, limit: ask.limit ?? null })
     return { _tag: "Opened" }
   }
 
@@ -126,9 +133,9 @@ export class SqliteBooks {
       : { _tag: "Short", now, row: Rows.rowOf(blocker), hopeless: false }
   }
 
-  /** Its ticket; none yet, or one whose place has lapsed, is behind everybody. */
+  /** The ticket that it has, also where its place has lapsed; the next one otherwise. */
   #ticketOf(waiter: string): number {
-    return this.#sql.ticket.get(waiter, this.#now)?.ticket ?? this.#ticket + 1
+    return this.#sql.ticket.get(waiter)?.ticket ?? this.#ticket + 1
   }
 
   #isBehind(row: Rows.AccountData, ticket: number): boolean {
@@ -136,13 +143,17 @@ export class SqliteBooks {
   }
 
   #stand(waiter: string, at: Rows.AccountData, ticket: number, until: number): void {
-    this.#sql.clearLapsed.run(at.id, this.#now)
     this.#sql.stand.run(waiter, at.id, ticket, until)
-    if (ticket > this.#ticket) {
-      this.#ticket = ticket
-      this.#isTicketNew = true
-    }
-    this.#mustKeepClock = true
+    this.#mustKeepMeta = true
+    if (ticket <= this.#ticket) return
+    this.#ticket = ticket
+    // Those who died in line leave their places behind.
+    if (ticket % 64 === 0) this.#sql.clearLapsed.run(this.#now - forgotten)
+  }
+
+  stay(ids: ReadonlyArray<string>, place: number): void {
+    const until = Rows.moment(this.#now + place)
+    for (const id of ids) if (this.#sql.stay.run(until, id).changes > 0) this.#mustKeepMeta = true
   }
 
   #grant(
@@ -184,7 +195,7 @@ export class SqliteBooks {
     if (row?.frame !== frame || !Rows.isStale(row, this.#now)) return
     if (start > this.#now || this.#now >= end) return
     this.#sql.roll.run(start, end, row.id)
-    this.#mustKeepClock = true
+    this.#mustKeepMeta = true
   }
 
   leave(id: string): void {
@@ -198,7 +209,7 @@ export class SqliteBooks {
     if (row.state === "held") return this.#endHeld(row, { ...ask, amount })
     if (row.state === "expired") return this.#correct(row, { ...ask, amount })
     const entry = this.#endingOf(row)
-    return Rows.amountOf(entry) === amount && Rows.verdictOf(entry) === ask.verdict
+    return Rows.isSameEnd(entry, amount, ask.verdict)
       ? { _tag: "Ended", entry, crossed: [], again: true }
       : { _tag: "Differs", entry }
   }
@@ -250,15 +261,10 @@ export class SqliteBooks {
 
   /** The entry by which its holder ended it. */
   #endingOf(row: Rows.ReservationData): Rows.Ending {
-    const seq = row.correction ?? row.ending
-    const entry = seq === null ? undefined : this.#entry(seq)
+    const found = this.#sql.entry.get(row.correction ?? row.ending)
+    const entry = found === undefined ? undefined : Rows.decode(found)
     if (entry?._tag === "Settled" || entry?._tag === "Released" || entry?._tag === "Corrected") return entry
     throw new Store.StoreUnavailable({ detail: `the end of reservation ${row.id} is not in the file.` })
-  }
-
-  #entry(seq: number): Entry | undefined {
-    const found = this.#sql.entry.get(seq)
-    return found === undefined ? undefined : Rows.decode(found)
   }
 
   cancel(id: string): void {
@@ -274,7 +280,7 @@ export class SqliteBooks {
   ): ReadonlyArray<{ readonly id: string; readonly expiresAt: number }> {
     const expiresAt = Rows.moment(this.#now + lease)
     const renewed = ids.filter((id) => this.#sql.renew.run(expiresAt, id).changes > 0)
-    if (renewed.length > 0) this.#mustKeepClock = true
+    if (renewed.length > 0) this.#mustKeepMeta = true
     return renewed.map((id) => ({ id, expiresAt }))
   }
 
@@ -377,11 +383,14 @@ export class SqliteBooks {
 
   /** Writes an entry that concerns an account itself, in the windows that it and its ancestors are in. */
   #bookOn<const D extends { readonly _tag: Entry["_tag"] }>(row: Rows.AccountData, draft: D) {
-    const chain = Rows.namesOf(row).map((name): Link => {
+    return this.#book({ ...draft, account: row.name, chain: this.#current(row) })
+  }
+
+  #current(row: Rows.AccountData): ReadonlyArray<Link> {
+    return Rows.namesOf(row).map((name): Link => {
       const at = name === row.name ? row : this.#sql.account.get(name)
       return { account: name, window: at?.window_start ?? null }
     })
-    return this.#book({ ...draft, account: row.name, chain })
   }
 
   #book<const D extends { readonly account: string; readonly chain: ReadonlyArray<Link> }>(draft: D) {

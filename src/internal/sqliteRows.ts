@@ -107,10 +107,10 @@ export const isReached = (row: AccountData, threshold: number): boolean =>
 
 export const isInRange = ({ reserved, spent }: Change): boolean => spent + reserved <= Store.noLimit
 
-export const amountOf = (entry: Ending): number => (entry._tag === "Released" ? 0 : entry.amount)
-
-export const verdictOf = (entry: Ending): Store.EndAsk["verdict"] =>
-  entry._tag === "Released" ? "released" : entry.verdict
+export const isSameEnd = (entry: Ending, amount: number, verdict: Store.EndAsk["verdict"]): boolean =>
+  entry._tag === "Released"
+    ? verdict === "released"
+    : entry.verdict === verdict && Number(entry.amount) === amount
 
 export const repeated = (row: ReservationData, ask: Store.ReserveAsk): Store.ReserveAnswer => {
   if (row.state === "cancelled") return { _tag: "Taken", how: "cancelled" }

@@ -7,7 +7,7 @@
 export const applicationId = 0x61626774
 
 /**
- * `meta.clock` is the newest time seen by a write that left no entry. An account's `id` is never used again, so that
+ * `meta.clock` is the newest time of a write that needs one and left no entry. An account's `id` is never used again, so that
  * one that was removed and opened again is another account. A reservation's `links` are `[name, id, window]` of its
  * chain. `postings` find the entries of an account.
  */

@@ -30,6 +30,7 @@ export const statements = (prepare: (sql: string) => StatementSync) => ({
     (name, parent, chain, depth, cap, frame, thresholds, temporary, spent, reserved, paused)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0)`),
   removeAccount: prepare("DELETE FROM accounts WHERE id = ?"),
+  keep: prepare("UPDATE accounts SET temporary = 0 WHERE id = ?"),
   setNumbers: prepare("UPDATE accounts SET spent = ?, reserved = ? WHERE id = ?"),
   setCap: prepare("UPDATE accounts SET cap = ? WHERE id = ?"),
   setPaused: prepare("UPDATE accounts SET paused = ? WHERE id = ?"),
@@ -38,6 +39,7 @@ export const statements = (prepare: (sql: string) => StatementSync) => ({
 
   addOpener: prepare("INSERT OR IGNORE INTO openers (account, opener) VALUES (?, ?)"),
   removeOpener: prepare("DELETE FROM openers WHERE account = ? AND opener = ?"),
+  clearOpeners: prepare("DELETE FROM openers WHERE account = ?"),
   anyOpener: rows<unknown>(prepare("SELECT 1 FROM openers WHERE account = ? LIMIT 1")),
 
   reservation: rows<ReservationData>(prepare("SELECT * FROM reservations WHERE id = ?")),
@@ -66,12 +68,11 @@ export const statements = (prepare: (sql: string) => StatementSync) => ({
   addEntry: prepare("INSERT INTO entries (seq, at, body) VALUES (?, ?, ?)"),
   addPosting: prepare("INSERT INTO postings (account, seq) VALUES (?, ?)"),
 
-  ticket: rows<{ readonly ticket: number }>(
-    prepare("SELECT ticket FROM lines WHERE waiter = ? AND until > ?")
-  ),
+  ticket: rows<{ readonly ticket: number }>(prepare("SELECT ticket FROM lines WHERE waiter = ?")),
   ahead: rows<unknown>(prepare("SELECT 1 FROM lines WHERE account = ? AND ticket < ? AND until > ? LIMIT 1")),
   stand: prepare("INSERT OR REPLACE INTO lines (waiter, account, ticket, until) VALUES (?, ?, ?, ?)"),
+  stay: prepare("UPDATE lines SET until = ? WHERE waiter = ?"),
   leave: prepare("DELETE FROM lines WHERE waiter = ?"),
   clearLine: prepare("DELETE FROM lines WHERE account = ?"),
-  clearLapsed: prepare("DELETE FROM lines WHERE account = ? AND until <= ?")
+  clearLapsed: prepare("DELETE FROM lines WHERE until <= ?")
 })

@@ -38,6 +38,7 @@ export const make = ({
       close: (account, opener) => file.write((books) => books.close(account, opener)),
       reserve: (ask) => file.write((books) => books.reserve(ask)),
       roll: (account, frame, start, end) => file.write((books) => books.roll(account, frame, start, end)),
+      stay: (ids, place) => file.write((books) => books.stay(ids, place)),
       leave: (id) => file.write((books) => books.leave(id)),
       end: (ask) => file.write((books) => books.end(ask)),
       cancel: (id) => file.write((books) => books.cancel(id)),

@@ -12,7 +12,7 @@ interface Account {
   readonly parent: string | null
   readonly chain: ReadonlyArray<string>
   readonly frame: string | null
-  readonly temporary: boolean
+  temporary: boolean
   readonly openers: Set<string>
   limit: Usd.Usd | null
   thresholds: ReadonlyArray<number>
@@ -40,7 +40,7 @@ interface Place {
   readonly waiter: string
   readonly at: Account
   readonly ticket: number
-  readonly until: number
+  until: number
 }
 
 // Typed so that each kind of draft keeps its own fields.
@@ -213,10 +213,11 @@ export const make = (clock: () => number): Store.LedgerStore => {
         leave(ask.id)
         return { _tag: "Short", now: at, row: rowOf(each), hopeless: true }
       }
-    line = line.filter((place) => place.until > at)
     const ticket = line.find((place) => place.waiter === ask.id)?.ticket ?? tickets + 1
     for (const each of chain) {
-      const isBehind = ask.place !== null && line.some((place) => place.at === each && place.ticket < ticket)
+      const isBehind =
+        ask.place !== null &&
+        line.some((place) => place.at === each && place.ticket < ticket && place.until > at)
       if (!each.paused && roomOf(each) >= ask.least && !isBehind) continue
       if (ask.place !== null) {
         leave(ask.id)
@@ -295,15 +296,20 @@ export const make = (clock: () => number): Store.LedgerStore => {
         start: null,
         end: null
       })
+      const links = plain([
+        { account: ask.account, window: null },
+        ...(parent === undefined ? [] : linksOf(parent))
+      ])
+      book({ _tag: "Opened", account: ask.account, chain: links, limit: ask.limit ?? null })
       return { _tag: "Opened" }
     }
     const isOther =
       there.parent !== ask.parent ||
       (ask.limit !== undefined && ask.limit !== there.limit) ||
-      (ask.frame !== undefined && ask.frame !== there.frame) ||
-      (there.temporary && ask.opener === null)
-    if (isOther) return { _tag: "Differs", row: rowOf(there), temporary: there.temporary }
+      (ask.frame !== undefined && ask.frame !== there.frame)
+    if (isOther) return { _tag: "Differs", row: rowOf(there) }
     if (ask.opener !== null) there.openers.add(ask.opener)
+    else there.temporary = false
     there.thresholds = ask.thresholds ?? there.thresholds
     return { _tag: "Opened" }
   }
@@ -327,6 +333,10 @@ export const make = (clock: () => number): Store.LedgerStore => {
     if (account?.frame !== frame || (account.end !== null && account.end > at)) return
     if (at < start || at >= finish) return
     Object.assign(account, { start, end: finish, spent: 0, reserved: 0 })
+  }
+
+  const stay = (ids: ReadonlyArray<string>, place: number): void => {
+    for (const each of line) if (ids.includes(each.waiter)) each.until = now() + place
   }
 
   const cancel = (id: string): void => {
@@ -407,6 +417,7 @@ export const make = (clock: () => number): Store.LedgerStore => {
     close: (account, opener) => Effect.sync(() => close(account, opener)),
     reserve: (ask) => Effect.sync(() => reserve(ask)),
     roll: (account, frame, start, finish) => Effect.sync(() => roll(account, frame, start, finish)),
+    stay: (ids, place) => Effect.sync(() => stay(ids, place)),
     leave: (id) => Effect.sync(() => leave(id)),
     end: (ask) => Effect.sync(() => end(ask)),
     cancel: (id) => Effect.sync(() => cancel(id)),

@@ -23,7 +23,7 @@ export const kinds: ReadonlyArray<string> = [
   ...["in line", "share", "again"].map((what) => `reserve Granted ${what}`),
   ...["Settled", "Released", "Corrected"].flatMap((tag) => [`end ${tag}`, `end ${tag} again`]),
   ...["Differs", "Unknown", "OutOfRange"].map((tag) => `end ${tag}`),
-  ...["LimitChanged", "Paused", "Resumed", "ThresholdCrossed", "Expired", "Reserved"].map(
+  ...["Opened", "LimitChanged", "Paused", "Resumed", "ThresholdCrossed", "Expired", "Reserved"].map(
     (tag) => `entry ${tag}`
   ),
   "renew some",

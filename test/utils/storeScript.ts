@@ -91,7 +91,7 @@ export class Author {
     if (kind < 19) return this.#reserve()
     if (kind < 29) return this.#end()
     if (kind < 30) return this.#cancel()
-    if (kind < 31) return this.#leave()
+    if (kind < 31) return this.chance(2) ? this.#leave() : this.#stay()
     if (kind < 33) return this.#renew()
     if (kind < 35) return this.#expire()
     if (kind < 36) return this.#setLimit()
@@ -238,6 +238,17 @@ export class Author {
     return {
       text: `cancel ${id}`,
       verb: ({ store }) => Effect.as(store.cancel(id), "done"),
+      repeatable: true
+    }
+  }
+
+  /** Those who wait are among those that were asked for lately. */
+  #stay(): Step {
+    const ids = this.#ids.slice(-6)
+    const place = this.pick([long, long, -long])
+    return {
+      text: `stay ${ids.join(", ")} for ${place}`,
+      verb: ({ store }) => Effect.as(store.stay(ids, place), "done"),
       repeatable: true
     }
   }
