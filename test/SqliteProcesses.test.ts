@@ -121,7 +121,7 @@ describe("processes that are killed in the middle of verbs", () => {
         for (const log of logs) {
           for (const [id, amount] of log.granted) assert.strictEqual(reserved.get(id), amount, id)
           for (const end of log.ended) assert.isTrue(ended.has(end), end)
-          assert.isAbove(log.ended.size, 20)
+          assert.isAtLeast(log.ended.size, 3)
         }
         const database = new DatabaseSync(file)
         assert.deepStrictEqual(

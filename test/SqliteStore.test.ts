@@ -99,6 +99,11 @@ describe("every verb", () => {
       assert.strictEqual((yield* books.reserve(ask("second", 1, { place: 50 })))._tag, "Granted")
       yield* TestClock.adjust(50)
       assert.strictEqual((yield* books.reserve(ask("third", 1)))._tag, "Stale")
+      // A window that has not begun, one that is over, and another one's are none.
+      yield* books.roll("root", "rolling 10", 101, 200)
+      yield* books.roll("root", "rolling 10", 90, 100)
+      yield* books.roll("root", "rolling 11", 100, 101)
+      assert.strictEqual((yield* books.reserve(ask("third", 1)))._tag, "Stale")
       yield* books.roll("root", "rolling 10", 100, 101)
       assert.strictEqual((yield* books.reserve(ask("third", 1)))._tag, "Granted")
       assert.deepStrictEqual(yield* audit(books), [])

@@ -29,20 +29,16 @@ export class SqliteBooks {
 
   /** Before the steps of a transaction: what time it is, and where the books end. */
   begin(): void {
-    const { meta, last } = this.#tell()
-    this.#now = Math.max(this.#clock(), meta.clock, last.at)
-    this.#seq = last.seq
-    this.#ticket = meta.ticket
+    const { at, clock, seq, ticket } = this.#sql.state.one()
+    this.#now = Math.max(this.#clock(), clock, at)
+    this.#seq = seq
+    this.#ticket = ticket
     this.#mustKeepMeta = false
   }
 
   /** After them. An entry keeps the time by itself. */
   finish(): void {
     if (this.#mustKeepMeta) this.#sql.setMeta.run(this.#now, this.#ticket)
-  }
-
-  #tell() {
-    return { meta: this.#sql.meta.one(), last: this.#sql.last.get() ?? { seq: 0, at: 0 } }
   }
 
   // Verbs.
@@ -323,8 +319,8 @@ export class SqliteBooks {
   } {
     const one = account === null ? undefined : this.#sql.account.get(account)
     const rows = account === null ? this.#sql.accounts.all() : one === undefined ? [] : [one]
-    const { last, meta } = this.#tell()
-    return { now: Math.max(this.#clock(), meta.clock, last.at), rows: rows.map(Rows.rowOf) }
+    const { at, clock } = this.#sql.state.one()
+    return { now: Math.max(this.#clock(), clock, at), rows: rows.map(Rows.rowOf) }
   }
 
   entries(ask: Store.EntriesAsk): ReadonlyArray<Entry> {
@@ -340,7 +336,7 @@ export class SqliteBooks {
   /** The first entry at or after a Rows.moment. Time never goes back along the entries, and `seq` has no gaps. */
   #firstAt(time: number): number {
     let low = 1
-    let high = (this.#sql.last.get()?.seq ?? 0) + 1
+    let high = this.#sql.state.one().seq + 1
     while (low < high) {
       const middle = Math.floor((low + high) / 2)
       if ((this.#sql.entry.get(middle)?.at ?? 0) < time) low = middle + 1

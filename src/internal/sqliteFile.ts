@@ -163,6 +163,9 @@ const connect = <B>(
 const pragma = (database: DatabaseSync, name: string): unknown =>
   Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0]
 
+/** Pages in the log before they are moved into the file: each move syncs twice, and hot pages are moved once. */
+const checkpointAt = 4_000
+
 const prepareFile = (database: DatabaseSync, mayCreate: boolean): void => {
   refuseStrangers(database, mayCreate)
   if (pragma(database, "journal_mode") !== "wal" && pragma(database, "journal_mode = WAL") !== "wal") {
@@ -171,6 +174,7 @@ const prepareFile = (database: DatabaseSync, mayCreate: boolean): void => {
     })
   }
   database.exec("PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON")
+  database.exec(`PRAGMA wal_autocheckpoint = ${checkpointAt}`)
   if (pragma(database, "user_version") === schema.length) return
   database.exec("BEGIN IMMEDIATE")
   // Another process may have been quicker.

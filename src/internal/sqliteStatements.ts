@@ -20,7 +20,15 @@ const rows = <R>(statement: StatementSync): Rows<R> => ({
 
 /** Prepares all of them on one connection. */
 export const statements = (prepare: (sql: string) => StatementSync) => ({
-  meta: rows<{ readonly clock: number; readonly ticket: number }>(prepare("SELECT clock, ticket FROM meta")),
+  state: rows<{
+    readonly clock: number
+    readonly ticket: number
+    readonly seq: number
+    readonly at: number
+  }>(
+    prepare(`SELECT clock, ticket, ifnull(last.seq, 0) AS seq, ifnull(last.at, 0) AS at
+    FROM meta LEFT JOIN (SELECT seq, at FROM entries ORDER BY seq DESC LIMIT 1) AS last`)
+  ),
   setMeta: prepare("UPDATE meta SET clock = ?, ticket = ?"),
 
   account: rows<AccountData>(prepare("SELECT * FROM accounts WHERE name = ?")),
@@ -58,7 +66,6 @@ export const statements = (prepare: (sql: string) => StatementSync) => ({
   finish: prepare("UPDATE reservations SET state = ?, ending = ? WHERE id = ?"),
   correct: prepare("UPDATE reservations SET state = 'corrected', correction = ? WHERE id = ?"),
 
-  last: rows<EntryData>(prepare("SELECT seq, at, '' AS body FROM entries ORDER BY seq DESC LIMIT 1")),
   entry: rows<EntryData>(prepare("SELECT * FROM entries WHERE seq = ?")),
   page: rows<EntryData>(prepare("SELECT * FROM entries WHERE seq > ? AND seq < ? ORDER BY seq LIMIT ?")),
   pageOf: rows<EntryData>(

@@ -21,6 +21,9 @@ export const randomOf = (seed: number) => {
 
 export const long = 1_000_000_000
 
+/** As long as a machine takes for a verb or two, with much to spare. */
+const brief = 100
+
 /** Windowed accounts have a frame; temporary ones an opener. */
 export const tree: ReadonlyArray<readonly [account: string, parent: string | null, frame?: string]> = [
   ["a", null],
@@ -61,6 +64,8 @@ export class Author {
   readonly #asks = new Map<string, Store.ReserveAsk>()
   readonly #leases = new Set<number>()
   readonly #granted: Array<string> = []
+  /** A windowed account that an ask has just found without a window. */
+  #stale: readonly [account: string, frame: string] | undefined
   #opened = 0
   #ends = new Map<string, Store.EndAsk>()
   #windows = 0
@@ -87,6 +92,9 @@ export class Author {
     const isFirst = this.#opened < tree.length
     const kind = isFirst ? 0 : this.#random(44)
     if (isFirst) return this.#open(tree[this.#opened++])
+    const stale = this.#stale
+    this.#stale = undefined
+    if (stale !== undefined && !this.chance(4)) return this.#roll(stale)
     if (kind < 4) return this.#open()
     if (kind < 19) return this.#reserve()
     if (kind < 29) return this.#end()
@@ -204,6 +212,8 @@ export class Author {
       verb: (side) => Effect.map(side.store.reserve(ask), (answer) => side.answer(answer)),
       seen: (answer) => {
         if (tagOf(answer) === "Granted") this.#granted.push(id)
+        const { row } = answer as { readonly row?: Store.AccountRow }
+        if (tagOf(answer) === "Stale" && row?.frame != null) this.#stale = [row.account, row.frame]
         return sawReserve(answer, ask, asked !== undefined)
       },
       repeatable: true
@@ -314,37 +324,44 @@ export class Author {
     }
   }
 
-  #roll(): Step {
-    const [account, frame] = this.pick([
-      ["w", "rolling 1"],
-      ["w", "rolling 1"],
-      ["w/y", "day UTC"],
-      ["w/y", "day UTC"],
-      ["w", "day UTC"],
-      ["a", "day UTC"],
-      ["nobody", "day UTC"]
-    ] as const)
+  #roll(of?: readonly [account: string, frame: string]): Step {
+    const [account, frame] =
+      of ??
+      this.pick([
+        ["w", "rolling 1"],
+        ["w/y", "day UTC"],
+        ["w", "day UTC"],
+        ["a", "day UTC"],
+        ["nobody", "day UTC"]
+      ] as const)
     const isBrief = this.chance(3)
     const number = ++this.#windows
     const elapse = this.#elapse
+    const id = this.#newId()
+    const held = { id, fingerprint: "one", account, least: 10, most: 10, share: 1, lease: long, place: null }
+    if (isBrief) this.#granted.push(id)
     const verb: Verb = (side) =>
       Effect.gen(function* () {
         const before = (yield* side.store.balances(account)).rows[0]
         for (let tries = 0; tries < 10; tries++) {
           const { now } = yield* side.store.balances(null)
-          // Each window begins at a time of its own: the ten tries of one number come before the next one's.
+          // Each begins at a time of its own: the tries of one number come before the next one's.
           const start = now - long + number * 10 + tries
           side.windows.set(start, `window ${number}`)
-          yield* side.store.roll(account, frame, start, isBrief ? now + 50 : now + long)
+          yield* side.store.roll(account, frame, start, isBrief ? now + brief : now + long)
           const row = (yield* side.store.balances(account)).rows[0]
           if (row?.windowStart === start) {
-            // A window that is not to be is refused: one that has ended, one that has not begun, another frame's.
-            if (isBrief) while ((yield* side.store.balances(null)).now < now + 50) yield* elapse(side, 60)
-            return { is: "rolled", row: side.row(row) }
+            if (!isBrief) return { is: "rolled", row: side.row(row) }
+            // Something is held in it, to be ended when it is over.
+            const answer = yield* side.store.reserve(held)
+            while ((yield* side.store.balances(null)).now < now + brief) yield* elapse(side, brief)
+            const isLate = answer._tag === "Stale" && answer.row.account === account
+            if (!isLate) return { is: "rolled and over", row: side.row(row), held: side.answer(answer) }
+            continue
           }
           assert.deepStrictEqual(row, before)
           const isDue = row?.frame === frame && (row.windowEnd === null || row.windowEnd <= now)
-          // Too late for a brief one: the machine was busy elsewhere.
+          // Else a brief one was over before it was asked for: the machine was busy elsewhere.
           if (!isDue) return { is: "refused" }
         }
         return { is: "never in time" }
