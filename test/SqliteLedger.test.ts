@@ -5,7 +5,9 @@ import * as SqliteLedger from "agent-budget/SqliteLedger"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import { TestClock } from "effect/testing"
 import { pathToFileURL } from "node:url"
+import { ledgerSuite } from "./LedgerTest.ts"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "agent-budget-sqlite-"))),
@@ -59,4 +61,13 @@ describe("SqliteLedger", () => {
       assert.include(refused.message, "unable to open database file")
     })
   )
+})
+
+ledgerSuite("SqliteLedger", {
+  fixture: Effect.map(folder, (name) => ({
+    connect: (options) => SqliteLedger.make({ filename: path.join(name, "budget.db"), ...options }),
+    advance: (millis: number) => TestClock.adjust(millis)
+  })),
+  live: false,
+  shared: true
 })

@@ -148,6 +148,27 @@ describe("every verb", () => {
       ])
     })
   )
+
+  it.effect("passes over an account above that was removed, also where its name is there again", () =>
+    Effect.gen(function* () {
+      const books = yield* store
+      yield* books.open(account("root", 20))
+      const middle = { ...account("root/x", 5, "root"), opener: "me" }
+      yield* books.open(middle)
+      yield* books.open(account("root/x/y", null, "root/x"))
+      yield* books.close("root/x", "me")
+      yield* books.open(middle)
+      const held = yield* books.reserve(ask("one", 7, { account: "root/x/y" }))
+      assert.strictEqual(held._tag, "Granted")
+      assert.strictEqual((yield* books.reserve(ask("two", 14, { account: "root/x/y" })))._tag, "Short")
+      const numbers = (yield* books.balances(null)).rows.map((row) => [row.account, row.reserved])
+      assert.deepStrictEqual(numbers, [
+        ["root", 7],
+        ["root/x", 0],
+        ["root/x/y", 7]
+      ])
+    })
+  )
 })
 
 describe("the file", () => {

@@ -44,10 +44,12 @@ export class SqliteBooks {
   // Verbs.
 
   open(ask: Store.OpenAsk): Store.OpenAnswer {
+    const parent = ask.parent === null ? undefined : this.#sql.account.get(ask.parent)
+    if (ask.parent !== null && parent === undefined) return { _tag: "NoParent" }
     const row = this.#sql.account.get(ask.account)
-    if (row === undefined) return this.#create(ask)
+    if (row === undefined) return this.#create(ask, parent)
     if (
-      row.parent !== ask.parent ||
+      parent?.id !== Rows.ancestorsOf(row)[0]?.[1] ||
       (ask.limit !== undefined && ask.limit !== row.cap) ||
       (ask.frame !== undefined && ask.frame !== row.frame)
     ) {
@@ -61,15 +63,13 @@ export class SqliteBooks {
     return { _tag: "Opened" }
   }
 
-  #create(ask: Store.OpenAsk): Store.OpenAnswer {
-    const parent = ask.parent === null ? undefined : this.#sql.account.get(ask.parent)
-    if (ask.parent !== null && parent === undefined) return { _tag: "NoParent" }
-    const chain = [ask.account, ...(parent === undefined ? [] : Rows.namesOf(parent))]
+  #create(ask: Store.OpenAsk, parent: Rows.AccountData | undefined): Store.OpenAnswer {
+    const above = parent === undefined ? [] : [[parent.name, parent.id], ...Rows.ancestorsOf(parent)]
     const { lastInsertRowid } = this.#sql.addAccount.run(
       ask.account,
       ask.parent,
-      JSON.stringify(chain),
-      chain.length,
+      JSON.stringify(above),
+      above.length,
       ask.limit ?? null,
       ask.frame ?? null,
       JSON.stringify(ask.thresholds ?? []),
@@ -106,7 +106,7 @@ export class SqliteBooks {
     const own = this.#sql.account.get(ask.account)
     if (own === undefined) return { _tag: "NotOpen" }
     const now = this.#now
-    const chain = Rows.namesOf(own).map((name) => (name === own.name ? own : this.#sql.account.get(name)))
+    const chain = [own, ...Rows.ancestorsOf(own).map(([, id]) => this.#sql.accountById.get(id))]
     const open = chain.filter((row) => row !== undefined)
     const stale = open.find((row) => Rows.isStale(row, now))
     if (stale !== undefined) return { _tag: "Stale", now, row: Rows.rowOf(stale) }
@@ -164,11 +164,12 @@ export class SqliteBooks {
         ? ask.least
         : Math.max(ask.least, Math.min(ask.most, Math.floor(ask.share * room)))
     for (const row of open) this.#sql.setNumbers.run(row.spent, row.reserved + amount, row.id)
-    const names = Rows.namesOf(own)
-    const links = names.map((name, index): Rows.LinkData => {
-      const row = chain[index]
-      return [name, row?.id ?? 0, row?.window_start ?? null]
-    })
+    const names: ReadonlyArray<Rows.Ancestor> = [[own.name, own.id], ...Rows.ancestorsOf(own)]
+    const links = names.map(([name, id], index): Rows.LinkData => [
+      name,
+      id,
+      chain[index]?.window_start ?? null
+    ])
     const at = this.#now
     const expiresAt = Rows.moment(at + ask.lease)
     const entry = this.#book({
@@ -383,10 +384,10 @@ export class SqliteBooks {
   }
 
   #current(row: Rows.AccountData): ReadonlyArray<Link> {
-    return Rows.namesOf(row).map((name): Link => {
-      const at = name === row.name ? row : this.#sql.account.get(name)
-      return { account: name, window: at?.window_start ?? null }
+    const above = Rows.ancestorsOf(row).map(([account, id]): Link => {
+      return { account, window: this.#sql.accountById.get(id)?.window_start ?? null }
     })
+    return [{ account: row.name, window: row.window_start }, ...above]
   }
 
   #book<const D extends { readonly account: string; readonly chain: ReadonlyArray<Link> }>(draft: D) {

@@ -234,6 +234,7 @@ class Queue<B extends Books> {
   #current: Connection<B> | undefined
   #jobs: Array<Job<B>> = []
   #isScheduled = false
+  #isResting = false
   #isClosed = false
 
   constructor(Database: typeof DatabaseSync, options: Options<B>, first: Connection<B>) {
@@ -256,7 +257,7 @@ class Queue<B extends Books> {
     }
     const job = { step, done, until: performance.now() + this.#options.patience, isGone: false }
     this.#jobs.push(job)
-    this.#schedule()
+    this.#schedule(this.#isResting ? setImmediate : queueMicrotask)
     // Who is interrupted before his turn has asked for nothing.
     return Effect.sync(() => void (job.isGone = true))
   }
@@ -268,12 +269,18 @@ class Queue<B extends Books> {
     this.#drop()
   }
 
-  #schedule(after?: number): void {
+  /** By what comes next: the first of a burst waits for those that are asked for in the same breath. */
+  #schedule(how: (turn: () => void) => unknown): void {
     if (this.#isScheduled) return
     this.#isScheduled = true
-    // Between two commits the event loop turns once: other work goes on, and other processes find the file free.
-    if (after === undefined) setImmediate(() => this.#turn())
-    else setTimeout(() => this.#turn(), after)
+    how(() => this.#turn())
+  }
+
+  /** Between two commits the event loop turns once: other work goes on, and other processes find the file free. */
+  #rest(): void {
+    if (this.#isResting) return
+    this.#isResting = true
+    setImmediate(() => (this.#isResting = false))
   }
 
   #turn(): void {
@@ -283,7 +290,8 @@ class Queue<B extends Books> {
     this.#jobs = waiting.slice(largestBatch)
     if (batch.length === 0) return
     if (this.#run(batch)) {
-      if (this.#jobs.length > 0) this.#schedule()
+      this.#rest()
+      if (this.#jobs.length > 0) this.#schedule(setImmediate)
       return
     }
     const now = performance.now()
@@ -291,7 +299,7 @@ class Queue<B extends Books> {
       job.done(Exit.fail(heldTooLong(this.#options.patience)))
     }
     this.#jobs = [...batch.filter(({ until }) => until > now), ...this.#jobs]
-    if (this.#jobs.length > 0) this.#schedule(backoff())
+    if (this.#jobs.length > 0) this.#schedule((turn) => setTimeout(turn, backoff()))
   }
 
   /** Whether everybody was answered; else the file is locked. */

@@ -9,7 +9,7 @@ export interface AccountData {
   readonly id: number
   readonly name: string
   readonly parent: string | null
-  /** Names, nearest first, as JSON. */
+  /** Its `Ancestor`s, nearest first, as JSON. */
   readonly chain: string
   readonly cap: Usd.Usd | null
   readonly spent: Usd.Usd
@@ -39,7 +39,10 @@ export interface ReservationData {
   readonly correction: number | null
 }
 
-/** One account of a reservation's chain: its name, its id (0 where it was gone), its window. */
+/** An account above another one: its name, its id. */
+export type Ancestor = readonly [name: string, id: number]
+
+/** One account of a reservation's chain: its name, its id, its window. */
 export type LinkData = readonly [name: string, id: number, window: number | null]
 
 /** A row of `entries`. */
@@ -90,8 +93,8 @@ export const chainOf = (links: ReadonlyArray<LinkData>): ReadonlyArray<Link> =>
 export const linksOf = (row: ReservationData): ReadonlyArray<LinkData> =>
   JSON.parse(row.links) as ReadonlyArray<LinkData> // Written by `reserve`.
 
-export const namesOf = (row: AccountData): ReadonlyArray<string> =>
-  JSON.parse(row.chain) as ReadonlyArray<string> // Written by `open`.
+export const ancestorsOf = (row: AccountData): ReadonlyArray<Ancestor> =>
+  JSON.parse(row.chain) as ReadonlyArray<Ancestor> // Written by `open`.
 
 /** One account whose numbers change: as it was, and what they become. */
 export interface Change {

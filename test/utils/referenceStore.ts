@@ -1,431 +1,438 @@
 /**
- * The store of a ledger in plain maps, written from its specification (`ledgerStore`) and from nothing else: what
- * every engine must agree with. It is slow on purpose: it looks through everything, and keeps no sums but the rows'.
+ * A store in plain maps: each verb is one synchronous step, in the words of `ledgerStore.ts` and in no other order.
+ * What the durable engines do in SQL and Lua can be read here. It has a clock of its own and fails on demand.
  */
-import { Effect } from "effect"
 import { Usd } from "agent-budget"
+import { Clock, Effect } from "effect"
 import * as Store from "../../src/internal/ledgerStore.ts"
-import type { Entry, Link } from "../../src/internal/ledgerTypes.ts"
+import type { Entry, EntryOf, Link } from "../../src/internal/ledgerTypes.ts"
 
 interface Account {
   readonly name: string
-  readonly parent: string | null
-  readonly chain: ReadonlyArray<string>
-  readonly frame: string | null
-  temporary: boolean
-  readonly openers: Set<string>
-  limit: Usd.Usd | null
-  thresholds: ReadonlyArray<number>
+  readonly parent: Account | undefined
+  limit: number | null
   spent: number
   reserved: number
   paused: boolean
+  readonly frame: string | null
   start: number | null
   end: number | null
-}
-
-interface Reservation {
-  readonly id: string
-  readonly fingerprint: string
-  readonly account: string
-  /** With the very account: one that was opened again under the name is another one. */
-  readonly links: ReadonlyArray<Link & { readonly at: Account | undefined }>
-  readonly amount: number
-  readonly at: number
-  expiresAt: number
-  state: "held" | "ended" | "expired" | "corrected" | "cancelled"
-  ending: Entry | undefined
+  thresholds: ReadonlyArray<number>
+  /** `null`: not temporary. */
+  openers: Set<string> | null
+  /** Places in line, by the id of the ask. */
+  readonly line: Map<string, Place>
 }
 
 interface Place {
-  readonly waiter: string
-  readonly at: Account
   readonly ticket: number
   until: number
 }
 
-// Typed so that each kind of draft keeps its own fields.
-type Draft = Entry extends infer E ? (E extends Entry ? Omit<E, "seq" | "at"> : never) : never
+interface Reservation {
+  readonly row: Store.HeldRow
+  readonly fingerprint: string
+  readonly chain: ReadonlyArray<{ readonly account: Account; readonly window: number | null }>
+  expiresAt: number
+  state: "held" | "expired" | "ended"
+  ending: EntryOf<"Settled"> | EntryOf<"Released"> | EntryOf<"Corrected"> | undefined
+}
 
-const capOf = (account: Account): number => account.limit ?? Number.MAX_SAFE_INTEGER
+/** An entry as it is made: the books number it. */
+type Draft<E> = E extends unknown ? Omit<E, "seq"> : never
 
-const roomOf = (account: Account): number => capOf(account) - account.spent - account.reserved
+const chainOf = (account: Account): ReadonlyArray<Account> =>
+  account.parent === undefined ? [account] : [account, ...chainOf(account.parent)]
 
-/** A store whose clock is `clock`. */
-export const make = (clock: () => number): Store.LedgerStore => {
-  const accounts = new Map<string, Account>()
-  const reservations = new Map<string, Reservation>()
-  const books: Array<Entry> = []
-  let line: Array<Place> = []
-  let tickets = 0
-  let newest = 0
-  const now = (): number => (newest = Math.max(newest, clock()))
+const limitOf = (account: Account): number => account.limit ?? Store.noLimit
+const room = (account: Account): number => limitOf(account) - account.spent - account.reserved
 
-  const rowOf = (account: Account): Store.AccountRow => ({
-    account: account.name,
-    parent: account.parent,
-    limit: account.limit,
-    spent: Usd.nanos(account.spent),
-    reserved: Usd.nanos(account.reserved),
-    paused: account.paused,
-    frame: account.frame,
-    windowStart: account.start,
-    windowEnd: account.end
-  })
+const rowOf = (account: Account): Store.AccountRow => ({
+  account: account.name,
+  parent: account.parent?.name ?? null,
+  limit: account.limit === null ? null : Usd.nanos(account.limit),
+  spent: Usd.nanos(account.spent),
+  reserved: Usd.nanos(account.reserved),
+  paused: account.paused,
+  frame: account.frame,
+  windowStart: account.start,
+  windowEnd: account.end
+})
 
-  const book = (draft: Draft): Entry => {
-    const entry: Entry = { ...draft, seq: books.length + 1, at: now() }
-    books.push(entry)
+const linksOf = (chain: Reservation["chain"]): ReadonlyArray<Link> =>
+  chain.map(({ account, window }) => ({ account: account.name, window }))
+
+const linked = (account: Account): Reservation["chain"] =>
+  chainOf(account).map((each) => ({ account: each, window: each.start }))
+
+/** Which answers are lost: the next ones, before or after the write. */
+export interface Faults {
+  /** The store is not reached while this is true. */
+  away: boolean
+  /** Loses the answer of each verb for which it says so, after the write. */
+  loses: (verb: keyof Store.LedgerStore) => boolean
+}
+
+export interface ReferenceStore extends Store.LedgerStore {
+  readonly faults: Faults
+  readonly written: ReadonlyArray<Entry>
+  /** How often each verb was called. */
+  readonly calls: Record<string, number>
+}
+
+class Books {
+  readonly accounts = new Map<string, Account>()
+  readonly reservations = new Map<string, Reservation>()
+  readonly cancelled = new Set<string>()
+  readonly entries: Array<Entry> = []
+  tickets = 0
+  now = 0
+
+  write<E extends Entry>(draft: Draft<E>): E {
+    const entry = { ...draft, seq: this.entries.length + 1 } as unknown as E
+    this.entries.push(entry)
     return entry
   }
 
-  const linksOf = (account: Account) =>
-    account.chain.map((name) => {
-      const at = accounts.get(name)
-      return { account: name, window: at?.start ?? null, at }
-    })
-
-  const plain = (links: ReadonlyArray<Link>): ReadonlyArray<Link> =>
-    links.map(({ account, window }) => ({ account, window }))
-
-  /** Changes accounts as `change` says, and tells of thresholds behind what it books. */
-  const withThresholds = (
-    touched: ReadonlyArray<Account>,
-    cause: Draft,
-    change: (account: Account) => void
-  ): ReadonlyArray<Entry> => {
-    const told = [book(cause)]
-    for (const account of touched) {
-      const before = { limit: account.limit, spent: account.spent }
-      change(account)
-      for (const threshold of account.thresholds) {
-        if (account.limit === null || Store.reached(before, threshold) || !Store.reached(account, threshold))
-          continue
-        told.push(
-          book({
+  /** Changes numbers, and writes the thresholds that this crossed. */
+  changing<A>(
+    accounts: ReadonlyArray<Account>,
+    change: () => A
+  ): readonly [A, ReadonlyArray<EntryOf<"ThresholdCrossed">>] {
+    const before = accounts.map(({ limit, spent }) => ({ limit, spent }))
+    const result = change()
+    const crossed = accounts.flatMap((account, index) =>
+      account.thresholds
+        .filter((threshold) => {
+          const was = before[index]
+          return was !== undefined && Store.reached(account, threshold) && !Store.reached(was, threshold)
+        })
+        .map((threshold) =>
+          this.write<EntryOf<"ThresholdCrossed">>({
             _tag: "ThresholdCrossed",
+            at: this.now,
             account: account.name,
-            chain: plain(linksOf(account)),
-            threshold: threshold / 1_000_000,
-            limit: account.limit,
+            chain: linksOf(linked(account)),
+            threshold: threshold / Store.millionth,
+            limit: Usd.nanos(limitOf(account)),
             spent: Usd.nanos(account.spent)
           })
         )
-      }
-    }
-    return told
-  }
-
-  const current = ({ links }: Reservation): ReadonlyArray<Account> =>
-    links.flatMap(({ account, at, window }) =>
-      at !== undefined && accounts.get(account) === at && at.start === window ? [at] : []
     )
-
-  const finish = (held: Reservation, ask: Store.EndAsk): Store.EndAnswer => {
-    const isLate = held.state === "expired"
-    const amount = ask.verdict === "released" ? 0 : ask.amount
-    const spent = isLate ? amount - held.amount : amount
-    const back = isLate ? 0 : held.amount
-    const touched = current(held)
-    if (
-      touched.some(
-        (each) => BigInt(each.spent) + BigInt(each.reserved) + BigInt(spent - back) > 2n ** 53n - 1n
-      )
-    )
-      return { _tag: "OutOfRange" }
-    const common = {
-      account: held.account,
-      chain: plain(held.links),
-      reservation: held.id,
-      reserved: Usd.nanos(held.amount)
-    }
-    const numbers = {
-      amount: Usd.nanos(amount),
-      overrun: Usd.nanos(Math.max(0, amount - held.amount)),
-      label: ask.label
-    }
-    const draft: Draft = isLate
-      ? {
-          _tag: "Corrected",
-          ...common,
-          ...numbers,
-          charged: common.reserved,
-          difference: Usd.subtract(numbers.amount, common.reserved),
-          verdict: ask.verdict
-        }
-      : ask.verdict === "released"
-        ? { _tag: "Released", ...common }
-        : { _tag: "Settled", ...common, ...numbers, verdict: ask.verdict }
-    const told = withThresholds(touched, draft, (account) => {
-      account.spent += spent
-      account.reserved -= back
-    })
-    held.state = isLate ? "corrected" : "ended"
-    held.ending = told[0]
-    return ended(told, false)
+    return [result, crossed]
   }
 
-  const ended = (told: ReadonlyArray<Entry>, again: boolean): Store.EndAnswer => {
-    const [entry, ...rest] = told
-    if (entry?._tag !== "Settled" && entry?._tag !== "Released" && entry?._tag !== "Corrected")
-      throw new Error("the end of a reservation is no end")
-    return {
-      _tag: "Ended",
-      entry,
-      crossed: rest.flatMap((each) => (each._tag === "ThresholdCrossed" ? [each] : [])),
-      again
-    }
-  }
-
-  const end = (ask: Store.EndAsk): Store.EndAnswer => {
-    const held = reservations.get(ask.id)
-    if (held === undefined || held.state === "cancelled") return { _tag: "Unknown" }
-    if (held.state === "held" || held.state === "expired") return finish(held, ask)
-    const answer = ended(held.ending === undefined ? [] : [held.ending], true)
-    if (answer._tag !== "Ended") return answer
-    const { entry } = answer
-    const isSame =
-      entry._tag === "Released"
-        ? ask.verdict === "released"
-        : entry.verdict === ask.verdict && entry.amount === (ask.verdict === "released" ? 0 : ask.amount)
-    return isSame ? answer : { _tag: "Differs", entry }
-  }
-
-  const leave = (waiter: string): void => {
-    line = line.filter((place) => place.waiter !== waiter)
-  }
-
-  const reserve = (ask: Store.ReserveAsk): Store.ReserveAnswer => {
-    const known = reservations.get(ask.id)
-    if (known?.state === "cancelled") return { _tag: "Taken", how: "cancelled" }
-    if (known !== undefined && known.fingerprint !== ask.fingerprint)
-      return { _tag: "Taken", how: "another ask" }
-    if (known !== undefined && known.state !== "held") return { _tag: "Taken", how: "ended" }
-    if (known !== undefined) return { _tag: "Granted", held: heldOf(known) }
-    const own = accounts.get(ask.account)
-    if (own === undefined) return { _tag: "NotOpen" }
-    const at = now()
-    const chain = own.chain.flatMap((name) => accounts.get(name) ?? [])
-    for (const each of chain)
-      if (each.frame !== null && (each.end === null || each.end <= at))
-        return { _tag: "Stale", now: at, row: rowOf(each) }
-    for (const each of chain)
-      if (ask.least > capOf(each) - (each.frame === null ? each.spent : 0)) {
-        leave(ask.id)
-        return { _tag: "Short", now: at, row: rowOf(each), hopeless: true }
-      }
-    const ticket = line.find((place) => place.waiter === ask.id)?.ticket ?? tickets + 1
-    for (const each of chain) {
-      const isBehind =
-        ask.place !== null &&
-        line.some((place) => place.at === each && place.ticket < ticket && place.until > at)
-      if (!each.paused && roomOf(each) >= ask.least && !isBehind) continue
-      if (ask.place !== null) {
-        leave(ask.id)
-        line.push({ waiter: ask.id, at: each, ticket, until: at + ask.place })
-        tickets = Math.max(tickets, ticket)
-      }
-      return each.paused
-        ? { _tag: "Paused", now: at, row: rowOf(each) }
-        : { _tag: "Short", now: at, row: rowOf(each), hopeless: false }
-    }
-    return { _tag: "Granted", held: heldOf(hold(ask, own, chain, at)) }
-  }
-
-  const hold = (
-    ask: Store.ReserveAsk,
-    own: Account,
-    chain: ReadonlyArray<Account>,
-    at: number
-  ): Reservation => {
-    const room = Math.min(...chain.map(roomOf))
-    const amount =
-      ask.least === ask.most
-        ? ask.least
-        : Math.max(ask.least, Math.min(ask.most, Math.floor(ask.share * room)))
-    const held: Reservation = {
-      id: ask.id,
-      fingerprint: ask.fingerprint,
-      account: own.name,
-      links: linksOf(own),
-      amount,
-      at,
-      expiresAt: at + ask.lease,
-      state: "held",
-      ending: undefined
-    }
-    reservations.set(ask.id, held)
-    for (const each of chain) each.reserved += amount
-    book({
-      _tag: "Reserved",
-      account: own.name,
-      chain: plain(held.links),
-      reservation: ask.id,
-      reserved: Usd.nanos(amount),
-      limits: own.chain.map((name) => accounts.get(name)?.limit ?? null),
-      expiresAt: held.expiresAt
-    })
-    leave(ask.id)
-    return held
-  }
-
-  const heldOf = (held: Reservation): Store.HeldRow => ({
-    id: held.id,
-    account: held.account,
-    amount: Usd.nanos(held.amount),
-    at: held.at,
-    expiresAt: held.expiresAt
-  })
-
-  const open = (ask: Store.OpenAsk): Store.OpenAnswer => {
-    const there = accounts.get(ask.account)
-    if (there === undefined) {
-      const parent = ask.parent === null ? undefined : accounts.get(ask.parent)
-      if (ask.parent !== null && parent === undefined) return { _tag: "NoParent" }
-      accounts.set(ask.account, {
+  open(ask: Store.OpenAsk): Store.OpenAnswer {
+    const parent = ask.parent === null ? undefined : this.accounts.get(ask.parent)
+    if (ask.parent !== null && parent === undefined) return { _tag: "NoParent" }
+    const existing = this.accounts.get(ask.account)
+    if (existing === undefined) {
+      const account: Account = {
         name: ask.account,
-        parent: ask.parent,
-        chain: [ask.account, ...(parent?.chain ?? [])],
-        frame: ask.frame ?? null,
-        temporary: ask.opener !== null,
-        openers: new Set(ask.opener === null ? [] : [ask.opener]),
+        parent,
         limit: ask.limit ?? null,
-        thresholds: ask.thresholds ?? [],
         spent: 0,
         reserved: 0,
         paused: false,
+        frame: ask.frame ?? null,
         start: null,
-        end: null
-      })
-      const links = plain([
-        { account: ask.account, window: null },
-        ...(parent === undefined ? [] : linksOf(parent))
-      ])
-      book({ _tag: "Opened", account: ask.account, chain: links, limit: ask.limit ?? null })
+        end: null,
+        thresholds: ask.thresholds ?? [],
+        openers: ask.opener === null ? null : new Set([ask.opener]),
+        line: new Map()
+      }
+      this.accounts.set(ask.account, account)
+      const limit = ask.limit ?? null
+      const chain = linksOf(linked(account))
+      this.write<EntryOf<"Opened">>({ _tag: "Opened", at: this.now, account: ask.account, chain, limit })
       return { _tag: "Opened" }
     }
-    const isOther =
-      there.parent !== ask.parent ||
-      (ask.limit !== undefined && ask.limit !== there.limit) ||
-      (ask.frame !== undefined && ask.frame !== there.frame)
-    if (isOther) return { _tag: "Differs", row: rowOf(there) }
-    if (ask.opener !== null) there.openers.add(ask.opener)
-    else there.temporary = false
-    there.thresholds = ask.thresholds ?? there.thresholds
+    const isSame =
+      existing.parent === parent &&
+      (ask.limit === undefined || ask.limit === existing.limit) &&
+      (ask.frame === undefined || ask.frame === existing.frame)
+    if (!isSame) return { _tag: "Differs", row: rowOf(existing) }
+    if (ask.thresholds !== undefined) existing.thresholds = ask.thresholds
+    if (ask.opener === null) existing.openers = null
+    else existing.openers?.add(ask.opener)
     return { _tag: "Opened" }
   }
 
-  const close = (name: string, opener: string | null) => {
-    const account = accounts.get(name)
+  close(name: string, opener: string | null) {
+    const account = this.accounts.get(name)
     if (account === undefined) return null
-    if (account.temporary && opener !== null) {
-      account.openers.delete(opener)
-      if (account.openers.size === 0) {
-        accounts.delete(name)
-        line = line.filter((place) => place.at !== account)
+    const row = rowOf(account)
+    if (opener !== null && account.openers?.delete(opener) === true && account.openers.size === 0) {
+      this.accounts.delete(name)
+    }
+    return { now: this.now, row }
+  }
+
+  leave(id: string): void {
+    for (const account of this.accounts.values()) account.line.delete(id)
+  }
+
+  reserve(ask: Store.ReserveAsk): Store.ReserveAnswer {
+    const { account: name, id, least, most, place, share } = ask
+    const known = this.reservations.get(id)
+    if (this.cancelled.has(id)) return { _tag: "Taken", how: "cancelled" }
+    if (known !== undefined) {
+      if (known.fingerprint !== ask.fingerprint) return { _tag: "Taken", how: "another ask" }
+      if (known.state !== "held") return { _tag: "Taken", how: "ended" }
+      return { _tag: "Granted", held: { ...known.row, expiresAt: known.expiresAt } }
+    }
+    const account = this.accounts.get(name)
+    if (account === undefined) return { _tag: "NotOpen" }
+    const chain = chainOf(account)
+    const stale = chain.find((each) => each.frame !== null && (each.end === null || this.now >= each.end))
+    if (stale !== undefined) return { _tag: "Stale", now: this.now, row: rowOf(stale) }
+    const never = chain.find((each) => least > limitOf(each) - (each.frame === null ? each.spent : 0))
+    if (never !== undefined) {
+      this.leave(id)
+      return { _tag: "Short", now: this.now, row: rowOf(never), hopeless: true }
+    }
+    let ticket: number | undefined
+    if (place !== null) {
+      ticket =
+        chain.map((each) => each.line.get(id)?.ticket).find((each) => each !== undefined) ?? ++this.tickets
+    }
+    const blocker = chain.find(
+      (each) =>
+        each.paused ||
+        room(each) < least ||
+        (ticket !== undefined &&
+          Array.from(each.line.values()).some((other) => other.ticket < ticket && other.until > this.now))
+    )
+    if (blocker !== undefined) {
+      if (ticket !== undefined && place !== null) {
+        this.leave(id)
+        blocker.line.set(id, { ticket, until: this.now + place })
       }
+      const row = rowOf(blocker)
+      return blocker.paused
+        ? { _tag: "Paused", now: this.now, row }
+        : { _tag: "Short", now: this.now, row, hopeless: false }
     }
-    return { now: now(), row: rowOf(account) }
-  }
-
-  const roll = (name: string, frame: string, start: number, finish: number): void => {
-    const account = accounts.get(name)
-    const at = now()
-    if (account?.frame !== frame || (account.end !== null && account.end > at)) return
-    if (at < start || at >= finish) return
-    Object.assign(account, { start, end: finish, spent: 0, reserved: 0 })
-  }
-
-  const stay = (ids: ReadonlyArray<string>, place: number): void => {
-    for (const each of line) if (ids.includes(each.waiter)) each.until = now() + place
-  }
-
-  const cancel = (id: string): void => {
-    const held = reservations.get(id)
-    if (held?.state === "held") end({ id, amount: 0, verdict: "released", label: null })
-    const none = {
-      fingerprint: "",
-      account: "",
-      links: [],
-      amount: 0,
-      at: now(),
-      expiresAt: 0,
+    this.leave(id)
+    const least0 = Math.min(...chain.map(room))
+    const amount = Usd.nanos(
+      least === most ? least : Math.max(least, Math.min(most, Math.floor(least0 * share)))
+    )
+    for (const each of chain) each.reserved += amount
+    const expiresAt = this.now + ask.lease
+    const row = { id, account: name, amount, at: this.now, expiresAt }
+    const links = linked(account)
+    this.reservations.set(id, {
+      row,
+      fingerprint: ask.fingerprint,
+      chain: links,
+      expiresAt,
+      state: "held",
       ending: undefined
-    }
-    if (held === undefined) reservations.set(id, { id, state: "cancelled", ...none })
-    leave(id)
+    })
+    this.write<EntryOf<"Reserved">>({
+      _tag: "Reserved",
+      at: this.now,
+      account: name,
+      chain: linksOf(links),
+      reservation: id,
+      reserved: amount,
+      limits: chain.map((each) => (each.limit === null ? null : Usd.nanos(each.limit))),
+      expiresAt
+    })
+    return { _tag: "Granted", held: row }
   }
 
-  const renew = (ids: ReadonlyArray<string>, lease: number) =>
-    ids.flatMap((id) => {
-      const held = reservations.get(id)
+  roll(name: string, frame: string, start: number, end: number): void {
+    const account = this.accounts.get(name)
+    if (account === undefined || account.frame !== frame) return
+    if (account.end !== null && this.now < account.end) return
+    if (!(start <= this.now && this.now < end)) return
+    Object.assign(account, { start, end, spent: 0, reserved: 0 })
+  }
+
+  /** The accounts whose numbers an ending changes: those that are still in the window that admitted it. */
+  current(held: Reservation): ReadonlyArray<Account> {
+    return held.chain.flatMap(({ account, window }) => (account.start === window ? [account] : []))
+  }
+
+  end({ amount, id, label, verdict }: Store.EndAsk): Store.EndAnswer {
+    const held = this.reservations.get(id)
+    if (held === undefined) return { _tag: "Unknown" }
+    const { ending, row } = held
+    if (ending !== undefined) {
+      const isSame =
+        ending._tag === "Released"
+          ? verdict === "released"
+          : ending.amount === amount && ending.verdict === verdict
+      return isSame
+        ? { _tag: "Ended", entry: ending, crossed: [], again: true }
+        : { _tag: "Differs", entry: ending }
+    }
+    const reserved = row.amount
+    const accounts = this.current(held)
+    if (accounts.some((each) => !Number.isSafeInteger(each.spent + each.reserved - reserved + amount))) {
+      return { _tag: "OutOfRange" }
+    }
+    const wasExpired = held.state === "expired"
+    held.state = "ended"
+    const common = {
+      at: this.now,
+      account: row.account,
+      chain: linksOf(held.chain),
+      reservation: id,
+      reserved
+    }
+    const charge = {
+      amount: Usd.nanos(amount),
+      overrun: Usd.nanos(Math.max(0, amount - reserved)),
+      label
+    }
+    const [entry, crossed] = this.changing(accounts, () => {
+      for (const each of accounts) {
+        each.spent += wasExpired ? amount - reserved : amount
+        each.reserved -= wasExpired ? 0 : reserved
+      }
+      if (wasExpired) {
+        const difference = Usd.nanos(amount - reserved)
+        return this.write<EntryOf<"Corrected">>({
+          _tag: "Corrected",
+          ...common,
+          ...charge,
+          charged: reserved,
+          difference,
+          verdict
+        })
+      }
+      return verdict === "released"
+        ? this.write<EntryOf<"Released">>({ _tag: "Released", ...common })
+        : this.write<EntryOf<"Settled">>({ _tag: "Settled", ...common, ...charge, verdict })
+    })
+    held.ending = entry
+    return { _tag: "Ended", entry, crossed, again: false }
+  }
+
+  cancel(id: string): void {
+    this.leave(id)
+    if (this.reservations.get(id)?.state === "held") {
+      this.end({ id, amount: 0, verdict: "released", label: null })
+    } else if (!this.reservations.has(id)) this.cancelled.add(id)
+  }
+
+  renew(ids: ReadonlyArray<string>, lease: number) {
+    return ids.flatMap((id) => {
+      const held = this.reservations.get(id)
       if (held?.state !== "held") return []
-      held.expiresAt = now() + lease
+      held.expiresAt = this.now + lease
       return [{ id, expiresAt: held.expiresAt }]
     })
+  }
 
-  const expire = (most: number): ReadonlyArray<Entry> => {
-    const at = now()
-    // A sort is stable: those of one moment stay in the order in which they were admitted.
-    const due = [...reservations.values()]
-      .filter((held) => held.state === "held" && held.expiresAt <= at)
+  expire(most: number): ReadonlyArray<Entry> {
+    const due = Array.from(this.reservations.values())
+      .filter((held) => held.state === "held" && held.expiresAt <= this.now)
       .sort((one, other) => one.expiresAt - other.expiresAt)
-    return due.slice(0, most).flatMap((held) => {
+      .slice(0, most)
+    return due.flatMap((held) => {
+      const { account, amount, id } = held.row
+      const accounts = this.current(held)
       held.state = "expired"
-      const reserved = Usd.nanos(held.amount)
-      const chain = plain(held.links)
-      const draft = { account: held.account, chain, reservation: held.id, reserved, amount: reserved }
-      return withThresholds(current(held), { _tag: "Expired", ...draft }, (account) => {
-        account.reserved -= held.amount
-        account.spent += held.amount
+      const [entry, crossed] = this.changing(accounts, () => {
+        for (const each of accounts) {
+          each.spent += amount
+          each.reserved -= amount
+        }
+        const chain = linksOf(held.chain)
+        const common = { at: this.now, account, chain, reservation: id, reserved: amount }
+        return this.write<EntryOf<"Expired">>({ _tag: "Expired", ...common, amount })
       })
+      return [entry, ...crossed]
     })
   }
 
-  const setLimit = (name: string, limit: Usd.Usd | null): ReadonlyArray<Entry> | null => {
-    const account = accounts.get(name)
+  setLimit(name: string, limit: Usd.Usd | null): ReadonlyArray<Entry> | null {
+    const account = this.accounts.get(name)
     if (account === undefined) return null
-    if (account.limit === limit) return []
-    const chain = plain(linksOf(account))
-    const draft: Draft = { _tag: "LimitChanged", account: name, chain, from: account.limit, to: limit }
-    return withThresholds([account], draft, () => void (account.limit = limit))
+    const from = rowOf(account).limit
+    if (from === limit) return []
+    const [entry, crossed] = this.changing([account], () => {
+      account.limit = limit
+      const chain = linksOf(linked(account))
+      return this.write<Entry>({ _tag: "LimitChanged", at: this.now, account: name, chain, from, to: limit })
+    })
+    return [entry, ...crossed]
   }
 
-  const pause = (name: string, paused: boolean): ReadonlyArray<Entry> | null => {
-    const account = accounts.get(name)
+  pause(name: string, paused: boolean): ReadonlyArray<Entry> | null {
+    const account = this.accounts.get(name)
     if (account === undefined) return null
     if (account.paused === paused) return []
     account.paused = paused
-    return [book({ _tag: paused ? "Paused" : "Resumed", account: name, chain: plain(linksOf(account)) })]
+    const _tag = paused ? "Paused" : "Resumed"
+    return [this.write<Entry>({ _tag, at: this.now, account: name, chain: linksOf(linked(account)) })]
   }
 
-  const entries = ({ account, after, from, size, to }: Store.EntriesAsk): ReadonlyArray<Entry> =>
-    books
-      .filter((entry) => entry.seq > after && entry.at >= (from ?? 0) && entry.at < (to ?? Infinity))
-      .filter((entry) => account === null || entry.chain.some((link) => link.account === account))
+  stay(ids: ReadonlyArray<string>, place: number): void {
+    for (const account of this.accounts.values()) {
+      for (const id of ids) {
+        const mine = account.line.get(id)
+        if (mine !== undefined) mine.until = this.now + place
+      }
+    }
+  }
+
+  page({ account, after, from, size, to }: Store.EntriesAsk): ReadonlyArray<Entry> {
+    return this.entries
+      .filter(
+        (entry) =>
+          entry.seq > after &&
+          (account === null || entry.chain.some((link) => link.account === account)) &&
+          (from === null || entry.at >= from) &&
+          (to === null || entry.at < to)
+      )
       .slice(0, size)
+  }
+}
 
-  const balances = (name: string | null) => ({
-    now: now(),
-    rows: [...accounts.values()]
-      .filter((account) => name === null || account.name === name)
-      .sort((one, other) => one.chain.length - other.chain.length)
-      .map(rowOf)
-  })
-
+/** A store of its own books, whose clock runs `skew` milliseconds before that of its callers. */
+export const make = (skew = 0): ReferenceStore => {
+  const books = new Books()
+  const faults: Faults = { away: false, loses: () => false }
+  const calls: Record<string, number> = {}
+  const verb = <A>(name: keyof Store.LedgerStore, step: () => A): Store.Answer<A> =>
+    Effect.gen(function* () {
+      calls[name] = (calls[name] ?? 0) + 1
+      // The way there and the way back, on which other fibers run.
+      yield* Effect.yieldNow
+      if (faults.away) return yield* new Store.StoreUnavailable({ detail: "The reference store is away." })
+      books.now = (yield* Clock.currentTimeMillis) + skew
+      const answer = step()
+      yield* Effect.yieldNow
+      if (faults.loses(name)) return yield* new Store.StoreUnavailable({ detail: "The answer was lost." })
+      return answer
+    })
   return {
-    open: (ask) => Effect.sync(() => open(ask)),
-    close: (account, opener) => Effect.sync(() => close(account, opener)),
-    reserve: (ask) => Effect.sync(() => reserve(ask)),
-    roll: (account, frame, start, finish) => Effect.sync(() => roll(account, frame, start, finish)),
-    stay: (ids, place) => Effect.sync(() => stay(ids, place)),
-    leave: (id) => Effect.sync(() => leave(id)),
-    end: (ask) => Effect.sync(() => end(ask)),
-    cancel: (id) => Effect.sync(() => cancel(id)),
-    renew: (ids, lease) => Effect.sync(() => renew(ids, lease)),
-    expire: (most) => Effect.sync(() => expire(most)),
-    setLimit: (account, limit) => Effect.sync(() => setLimit(account, limit)),
-    pause: (account, paused) => Effect.sync(() => pause(account, paused)),
-    balances: (account) => Effect.sync(() => balances(account)),
-    entries: (ask) => Effect.sync(() => entries(ask))
+    faults,
+    calls,
+    written: books.entries,
+    open: (ask) => verb("open", () => books.open(ask)),
+    close: (account, opener) => verb("close", () => books.close(account, opener)),
+    reserve: (ask) => verb("reserve", () => books.reserve(ask)),
+    roll: (account, frame, start, end) => verb("roll", () => books.roll(account, frame, start, end)),
+    stay: (ids, place) => verb("stay", () => books.stay(ids, place)),
+    leave: (id) => verb("leave", () => books.leave(id)),
+    end: (ask) => verb("end", () => books.end(ask)),
+    cancel: (id) => verb("cancel", () => books.cancel(id)),
+    renew: (ids, lease) => verb("renew", () => books.renew(ids, lease)),
+    expire: (most) => verb("expire", () => books.expire(most)),
+    setLimit: (account, limit) => verb("setLimit", () => books.setLimit(account, limit)),
+    pause: (account, paused) => verb("pause", () => books.pause(account, paused)),
+    balances: (account) =>
+      verb("balances", () => {
+        const all = Array.from(books.accounts.values())
+        const found = account === null ? all : all.filter((each) => each.name === account)
+        return { now: books.now, rows: found.map(rowOf) }
+      }),
+    entries: (ask) => verb("entries", () => books.page(ask))
   }
 }

@@ -24,7 +24,7 @@ export const long = 1_000_000_000
 /** As long as a machine takes for a verb or two, with much to spare. */
 const brief = 100
 
-/** Windowed accounts have a frame; temporary ones an opener. */
+/** Windowed accounts have a frame; temporary ones, which have no children, an opener. */
 export const tree: ReadonlyArray<readonly [account: string, parent: string | null, frame?: string]> = [
   ["a", null],
   ["a/b", "a"],
@@ -35,11 +35,12 @@ export const tree: ReadonlyArray<readonly [account: string, parent: string | nul
   ["w/y", "w", "day UTC"],
   ["a/t", "a"],
   ["a/t/u", "a/t"],
+  ["a/t/v", "a/t"],
   ["rich", null],
   ["rich/er", "rich"]
 ]
 
-const temporary = (account: string): boolean => account.startsWith("a/t")
+const temporary = (account: string): boolean => account.startsWith("a/t/")
 
 type Verb = (side: StoreSide) => Effect.Effect<unknown, Store.StoreUnavailable>
 
@@ -132,7 +133,10 @@ export class Author {
           : this.#opened === tree.length && this.chance(6)
             ? undefined
             : frame,
-      thresholds: this.pick([undefined, [500_000], [500_000, 800_000, 950_000], [1], []]),
+      // What a removed account would have crossed is nobody's business; so those that are removed have none.
+      thresholds: temporary(account)
+        ? undefined
+        : this.pick([undefined, [500_000], [500_000, 800_000, 950_000], [1], []]),
       opener: temporary(account) && !(isOdd && this.chance(2)) ? this.pick(["one", "two"]) : null
     }
     return {
@@ -144,7 +148,7 @@ export class Author {
   }
 
   #close(): Step {
-    const account = this.pick(["a/t", "a/t/u", "a/t/u", "a", "nobody"])
+    const account = this.pick(["a/t/v", "a/t/u", "a/t/u", "a", "nobody"])
     const opener = this.pick(["one", "two", null])
     return {
       text: `close ${account} for ${opener ?? "nobody"}`,
