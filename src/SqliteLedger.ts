@@ -1,0 +1,125 @@
+/**
+ * A ledger in a SQLite file, on Node's own `node:sqlite`: it survives crashes and losses of power, and the processes
+ * of one machine share it.
+ *
+ * An entry is on the disk when it is answered (WAL with `synchronous=FULL`), so a reservation and its settlement cost
+ * about two syncs of the disk; those that are asked for at the same time share them. One process writes at a time,
+ * the others wait without stopping their programs. The clock is the machine's, and never goes back.
+ *
+ * `node:sqlite` is there without a flag from Node 22.13 and 23.4 on. Keep the file on a local disk (WAL does not work
+ * over a network), keep the `-wal` and `-shm` files with it, and copy it while it is in use only with SQLite's own
+ * `VACUUM INTO`. SQLite before 3.51.3 has a rare fault with several processes in WAL mode (`process.versions.sqlite`
+ * tells; the first Nodes with `node:sqlite` have older ones): share a file between processes on a newer one.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as path from "node:path"
+import { fileURLToPath } from "node:url"
+import * as BudgetError from "./BudgetError.ts"
+import * as SqliteStore from "./internal/sqliteStore.ts"
+import * as StoredLedger from "./internal/storedLedger.ts"
+import * as Ledger from "./Ledger.ts"
+
+/**
+ * Where the books are: a path, also as `file:budget.db` or a `file:` URL; a file that is not there is made.
+ * `waitForOthers` is how long a step may wait for other processes at the file before it fails as unavailable
+ * (5 seconds unless said). `lease`, `poll`, `writeAtClose` and `onUnwritten` are those of every durable ledger: how
+ * long a reservation lives unless this process renews it (1 minute), how often a waiter looks for room at least
+ * (1 second), how long closing goes on trying to write what could not be written (10 seconds), and who gets the rest.
+ *
+ * @example
+ * ```ts
+ * import type * as SqliteLedger from "agent-budget/SqliteLedger"
+ *
+ * const options: SqliteLedger.Options = { filename: "file:budget.db", waitForOthers: "2 seconds" }
+ * console.log(options.filename) // file:budget.db
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Options extends StoredLedger.StoredOptions {
+  readonly filename: string
+  readonly waitForOthers?: Duration.Input | undefined
+}
+
+/**
+ * Opens the ledger for as long as the scope lives. Fails with `InvalidOptions` for a name that is none, and with
+ * `LedgerUnavailable` where the file cannot be opened: this Node has no `node:sqlite`, the folder is missing, the
+ * file is another program's or was written by a newer version.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as SqliteLedger from "agent-budget/SqliteLedger"
+ *
+ * const refused = Effect.flip(Effect.scoped(SqliteLedger.make({ filename: ":memory:" })))
+ * console.log((await Effect.runPromise(refused)).reason._tag) // InvalidOptions
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const make = (
+  options: Options
+): Effect.Effect<Ledger.Ledger["Service"], BudgetError.BudgetError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const file = yield* pathOf(options.filename)
+    const patience = Duration.toMillis(Duration.fromInputUnsafe(options.waitForOthers ?? "5 seconds"))
+    const store = yield* Effect.mapError(SqliteStore.make({ path: file, patience }), ({ detail }) =>
+      BudgetError.because(new BudgetError.LedgerUnavailable({ detail }))
+    )
+    return yield* StoredLedger.make(store, options)
+  })
+
+/**
+ * The ledger as a layer: the one line that makes a budget durable.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { mkdtempSync, rmSync } from "node:fs"
+ * import { tmpdir } from "node:os"
+ * import { join } from "node:path"
+ * import { Budget, Usd } from "agent-budget"
+ * import * as SqliteLedger from "agent-budget/SqliteLedger"
+ *
+ * const folder = mkdtempSync(join(tmpdir(), "budget-"))
+ * const run = () =>
+ *   Effect.succeed("an answer").pipe(
+ *     Budget.withBudget({ quote: Usd.dollars("0.02"), cost: () => Usd.dollars("0.01") }),
+ *     Effect.andThen(Budget.balance),
+ *     Effect.provide(Budget.layer({ limit: Usd.dollars("5") })),
+ *     Effect.provide(SqliteLedger.layer({ filename: join(folder, "budget.db") })),
+ *     Effect.runPromise
+ *   )
+ * await run()
+ * console.log(Usd.format((await run()).spent)) // $0.02
+ * rmSync(folder, { recursive: true })
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const layer = (options: Options): Layer.Layer<Ledger.Ledger, BudgetError.BudgetError> =>
+  Layer.effect(Ledger.Ledger, make(options))
+
+const invalid = (detail: string): Effect.Effect<never, BudgetError.BudgetError> =>
+  Effect.fail(BudgetError.because(new BudgetError.InvalidOptions({ detail })))
+
+/** SQLite reads settings from a `file:` name (`?mode=memory`, `?nolock=1`); the books are to have none of them. */
+const pathOf = (filename: string): Effect.Effect<string, BudgetError.BudgetError> => {
+  const isAddress = filename.startsWith("file:")
+  if (isAddress && /[?#]/.test(filename)) {
+    return invalid(`the file name ${JSON.stringify(filename)} has settings (after ? or #), and takes none.`)
+  }
+  const name = isAddress && !filename.startsWith("file://") ? filename.slice("file:".length) : filename
+  if (name === "" || name === ":memory:" || name.includes("\0")) {
+    return invalid(`${JSON.stringify(filename)} is no file. For a ledger in memory use Ledger.layerMemory.`)
+  }
+  if (!name.startsWith("file://")) return Effect.succeed(path.resolve(name))
+  return Effect.catch(Effect.try({ try: () => fileURLToPath(name), catch: () => name }), () =>
+    invalid(`${JSON.stringify(filename)} is not the address of a file on this machine.`)
+  )
+}

@@ -1,0 +1,128 @@
+/** What the rows of a SQLite ledger hold, and what they say in the words of a store. */
+import * as Schema from "effect/Schema"
+import type * as Usd from "../Usd.ts"
+import * as Store from "./ledgerStore.ts"
+import { Entry, type EntryOf, type Link } from "./ledgerTypes.ts"
+
+/** A row of `accounts`. */
+export interface AccountData {
+  readonly id: number
+  readonly name: string
+  readonly parent: string | null
+  /** Its `Ancestor`s, nearest first, as JSON. */
+  readonly chain: string
+  readonly cap: Usd.Usd | null
+  readonly spent: Usd.Usd
+  readonly reserved: Usd.Usd
+  readonly paused: number
+  readonly frame: string | null
+  readonly window_start: number | null
+  readonly window_end: number | null
+  /** Parts per million, ascending, as JSON. */
+  readonly thresholds: string
+  readonly temporary: number
+}
+
+/** A row of `reservations`. */
+export interface ReservationData {
+  readonly id: string
+  readonly state: "held" | "ended" | "expired" | "corrected" | "cancelled"
+  readonly fingerprint: string
+  readonly account: string
+  /** `LinkData`s as JSON. */
+  readonly links: string
+  readonly amount: Usd.Usd
+  readonly at: number
+  readonly expires_at: number
+  readonly seq: number
+  readonly ending: number | null
+  readonly correction: number | null
+}
+
+/** An account above another one: its name, its id. */
+export type Ancestor = readonly [name: string, id: number]
+
+/** One account of a reservation's chain: its name, its id, its window. */
+export type LinkData = readonly [name: string, id: number, window: number | null]
+
+/** A row of `entries`. */
+export interface EntryData {
+  readonly seq: number
+  readonly at: number
+  readonly body: string
+}
+
+/** Sums of amounts are checked to be amounts before they are written. */
+export const usd = (amount: number): Usd.Usd => amount as Usd.Usd
+
+/** A time that is written: whole milliseconds, within what is exact. */
+export const moment = (millis: number): number => Math.min(Store.noLimit, Math.ceil(millis))
+
+const decodeBody = Schema.decodeUnknownResult(Schema.fromJsonString(Entry))
+
+export const capOf = (row: AccountData): number => row.cap ?? Store.noLimit
+
+export const roomOf = (row: AccountData): number => capOf(row) - row.spent - row.reserved
+
+export const isStale = (row: AccountData, now: number): boolean =>
+  row.frame !== null && (row.window_end === null || row.window_end <= now)
+
+export const rowOf = (row: AccountData): Store.AccountRow => ({
+  account: row.name,
+  parent: row.parent,
+  limit: row.cap,
+  spent: row.spent,
+  reserved: row.reserved,
+  paused: row.paused !== 0,
+  frame: row.frame,
+  windowStart: row.window_start,
+  windowEnd: row.window_end
+})
+
+export const heldOf = (row: ReservationData): Store.HeldRow => ({
+  id: row.id,
+  account: row.account,
+  amount: row.amount,
+  at: row.at,
+  expiresAt: row.expires_at
+})
+
+export const chainOf = (links: ReadonlyArray<LinkData>): ReadonlyArray<Link> =>
+  links.map(([account, , window]) => ({ account, window }))
+
+export const linksOf = (row: ReservationData): ReadonlyArray<LinkData> =>
+  JSON.parse(row.links) as ReadonlyArray<LinkData> // Written by `reserve`.
+
+export const ancestorsOf = (row: AccountData): ReadonlyArray<Ancestor> =>
+  JSON.parse(row.chain) as ReadonlyArray<Ancestor> // Written by `open`.
+
+/** One account whose numbers change: as it was, and what they become. */
+export interface Change {
+  readonly row: AccountData
+  readonly spent: number
+  readonly reserved: number
+}
+
+export type Ending = EntryOf<"Settled"> | EntryOf<"Released"> | EntryOf<"Corrected">
+
+export const isReached = (row: AccountData, threshold: number): boolean =>
+  Store.reached({ limit: row.cap, spent: row.spent }, threshold)
+
+export const isInRange = ({ reserved, spent }: Change): boolean => spent + reserved <= Store.noLimit
+
+export const isSameEnd = (entry: Ending, amount: number, verdict: Store.EndAsk["verdict"]): boolean =>
+  entry._tag === "Released"
+    ? verdict === "released"
+    : entry.verdict === verdict && Number(entry.amount) === amount
+
+export const repeated = (row: ReservationData, ask: Store.ReserveAsk): Store.ReserveAnswer => {
+  if (row.state === "cancelled") return { _tag: "Taken", how: "cancelled" }
+  if (row.fingerprint !== ask.fingerprint) return { _tag: "Taken", how: "another ask" }
+  return row.state === "held" ? { _tag: "Granted", held: heldOf(row) } : { _tag: "Taken", how: "ended" }
+}
+
+export const decode = ({ body, seq }: { readonly body: string; readonly seq: number }): Entry => {
+  const entry = decodeBody(body)
+  if (entry._tag === "Success") return entry.success
+  throw new Store.StoreUnavailable({ detail: `entry ${seq} of the file cannot be read.` })
+}

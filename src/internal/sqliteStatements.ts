@@ -1,0 +1,85 @@
+/**
+ * The statements of a SQLite ledger. STRICT tables keep every column to its type, and the driver refuses integers
+ * beyond 2^53; so rows are taken as what the schema says.
+ */
+import type { SQLInputValue, StatementSync } from "node:sqlite"
+import type { AccountData, EntryData, ReservationData } from "./sqliteRows.ts"
+
+interface Rows<R> {
+  readonly get: (...values: ReadonlyArray<SQLInputValue>) => R | undefined
+  readonly one: (...values: ReadonlyArray<SQLInputValue>) => R
+  readonly all: (...values: ReadonlyArray<SQLInputValue>) => ReadonlyArray<R>
+}
+
+const rows = <R>(statement: StatementSync): Rows<R> => ({
+  // The schema says what a row is; see above.
+  get: (...values) => statement.get(...values) as R | undefined,
+  one: (...values) => statement.get(...values) as R,
+  all: (...values) => statement.all(...values) as unknown as ReadonlyArray<R>
+})
+
+/** Prepares all of them on one connection. */
+export const statements = (prepare: (sql: string) => StatementSync) => ({
+  state: rows<{
+    readonly clock: number
+    readonly ticket: number
+    readonly seq: number
+    readonly at: number
+  }>(
+    prepare(`SELECT clock, ticket, ifnull(last.seq, 0) AS seq, ifnull(last.at, 0) AS at
+    FROM meta LEFT JOIN (SELECT seq, at FROM entries ORDER BY seq DESC LIMIT 1) AS last`)
+  ),
+  setMeta: prepare("UPDATE meta SET clock = ?, ticket = ?"),
+
+  account: rows<AccountData>(prepare("SELECT * FROM accounts WHERE name = ?")),
+  accountById: rows<AccountData>(prepare("SELECT * FROM accounts WHERE id = ?")),
+  accounts: rows<AccountData>(prepare("SELECT * FROM accounts ORDER BY depth, id")),
+  addAccount: prepare(`INSERT INTO accounts
+    (name, parent, chain, depth, cap, frame, thresholds, temporary, spent, reserved, paused)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0)`),
+  removeAccount: prepare("DELETE FROM accounts WHERE id = ?"),
+  keep: prepare("UPDATE accounts SET temporary = 0 WHERE id = ?"),
+  setNumbers: prepare("UPDATE accounts SET spent = ?, reserved = ? WHERE id = ?"),
+  setCap: prepare("UPDATE accounts SET cap = ? WHERE id = ?"),
+  setPaused: prepare("UPDATE accounts SET paused = ? WHERE id = ?"),
+  setThresholds: prepare("UPDATE accounts SET thresholds = ? WHERE id = ?"),
+  roll: prepare("UPDATE accounts SET window_start = ?, window_end = ?, spent = 0, reserved = 0 WHERE id = ?"),
+
+  addOpener: prepare("INSERT OR IGNORE INTO openers (account, opener) VALUES (?, ?)"),
+  removeOpener: prepare("DELETE FROM openers WHERE account = ? AND opener = ?"),
+  clearOpeners: prepare("DELETE FROM openers WHERE account = ?"),
+  anyOpener: rows<unknown>(prepare("SELECT 1 FROM openers WHERE account = ? LIMIT 1")),
+
+  reservation: rows<ReservationData>(prepare("SELECT * FROM reservations WHERE id = ?")),
+  due: rows<ReservationData>(
+    prepare(
+      "SELECT * FROM reservations WHERE state = 'held' AND expires_at <= ? ORDER BY expires_at, seq LIMIT ?"
+    )
+  ),
+  hold: prepare(`INSERT INTO reservations
+    (id, state, fingerprint, account, links, amount, at, expires_at, seq)
+    VALUES (?, 'held', ?, ?, ?, ?, ?, ?, ?)`),
+  forbid: prepare(`INSERT INTO reservations
+    (id, state, fingerprint, account, links, amount, at, expires_at, seq)
+    VALUES (?, 'cancelled', '', '', '[]', 0, ?, 0, 0)`),
+  renew: prepare("UPDATE reservations SET expires_at = ? WHERE id = ? AND state = 'held'"),
+  finish: prepare("UPDATE reservations SET state = ?, ending = ? WHERE id = ?"),
+  correct: prepare("UPDATE reservations SET state = 'corrected', correction = ? WHERE id = ?"),
+
+  entry: rows<EntryData>(prepare("SELECT * FROM entries WHERE seq = ?")),
+  page: rows<EntryData>(prepare("SELECT * FROM entries WHERE seq > ? AND seq < ? ORDER BY seq LIMIT ?")),
+  pageOf: rows<EntryData>(
+    prepare(`SELECT entries.* FROM postings CROSS JOIN entries ON entries.seq = postings.seq
+    WHERE postings.account = ? AND postings.seq > ? AND postings.seq < ? ORDER BY postings.seq LIMIT ?`)
+  ),
+  addEntry: prepare("INSERT INTO entries (seq, at, body) VALUES (?, ?, ?)"),
+  addPosting: prepare("INSERT INTO postings (account, seq) VALUES (?, ?)"),
+
+  ticket: rows<{ readonly ticket: number }>(prepare("SELECT ticket FROM lines WHERE waiter = ?")),
+  ahead: rows<unknown>(prepare("SELECT 1 FROM lines WHERE account = ? AND ticket < ? AND until > ? LIMIT 1")),
+  stand: prepare("INSERT OR REPLACE INTO lines (waiter, account, ticket, until) VALUES (?, ?, ?, ?)"),
+  stay: prepare("UPDATE lines SET until = ? WHERE waiter = ?"),
+  leave: prepare("DELETE FROM lines WHERE waiter = ?"),
+  clearLine: prepare("DELETE FROM lines WHERE account = ?"),
+  clearLapsed: prepare("DELETE FROM lines WHERE until <= ?")
+})
