@@ -1,0 +1,67 @@
+/** A schema of its own in the PostgreSQL that tests may use, gone when the test ends; or a reason to skip. */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { Effect, Redacted } from "effect"
+import * as Reactivity from "effect/reactivity/Reactivity"
+import * as SqlClient from "effect/sql/SqlClient"
+import { randomBytes } from "node:crypto"
+import type { LedgerStore } from "../../src/internal/ledgerStore.ts"
+import * as Migrations from "../../src/internal/postgresMigrations.ts"
+import * as PostgresStore from "../../src/internal/postgresStore.ts"
+import { type Names, namesOf } from "../../src/internal/postgresTables.ts"
+
+export const url = process.env["AGENT_BUDGET_TEST_POSTGRES"] ?? "postgres://postgres@127.0.0.1:5432/test"
+
+export const client = (more: Partial<PgClient.PgPoolConfig> = {}) =>
+  Effect.provide(PgClient.make({ url: Redacted.make(url), ...more }), Reactivity.layer)
+
+/** Whether the server is there. Without it tests are skipped, but in CI they fail. */
+export const isThere: boolean = await Effect.runPromise(
+  Effect.scoped(Effect.flatMap(client({ connectTimeout: "2 seconds" }), (sql) => sql.unsafe("SELECT 1"))).pipe(
+    Effect.as(true),
+    Effect.catchTag("SqlError", () => Effect.succeed(false))
+  )
+)
+
+if (!isThere && process.env["CI"] === "true")
+  throw new Error("PostgreSQL is not there. Start it, or set AGENT_BUDGET_TEST_POSTGRES.")
+if (!isThere)
+  console.warn("Skipped: PostgreSQL is not there. Start it, or set AGENT_BUDGET_TEST_POSTGRES to its URL.")
+
+export const checked = (names: Names | string): Names => {
+  if (typeof names === "string") throw new Error(names)
+  return names
+}
+
+/** Names of a schema that nobody else has. */
+export const somewhere = Effect.map(client({ maxConnections: 1 }), (sql) => ({
+  names: checked(namesOf(`agent_budget_test_${randomBytes(6).toString("hex")}`, "")),
+  sql
+})).pipe(
+  Effect.flatMap((place) =>
+    Effect.acquireRelease(Effect.succeed(place), ({ names, sql }) =>
+      Effect.orDie(sql.unsafe(`DROP SCHEMA IF EXISTS "${names.schema}" CASCADE`).unprepared)
+    )
+  )
+)
+
+export interface Ledger {
+  readonly names: Names
+  readonly sql: PgClient.PgClient
+  readonly store: LedgerStore
+}
+
+/** Another client of the same ledger, as another process has it. */
+export const join = (names: Names, more: Partial<PgClient.PgPoolConfig> = {}) =>
+  Effect.map(client(more), (sql): Ledger => ({
+    names,
+    sql,
+    store: PostgresStore.make(sql, { names, timeout: "20 seconds", poll: "1 second" })
+  }))
+
+/** An empty ledger in a schema of its own. */
+export const ledger = (more: Partial<PgClient.PgPoolConfig> = {}) =>
+  Effect.gen(function* () {
+    const { names, sql } = yield* somewhere
+    yield* Effect.provideService(Migrations.run(names), SqlClient.SqlClient, sql)
+    return yield* join(names, more)
+  })
