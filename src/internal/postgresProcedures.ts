@@ -11,6 +11,10 @@ const most = "9007199254740991"
 const lasting = `COMMIT;
   ${flush};`
 
+/** Never waits for a row: whoever holds one is about to change it, and what is left behind counts for nothing. */
+const dropLines = ({ of }: Pick<Names, "of">, which: string): string =>
+  `DELETE FROM ${of("lines")} WHERE id IN (SELECT id FROM ${of("lines")} WHERE ${which} FOR UPDATE SKIP LOCKED);`
+
 /** A lock on an id that has no row yet; ids whose hashes are the same only wait for each other. */
 const lockId = ({ channel }: Names): string =>
   `IF pg_advisory_xact_lock(hashtext('${channel}'), hashtext(id_)) IS NULL THEN END IF`
@@ -33,18 +37,17 @@ BEGIN
   ${body}
 END $$`
 
-const open = (names: Names): string => {
+/** The entry of a change to an account, which is locked, in the windows that its chain is in now. */
+const changed = ({ of }: Names, tag: string): string => `
+  e.tag := ${tag};
+  e.account := a.name;
+  e.chain := a.chain;
+  e.windows := ${of("windows_of")}(a.chain);`
+
+/** A new row, and its entry; nothing where another process was quicker. */
+const opened = (names: Names): string => {
   const { of } = names
-  return procedure(
-    names,
-    "open",
-    `name_ text, parent_ text, keep_limit_ boolean, limit_ bigint, frame_ text, thresholds_ integer[], opener_ text`,
-    `chain_ text[] := ARRAY[name_];
-  a ${of("accounts")}%ROWTYPE;`,
-    `
-  LOOP
-    SELECT * INTO a FROM ${of("accounts")} WHERE name = name_ FOR NO KEY UPDATE;
-    EXIT WHEN FOUND;
+  return `
     IF parent_ IS NOT NULL THEN
       SELECT name_ || chain INTO chain_ FROM ${of("accounts")} WHERE name = parent_;
       IF NOT FOUND THEN
@@ -55,19 +58,55 @@ const open = (names: Names): string => {
     INSERT INTO ${of("accounts")} (name, chain, limit_nanos, frame, thresholds, temporary)
       VALUES (name_, chain_, limit_, frame_, coalesce(thresholds_, '{}'), opener_ IS NOT NULL)
       ON CONFLICT DO NOTHING RETURNING * INTO a;
-    EXIT WHEN FOUND;
+    IF FOUND THEN
+      IF a.temporary THEN
+        INSERT INTO ${of("openers")} VALUES (a.id, opener_);
+      END IF;
+      ${changed(names, "'Opened'")}
+      e.limit_to := limit_;
+      ${readNow(names)};
+      PERFORM ${of("book")}(ARRAY[e], now_);
+      EXIT;
+    END IF;`
+}
+
+/** Joins the row `a`, which is locked, unless it is not as it was said. */
+const joined = ({ of }: Names): string => `
+      IF a.chain[2] IS DISTINCT FROM parent_ OR (NOT keep_limit_ AND a.limit_nanos IS DISTINCT FROM limit_)
+        OR (frame_ IS NOT NULL AND a.frame IS DISTINCT FROM frame_) THEN
+        answer := json_build_object('_tag', 'Differs', 'row', ${of("account_row")}(a));
+        RETURN;
+      END IF;
+      IF a.thresholds IS DISTINCT FROM coalesce(thresholds_, a.thresholds) OR (a.temporary AND opener_ IS NULL) THEN
+        UPDATE ${of("accounts")} SET
+          thresholds = coalesce(thresholds_, thresholds), temporary = temporary AND opener_ IS NOT NULL
+        WHERE id = a.id;
+      END IF;
+      IF a.temporary AND opener_ IS NULL THEN
+        DELETE FROM ${of("openers")} WHERE account_id = a.id;
+      ELSIF a.temporary THEN
+        INSERT INTO ${of("openers")} VALUES (a.id, opener_) ON CONFLICT DO NOTHING;
+      END IF;`
+
+const open = (names: Names): string => {
+  const { of } = names
+  return procedure(
+    names,
+    "open",
+    `name_ text, parent_ text, keep_limit_ boolean, limit_ bigint, frame_ text, thresholds_ integer[], opener_ text`,
+    `chain_ text[] := ARRAY[name_];
+  a ${of("accounts")}%ROWTYPE;
+  e ${of("entries")}%ROWTYPE;
+  now_ bigint;`,
+    `
+  LOOP
+    SELECT * INTO a FROM ${of("accounts")} WHERE name = name_ FOR NO KEY UPDATE;
+    IF FOUND THEN
+      ${joined(names)}
+      EXIT;
+    END IF;
+    ${opened(names)}
   END LOOP;
-  IF a.chain[2] IS DISTINCT FROM parent_ OR (NOT keep_limit_ AND a.limit_nanos IS DISTINCT FROM limit_)
-    OR (frame_ IS NOT NULL AND a.frame IS DISTINCT FROM frame_) OR (a.temporary AND opener_ IS NULL) THEN
-    answer := json_build_object('_tag', 'Differs', 'row', ${of("account_row")}(a), 'temporary', a.temporary);
-    RETURN;
-  END IF;
-  IF a.thresholds IS DISTINCT FROM coalesce(thresholds_, a.thresholds) THEN
-    UPDATE ${of("accounts")} SET thresholds = thresholds_ WHERE id = a.id;
-  END IF;
-  IF a.temporary THEN
-    INSERT INTO ${of("openers")} VALUES (a.id, opener_) ON CONFLICT DO NOTHING;
-  END IF;
   answer := json_build_object('_tag', 'Opened');
   ${lasting}`
   )
@@ -93,26 +132,27 @@ const close = (names: Names): string => {
   IF FOUND AND NOT EXISTS (SELECT FROM ${of("openers")} WHERE account_id = a.id) THEN
     DELETE FROM ${of("accounts")} WHERE id = a.id;
     PERFORM ${of("tell")}(ARRAY[a.id]);
-    DELETE FROM ${of("lines")} WHERE account_id = a.id;
+    ${dropLines(names, "account_id = a.id")}
   END IF;
   ${lasting}`
   )
 }
 
-/** Takes or keeps a place in line at the account `a`; places there whose time has passed are cleared away. */
-const stand = ({ of }: Names): string => `
+/** How long a place is kept after its time has passed: its ask may yet `stay`. No waiter does that after 30 days. */
+const forgotten = 30 * 86_400_000
+
+/** Takes or keeps a place in line. */
+const stand = ({ of }: Pick<Names, "of">): string => `
 CREATE FUNCTION ${of("stand")}(id_ text, account_id_ bigint, own_ ${of("lines")}, until_ bigint, now_ bigint)
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  DELETE FROM ${of("lines")} WHERE id IN (
-    SELECT id FROM ${of("lines")} WHERE account_id = account_id_ AND until <= now_ FOR UPDATE SKIP LOCKED
-  );
   INSERT INTO ${of("lines")} VALUES (id_, account_id_, coalesce(own_.ticket, nextval('${of("tickets")}')), until_)
     ON CONFLICT (id) DO UPDATE SET
       account_id = excluded.account_id, ticket = excluded.ticket, until = excluded.until;
   IF own_.account_id <> account_id_ THEN
     PERFORM ${of("tell")}(ARRAY[own_.account_id]);
   END IF;
+  ${dropLines({ of }, `account_id = account_id_ AND until < now_ - ${forgotten}`)}
 END $$`
 
 const known = ({ of }: Names): string => `
@@ -266,6 +306,20 @@ const roll = (names: Names): string => {
   )
 }
 
+const stay = (names: Names): string => {
+  const { of } = names
+  return procedure(
+    names,
+    "stay",
+    "ids_ text[], place_ bigint",
+    "now_ bigint;",
+    `
+  PERFORM FROM ${of("lines")} WHERE id = ANY (ids_) ORDER BY id FOR NO KEY UPDATE;
+  ${readNow(names)};
+  UPDATE ${of("lines")} SET until = now_ + place_ WHERE id = ANY (ids_);`
+  )
+}
+
 const leave = (names: Names): string => {
   const { of } = names
   return procedure(
@@ -352,6 +406,7 @@ const renew = (names: Names): string => {
   UPDATE ${of("reservations")} SET expires_at = now_ + lease_ WHERE id = ANY (ids_) AND state = 'held';
   SELECT coalesce(json_agg(json_build_object('id', id, 'expiresAt', expires_at) ORDER BY array_position(ids_, id)), '[]')
     INTO answer FROM ${of("reservations")} WHERE id = ANY (ids_) AND state = 'held';
+  UPDATE ${of("head")} SET at = greatest(at, now_);
   ${lasting}`
   )
 }
@@ -388,13 +443,6 @@ const expire = (names: Names): string => {
   ${lasting}`
   )
 }
-
-/** The entry of a change to an account, which is locked, in the windows that its chain is in now. */
-const changed = ({ of }: Names, tag: string): string => `
-  e.tag := ${tag};
-  e.account := a.name;
-  e.chain := a.chain;
-  e.windows := ${of("windows_of")}(a.chain);`
 
 const setLimit = (names: Names): string => {
   const { of } = names
@@ -516,5 +564,5 @@ END $$`
 /** The statements that make the verbs, in order. */
 export const procedures = (names: Names): ReadonlyArray<string> =>
   [
-    stand, open, close, reserve, roll, leave, end, cancel, renew, expire, setLimit, pause, seqAt, page, balances
+    stand, open, close, reserve, roll, stay, leave, end, cancel, renew, expire, setLimit, pause, seqAt, page, balances
   ].map((make) => make(names))

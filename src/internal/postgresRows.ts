@@ -7,7 +7,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import * as Usd from "../Usd.ts"
 import { millionth } from "./ledgerStore.ts"
-import { Entry, type EntryOf } from "./ledgerTypes.ts"
+import { type Ending, Entry, type EntryOf } from "./ledgerTypes.ts"
 
 /** PostgreSQL keeps no NUL, and UTF-8 no half of a pair: these are written out, and so is what they begin with. */
 // eslint-disable-next-line no-control-regex
@@ -115,19 +115,19 @@ const decodeEnd = Schema.decodeUnknownEffect(
   ])
 )
 
-const [, Settled, Released, , Corrected, , , , ThresholdCrossed] = Entry.members
+const isEnding = (entry: Entry | undefined): entry is Ending =>
+  entry?._tag === "Settled" || entry?._tag === "Released" || entry?._tag === "Corrected"
 
-const decodeEnding = Schema.decodeUnknownEffect(Schema.toType(Schema.Union([Settled, Released, Corrected])))
-const decodeCrossed = Schema.decodeUnknownEffect(Schema.toType(Schema.Array(ThresholdCrossed)))
+const isCrossed = (entry: Entry): entry is EntryOf<"ThresholdCrossed"> => entry._tag === "ThresholdCrossed"
 
 /** How a reservation ended: its entry first, then the thresholds that it crossed. */
 export const end = Effect.fnUntraced(function* (input: unknown) {
   const answer = yield* decodeEnd(input)
   if (answer._tag === "Unknown" || answer._tag === "OutOfRange") return answer
-  const [first, ...rest] = yield* entries(answer.entries)
-  const ending: EntryOf<"Settled"> | EntryOf<"Released"> | EntryOf<"Corrected"> = yield* decodeEnding(first)
-  if (answer._tag === "Differs") return { _tag: answer._tag, entry: ending }
-  return { _tag: answer._tag, entry: ending, crossed: yield* decodeCrossed(rest), again: answer.again }
+  const [entry, ...rest] = yield* entries(answer.entries)
+  if (!isEnding(entry)) return yield* Effect.fail("no ending" as const)
+  if (answer._tag === "Differs") return { _tag: answer._tag, entry }
+  return { _tag: answer._tag, entry, crossed: rest.filter(isCrossed), again: answer.again }
 })
 
 const refused = { now: Schema.Finite, row: Row }
@@ -136,7 +136,7 @@ export const open = Schema.decodeUnknownEffect(
   Schema.Union([
     Schema.TaggedStruct("Opened", {}),
     Schema.TaggedStruct("NoParent", {}),
-    Schema.TaggedStruct("Differs", { row: Row, temporary: Schema.Boolean })
+    Schema.TaggedStruct("Differs", { row: Row })
   ])
 )
 

@@ -9,7 +9,6 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
-import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { Answer, LedgerStore, OpenAsk, ReserveAsk } from "./ledgerStore.ts"
 import { StoreUnavailable } from "./ledgerStore.ts"
@@ -56,7 +55,7 @@ class Server {
   call<A>(
     verb: string,
     values: ReadonlyArray<Value>,
-    read: (answer: unknown) => Effect.Effect<A, Schema.SchemaError>
+    read: (answer: unknown) => Effect.Effect<A, unknown>
   ): Answer<A> {
     let call = this.statements.get(verb)
     if (call === undefined) this.statements.set(verb, (call = statement(this.names.of(verb), values.length)))
@@ -67,7 +66,7 @@ class Server {
     verb: string,
     query: string,
     values: ReadonlyArray<Value>,
-    read: (answer: unknown) => Effect.Effect<A, Schema.SchemaError>
+    read: (answer: unknown) => Effect.Effect<A, unknown>
   ): Answer<A> {
     return this.sql.unsafe<{ readonly answer: unknown }>(query, values).withoutTransform.pipe(
       Effect.mapError((error) => Failure.unavailable(verb, error)),
@@ -137,6 +136,8 @@ export const make = (sql: PgClient.PgClient, options: Options): LedgerStore => {
       Effect.asVoid(
         server.call("roll", [text(account), text(frame), String(start), String(end)], Rows.nothing)
       ),
+    stay: (ids, place) =>
+      Effect.asVoid(server.call("stay", [ids.map(Rows.toStored), String(place)], Rows.nothing)),
     leave: (id) => Effect.asVoid(server.call("leave", [text(id)], Rows.nothing)),
     end: (ask) =>
       server.call("end", [text(ask.id), String(ask.amount), ask.verdict, text(ask.label)], Rows.end),
