@@ -23,6 +23,7 @@ const causes: Readonly<Record<SqlErrorReason["_tag"], string>> = {
 /** What PostgreSQL cannot keep, whoever asks again; its code says too little. */
 const codes: Readonly<Record<string, string>> = {
   "54000": "a name or an id is too long for an index of PostgreSQL. Keep them below 2,000 bytes",
+  "3F000": "its schema is not there",
   "53300": "it has too many connections",
   "57P01": "it is shutting down",
   "57P03": "it is starting up",

@@ -114,7 +114,7 @@ const reserveValues = (ask: ReserveAsk): ReadonlyArray<Value> => [
 const changes = ({ names, sql }: Server, poll: Duration.Input): Stream.Stream<void> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      const connection = yield* PgConnection.make(sql.config)
+      const connection = yield* PgConnection.make({ keepAlive: "10 seconds", ...sql.config })
       const told = yield* connection.listen(names.channel)
       return Stream.concat(Stream.succeed(undefined), Stream.fromEffectRepeat(Effect.asVoid(Queue.takeAll(told))))
     })
