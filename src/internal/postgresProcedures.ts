@@ -208,7 +208,7 @@ const blocked = (names: Names): string => {
       ${refused(names, "'Stale'")}
     END IF;
   END LOOP;
-  SELECT * INTO own_ FROM ${of("lines")} WHERE id = id_ AND until > now_;
+  SELECT * INTO own_ FROM ${of("lines")} WHERE id = id_;
   FOREACH a IN ARRAY rows_ LOOP
     IF least_ > coalesce(a.limit_nanos, ${most}) - (CASE WHEN a.frame IS NULL THEN a.spent ELSE 0 END) THEN
       IF own_.id IS NOT NULL THEN
