@@ -170,7 +170,9 @@ describe.skipIf(!Postgres.isThere)("every verb", () => {
     Effect.gen(function* () {
       const { sql, store } = yield* Postgres.ledger()
       yield* store.open(account("root", 10))
-      yield* sql.withTransaction(Effect.andThen(store.reserve(ask("one", 5)), Effect.fail("no"))).pipe(Effect.flip)
+      yield* sql
+        .withTransaction(Effect.andThen(store.reserve(ask("one", 5)), Effect.fail("no")))
+        .pipe(Effect.flip)
       assert.deepStrictEqual(yield* rowOf(store, "root"), { reserved: 5, spent: 0 })
     }).pipe(Effect.scoped)
   )
@@ -258,8 +260,12 @@ describe.skipIf(!Postgres.isThere)("others at the ledger", () => {
               const lease = pick([-1, 60_000], random)
               const one = id()
               const verbs: ReadonlyArray<Effect.Effect<unknown, { readonly detail: string }>> = [
-                store.reserve(ask(one, 10 + random(40), { account: pick(names, random), lease, place, fingerprint: one })),
-                store.reserve(ask(one, 10, { account: pick(names, random), lease, place, most: 60, fingerprint: one })),
+                store.reserve(
+                  ask(one, 10 + random(40), { account: pick(names, random), lease, place, fingerprint: one })
+                ),
+                store.reserve(
+                  ask(one, 10, { account: pick(names, random), lease, place, most: 60, fingerprint: one })
+                ),
                 store.reserve(ask(one, 20, { account: pick(names, random), lease, place, fingerprint: one })),
                 store.end(ending(one, random(60))),
                 store.end({ ...ending(one, 0), verdict: "released" }),
@@ -274,7 +280,11 @@ describe.skipIf(!Postgres.isThere)("others at the ledger", () => {
               yield* pick(verbs, random)
             }
           })
-        yield* Effect.forEach(Array.from({ length: 24 }, (_, index) => index + 1), worker, all)
+        yield* Effect.forEach(
+          Array.from({ length: 24 }, (_, index) => index + 1),
+          worker,
+          all
+        )
         assert.deepStrictEqual(yield* audit(one.store), [])
         const tags = new Set((yield* one.store.entries(everything)).map(({ _tag }) => _tag))
         assert.strictEqual(tags.size, 10, [...tags].join())
@@ -287,7 +297,9 @@ describe.skipIf(!Postgres.isThere)("others at the ledger", () => {
       const one = yield* Postgres.ledger()
       const two = yield* Postgres.join(one.names)
       const told = yield* Queue.unbounded<void>()
-      yield* Effect.forkScoped(Stream.runForEach(two.store.changes ?? Stream.empty, () => Queue.offer(told, undefined)))
+      yield* Effect.forkScoped(
+        Stream.runForEach(two.store.changes ?? Stream.empty, () => Queue.offer(told, undefined))
+      )
       const isTold = Effect.timeoutOption(Queue.take(told), "5 seconds").pipe(Effect.map(({ _tag }) => _tag))
       const quiet = Effect.timeoutOption(Queue.take(told), "200 millis").pipe(Effect.map(({ _tag }) => _tag))
       assert.strictEqual(yield* isTold, "Some")
@@ -320,7 +332,9 @@ describe.skipIf(!Postgres.isThere)("a server that is away", () => {
       const away = new URL(Postgres.url)
       away.password = "hunter2"
       away.port = "1"
-      const nowhere = yield* detailOf(Postgres.storeOf(yield* Postgres.clientOf(away.href), names).balances(null))
+      const nowhere = yield* detailOf(
+        Postgres.storeOf(yield* Postgres.clientOf(away.href), names).balances(null)
+      )
       assert.strictEqual(nowhere, "PostgreSQL (balances): the connection failed (ECONNREFUSED).")
       const { store } = yield* Postgres.join(names)
       const missing = yield* detailOf(store.balances(null))
@@ -345,7 +359,10 @@ describe.skipIf(!Postgres.isThere)("a server that is away", () => {
         )
       )
       yield* Deferred.await(locked)
-      assert.include(yield* detailOf(one.store.reserve(ask("one", 5))), "a statement was cancelled (statement_timeout)")
+      assert.include(
+        yield* detailOf(one.store.reserve(ask("one", 5))),
+        "a statement was cancelled (statement_timeout)"
+      )
       yield* Deferred.succeed(done, undefined)
       yield* Fiber.join(stranger)
       assert.strictEqual((yield* one.store.reserve(ask("one", 5)))._tag, "Granted")
@@ -358,7 +375,11 @@ describe.skipIf(!Postgres.isThere)("a server that is away", () => {
       const one = yield* Postgres.ledger()
       yield* one.store.open(account("root", 10))
       const line = yield* Postgres.stuckLine
-      const { store } = yield* Postgres.join(one.names, { stream: line.connect, connectTimeout: "1 second" }, "1 second")
+      const { store } = yield* Postgres.join(
+        one.names,
+        { stream: line.connect, connectTimeout: "1 second" },
+        "1 second"
+      )
       assert.strictEqual((yield* store.reserve(ask("one", 5)))._tag, "Granted")
       line.stick()
       const started = performance.now()

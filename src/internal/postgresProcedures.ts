@@ -28,7 +28,13 @@ const settings = `IF set_config('synchronous_commit', 'off', true) IS NULL
     OR set_config('plan_cache_mode', 'force_generic_plan', true) IS NULL THEN
   END IF;`
 
-const procedure = (names: Names, name: string, parameters: string, variables: string, body: string): string => `
+const procedure = (
+  names: Names,
+  name: string,
+  parameters: string,
+  variables: string,
+  body: string
+): string => `
 CREATE PROCEDURE ${names.of(name)}(${parameters}, INOUT answer json DEFAULT NULL) LANGUAGE plpgsql AS $$
 DECLARE
   ${variables}
@@ -564,5 +570,20 @@ END $$`
 /** The statements that make the verbs, in order. */
 export const procedures = (names: Names): ReadonlyArray<string> =>
   [
-    stand, open, close, reserve, roll, stay, leave, end, cancel, renew, expire, setLimit, pause, seqAt, page, balances
+    stand,
+    open,
+    close,
+    reserve,
+    roll,
+    stay,
+    leave,
+    end,
+    cancel,
+    renew,
+    expire,
+    setLimit,
+    pause,
+    seqAt,
+    page,
+    balances
   ].map((make) => make(names))

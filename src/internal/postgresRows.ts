@@ -25,10 +25,7 @@ const fromStored = (text: string): string =>
   )
 
 const Text = Schema.String.pipe(
-  Schema.decodeTo(
-    Schema.String,
-    SchemaTransformation.transform({ decode: fromStored, encode: toStored })
-  )
+  Schema.decodeTo(Schema.String, SchemaTransformation.transform({ decode: fromStored, encode: toStored }))
 )
 
 const Row = Schema.Struct({

@@ -116,7 +116,10 @@ const changes = ({ names, sql }: Server, poll: Duration.Input): Stream.Stream<vo
     Effect.gen(function* () {
       const connection = yield* PgConnection.make({ keepAlive: "10 seconds", ...sql.config })
       const told = yield* connection.listen(names.channel)
-      return Stream.concat(Stream.succeed(undefined), Stream.fromEffectRepeat(Effect.asVoid(Queue.takeAll(told))))
+      return Stream.concat(
+        Stream.succeed(undefined),
+        Stream.fromEffectRepeat(Effect.asVoid(Queue.takeAll(told)))
+      )
     })
   ).pipe(
     Stream.catch(() => Stream.succeed(undefined)),

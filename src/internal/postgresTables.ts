@@ -16,6 +16,8 @@ export interface Names {
   readonly prefix: string
   /** The channel on which changes are told. */
   readonly channel: string
+  /** The server's clock, as an expression; tests have one that they can move. */
+  readonly clock: string
   /** A quoted name below the prefix, with its schema. */
   readonly of: (name: string) => string
   /** The same without its schema, which an index gets from its table. */
@@ -30,9 +32,11 @@ const identifier = /^[a-z_][a-z0-9_]{0,39}$/
 /** Names that need no escapes and leave room in the 63 bytes that PostgreSQL keeps; or what is wrong with them. */
 export const namesOf = (schema: string, prefix: string): Names | string => {
   if (!identifier.test(schema)) return `the schema ${JSON.stringify(schema)}`
-  if (prefix !== "" && (!identifier.test(prefix) || prefix.length > 20)) return `the prefix ${JSON.stringify(prefix)}`
+  if (prefix !== "" && (!identifier.test(prefix) || prefix.length > 20))
+    return `the prefix ${JSON.stringify(prefix)}`
   const bare = (name: string): string => `"${prefix}${name}"`
-  return { schema, prefix, channel: `${schema}.${prefix}`, of: (name) => `"${schema}".${bare(name)}`, bare }
+  const of = (name: string): string => `"${schema}".${bare(name)}`
+  return { schema, prefix, channel: `${schema}.${prefix}`, clock: "pg_catalog.clock_timestamp()", of, bare }
 }
 
 /** The largest exact amount, in SQL. */
@@ -115,8 +119,8 @@ export const tables = ({ bare, of }: Names): ReadonlyArray<string> => [
 ]
 
 /** Reads the store's clock: never back behind what was written. */
-export const readNow = ({ of }: Names): string =>
-  `SELECT greatest(at, floor(date_part('epoch', clock_timestamp()) * 1000)::bigint) INTO now_ FROM ${of("head")}`
+export const readNow = ({ clock, of }: Names): string =>
+  `SELECT greatest(at, floor(date_part('epoch', ${clock}) * 1000)::bigint) INTO now_ FROM ${of("head")}`
 
 const row = ({ of }: Names): string => `
 CREATE FUNCTION ${of("account_row")}(a ${of("accounts")}) RETURNS json LANGUAGE sql IMMUTABLE AS $$

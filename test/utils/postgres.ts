@@ -19,7 +19,9 @@ export const client = (more: Partial<PgClient.PgPoolConfig> = {}) => clientOf(ur
 
 /** Whether the server is there. Without it tests are skipped, but in CI they fail. */
 export const isThere: boolean = await Effect.runPromise(
-  Effect.scoped(Effect.flatMap(client({ connectTimeout: "2 seconds" }), (sql) => sql.unsafe("SELECT 1"))).pipe(
+  Effect.scoped(
+    Effect.flatMap(client({ connectTimeout: "2 seconds" }), (sql) => sql.unsafe("SELECT 1"))
+  ).pipe(
     Effect.as(true),
     Effect.catchTag("SqlError", () => Effect.succeed(false))
   )
