@@ -296,9 +296,9 @@ describe.skipIf(!Postgres.isThere)("others at the ledger", () => {
     Effect.gen(function* () {
       const one = yield* Postgres.ledger()
       const two = yield* Postgres.join(one.names)
-      const told = yield* Queue.unbounded<void>()
+      const told = yield* Queue.unbounded<true>()
       yield* Effect.forkScoped(
-        Stream.runForEach(two.store.changes ?? Stream.empty, () => Queue.offer(told, undefined))
+        Stream.runForEach(two.store.changes ?? Stream.empty, () => Queue.offer(told, true))
       )
       const isTold = Effect.timeoutOption(Queue.take(told), "5 seconds").pipe(Effect.map(({ _tag }) => _tag))
       const quiet = Effect.timeoutOption(Queue.take(told), "200 millis").pipe(Effect.map(({ _tag }) => _tag))
@@ -347,13 +347,13 @@ describe.skipIf(!Postgres.isThere)("a server that is away", () => {
       const one = yield* Postgres.ledger({ startupParameters: { statement_timeout: "200ms" } })
       const other = yield* Postgres.client()
       yield* one.store.open(account("root", 10))
-      const locked = yield* Deferred.make<void>()
-      const done = yield* Deferred.make<void>()
+      const locked = yield* Deferred.make<true>()
+      const done = yield* Deferred.make<true>()
       const stranger = yield* Effect.forkChild(
         other.withTransaction(
           Effect.gen(function* () {
             yield* other.unsafe(`SELECT FROM ${one.names.of("accounts")} FOR UPDATE`)
-            yield* Deferred.succeed(locked, undefined)
+            yield* Deferred.succeed(locked, true)
             yield* Deferred.await(done)
           })
         )
@@ -363,7 +363,7 @@ describe.skipIf(!Postgres.isThere)("a server that is away", () => {
         yield* detailOf(one.store.reserve(ask("one", 5))),
         "a statement was cancelled (statement_timeout)"
       )
-      yield* Deferred.succeed(done, undefined)
+      yield* Deferred.succeed(done, true)
       yield* Fiber.join(stranger)
       assert.strictEqual((yield* one.store.reserve(ask("one", 5)))._tag, "Granted")
       assert.deepStrictEqual(yield* rowOf(one.store, "root"), { reserved: 5, spent: 0 })

@@ -10,7 +10,6 @@ import { millionth } from "./ledgerStore.ts"
 import { type Ending, Entry, type EntryOf } from "./ledgerTypes.ts"
 
 /** PostgreSQL keeps no NUL, and UTF-8 no half of a pair: these are written out, and so is what they begin with. */
-// eslint-disable-next-line no-control-regex
 const strange = /[\\\0]|\p{Surrogate}/gu
 
 /** A text as PostgreSQL keeps it. */
