@@ -203,6 +203,46 @@ describe.skipIf(!Postgres.isThere)("others at the ledger", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("admit together what the account above them has", () =>
+    Effect.gen(function* () {
+      const { store } = yield* Postgres.ledger({ maxConnections: 16 })
+      const children = Array.from({ length: 16 }, (_, index) => `root/${index}`)
+      yield* store.open(account("root", 1_000))
+      yield* Effect.forEach(children, (child) => store.open(account(child, null, "root")), all)
+      yield* Effect.forEach(
+        [...children, ...Array.from({ length: 16 }, () => "root")],
+        (child, worker) =>
+          Effect.forEach(Array.from({ length: 12 }), (_, index) =>
+            store.reserve(ask(`${worker} ${index}`, 7, { account: child }))
+          ),
+        all
+      )
+      assert.deepStrictEqual(yield* audit(store), [])
+      assert.deepStrictEqual(yield* rowOf(store, "root"), { reserved: 994, spent: 0 })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("charge what ran out on many accounts at once without a deadlock, each once", () =>
+    Effect.gen(function* () {
+      const { store } = yield* Postgres.ledger()
+      const names = Array.from({ length: 8 }, (_, index) => `r${index}`)
+      yield* Effect.forEach(names, (name) => store.open(account(name, null)))
+      for (let index = 0; index < 240; index++) {
+        const name = names[(index * 5 + Math.floor(index / 8) * 3) % names.length] ?? "r0"
+        yield* store.reserve(ask(`${index}`, 1, { account: name, lease: -1 }))
+      }
+      const sweep: Effect.Effect<number, unknown> = Effect.flatMap(store.expire(12), ({ length }) =>
+        length === 0 ? Effect.succeed(0) : Effect.map(sweep, (more) => length + more)
+      )
+      const swept = yield* Effect.all([sweep, sweep, sweep, sweep, sweep, sweep], all)
+      assert.strictEqual(
+        swept.reduce((sum, count) => sum + count, 0),
+        240
+      )
+      assert.deepStrictEqual(yield* audit(store), [])
+    }).pipe(Effect.scoped)
+  )
+
   it.live("end a reservation once, whoever is first, and take nothing of a cancelled one", () =>
     Effect.gen(function* () {
       const one = yield* Postgres.ledger()
