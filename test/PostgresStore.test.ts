@@ -206,19 +206,20 @@ describe.skipIf(!Postgres.isThere)("others at the ledger", () => {
   it.live("admit together what the account above them has", () =>
     Effect.gen(function* () {
       const { store } = yield* Postgres.ledger({ maxConnections: 16 })
-      const children = Array.from({ length: 16 }, (_, index) => `root/${index}`)
-      yield* store.open(account("root", 1_000))
+      const children = Array.from({ length: 8 }, (_, index) => `root/${index}`)
+      yield* store.open(account("root", 0))
       yield* Effect.forEach(children, (child) => store.open(account(child, null, "root")), all)
-      yield* Effect.forEach(
-        [...children, ...Array.from({ length: 16 }, () => "root")],
-        (child, worker) =>
-          Effect.forEach(Array.from({ length: 12 }), (_, index) =>
-            store.reserve(ask(`${worker} ${index}`, 7, { account: child }))
-          ),
-        all
-      )
+      // Each round there is room for two of 16, at the account itself and below it.
+      for (let round = 1; round <= 30; round++) {
+        yield* store.setLimit("root", Usd.nanos(round * 20))
+        yield* Effect.forEach(
+          [...children, ...children.map(() => "root")],
+          (child, index) => store.reserve(ask(`${round} ${index}`, 10, { account: child })),
+          all
+        )
+        assert.deepStrictEqual(yield* rowOf(store, "root"), { reserved: round * 20, spent: 0 })
+      }
       assert.deepStrictEqual(yield* audit(store), [])
-      assert.deepStrictEqual(yield* rowOf(store, "root"), { reserved: 994, spent: 0 })
     }).pipe(Effect.scoped)
   )
 
