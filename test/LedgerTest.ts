@@ -692,7 +692,9 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
         const told: Array<string> = []
         yield* Effect.forkScoped(
           Stream.runForEach(books.booked, (entry) =>
-            Effect.sync(() => void (entry._tag === "Reserved" || told.push(entry._tag)))
+            Effect.sync(() => {
+              if (entry._tag !== "Reserved") told.push(entry._tag)
+            })
           )
         )
         yield* settle

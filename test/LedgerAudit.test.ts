@@ -1,0 +1,199 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Ledger, Usd } from "agent-budget"
+import * as LedgerAudit from "agent-budget/LedgerAudit"
+import { Effect } from "effect"
+import { TestClock } from "effect/testing"
+import { reached, thresholdAmount } from "../src/internal/ledgerStore.ts"
+
+const usd = Usd.nanos
+
+type Of<Tag> = Extract<Ledger.Entry, { readonly _tag: Tag }>
+const chain = [{ account: "root", window: null }]
+const common = { at: 0, account: "root", chain }
+const opened = (seq: number, limit: number | null): Of<"Opened"> => ({
+  _tag: "Opened",
+  ...common,
+  seq,
+  limit: limit === null ? null : usd(limit)
+})
+const reserved = (seq: number, reservation: string, amount: number, limit: number): Of<"Reserved"> => ({
+  _tag: "Reserved",
+  ...common,
+  seq,
+  reservation,
+  reserved: usd(amount),
+  limits: [usd(limit)],
+  expiresAt: null
+})
+const ended = (seq: number, reservation: string, held: number, amount: number): Of<"Settled"> => ({
+  _tag: "Settled",
+  ...common,
+  seq,
+  reservation,
+  reserved: usd(held),
+  amount: usd(amount),
+  overrun: usd(Math.max(0, amount - held)),
+  verdict: "metered",
+  label: null
+})
+const expired = (seq: number, reservation: string, amount: number): Of<"Expired"> => ({
+  _tag: "Expired",
+  ...common,
+  seq,
+  reservation,
+  reserved: usd(amount),
+  amount: usd(amount)
+})
+const corrected = (seq: number, reservation: string, charged: number, amount: number): Of<"Corrected"> => ({
+  _tag: "Corrected",
+  ...common,
+  seq,
+  reservation,
+  reserved: usd(charged),
+  charged: usd(charged),
+  amount: usd(amount),
+  difference: usd(amount - charged),
+  overrun: usd(Math.max(0, amount - charged)),
+  verdict: "metered",
+  label: null
+})
+const balance = (spent: number, held: number, limit = 100): Ledger.Balance => ({
+  account: "root",
+  parent: null,
+  limit: usd(limit),
+  spent: usd(spent),
+  reserved: usd(held),
+  available: usd(limit - spent - held),
+  paused: false,
+  windowStart: null,
+  windowEnd: null
+})
+
+/** Sound books: 7 settled, 20 expired and corrected to 5, 10 held. */
+const books: ReadonlyArray<Ledger.Entry> = [
+  opened(1, 100),
+  reserved(2, "a", 10, 100),
+  reserved(3, "b", 20, 100),
+  ended(4, "a", 10, 7),
+  expired(5, "b", 20),
+  corrected(6, "b", 20, 5),
+  reserved(7, "c", 10, 100)
+]
+const check = (entries: ReadonlyArray<Ledger.Entry>, now = balance(12, 10)) =>
+  LedgerAudit.check({ balances: [now], entries }).findings
+const finds = (entries: ReadonlyArray<Ledger.Entry>, what: string, now?: Ledger.Balance): void => {
+  const findings = check(entries, now)
+  assert.isTrue(
+    findings.some((finding) => finding.includes(what)),
+    `${what}: ${findings.join("; ")}`
+  )
+}
+const renumbered = (entries: ReadonlyArray<Ledger.Entry>): ReadonlyArray<Ledger.Entry> =>
+  entries.map((entry, index) => ({ ...entry, seq: index + 1 }))
+
+describe("an audit", () => {
+  it("finds nothing wrong with sound books", () => {
+    assert.deepStrictEqual(check(books), [])
+  })
+
+  it("finds a balance that is not the sum of its entries", () => {
+    finds(books, "spent 13, booked 12", balance(13, 10))
+    finds(books, "reserved 9, admitted and not ended 10", balance(12, 9))
+    finds(books, "available", { ...balance(12, 10), available: usd(1) })
+    finds(books, "spent -1", balance(-1, 10))
+  })
+
+  it("finds an entry that is missing", () => {
+    finds(books.slice(0, 3).concat(books.slice(4)), "entry 5 at 3, not 4")
+  })
+
+  it("finds a second end, an end after its correction, and a correction of nothing", () => {
+    finds(renumbered([...books, ended(0, "a", 10, 7)]), "reservation a: Settled after Settled")
+    finds(renumbered([...books, corrected(0, "b", 20, 5)]), "reservation b: Corrected after Corrected")
+    finds(renumbered([...books, corrected(0, "a", 10, 5)]), "reservation a: Corrected after Settled")
+    finds(renumbered([...books, expired(0, "a", 10)]), "reservation a: Expired after Settled")
+    finds(renumbered([...books, reserved(0, "a", 10, 100)]), "reservation a: Reserved after Settled")
+  })
+
+  it("finds an admission beyond its limit, by another limit than the one in force, and on a paused account", () => {
+    finds(renumbered([...books, reserved(0, "d", 79, 100)]), "root at 101 of 100")
+    assert.deepStrictEqual(check(renumbered([...books, reserved(0, "d", 78, 100)]), balance(12, 88)), [])
+    finds(renumbered([...books, reserved(0, "d", 1, 200)]), "judged by the limit 200, and 100 was in force")
+    const raised: Ledger.Entry = { _tag: "LimitChanged", ...common, seq: 0, from: usd(100), to: usd(200) }
+    assert.deepStrictEqual(
+      check(renumbered([...books, raised, reserved(0, "d", 100, 200)]), balance(12, 110, 200)),
+      []
+    )
+    const paused: Ledger.Entry = { _tag: "Paused", ...common, seq: 0 }
+    finds(renumbered([...books, paused, reserved(0, "d", 1, 100)]), "root was paused")
+    const resumed: Ledger.Entry = { _tag: "Resumed", ...common, seq: 0 }
+    assert.deepStrictEqual(
+      check(renumbered([...books, paused, resumed, reserved(0, "d", 1, 100)]), balance(12, 11)),
+      []
+    )
+  })
+
+  it("finds entries that do not say the truth of themselves", () => {
+    const wrong = (index: number, change: object): ReadonlyArray<Ledger.Entry> =>
+      books.map((entry, at) => (at === index ? ({ ...entry, ...change } as Ledger.Entry) : entry))
+    finds(wrong(3, { overrun: usd(1) }), "overrun 1, not 0")
+    finds(wrong(3, { amount: usd(-1) }), "amount -1")
+    finds(wrong(4, { amount: usd(19) }), "19 of 20")
+    finds(wrong(5, { difference: usd(-14) }), "difference -14, not -15")
+    finds(wrong(5, { charged: usd(19) }), "charged 19 of 20")
+  })
+
+  it("keeps the windows of an account apart, and an account that was opened anew from the one before", () => {
+    const at = <E extends Ledger.Entry>(entry: E, window: number): E => ({
+      ...entry,
+      chain: [{ account: "root", window }]
+    })
+    const entries = [
+      opened(1, 100),
+      at(reserved(2, "a", 90, 100), 10),
+      at(reserved(3, "b", 90, 100), 20),
+      at(ended(4, "a", 90, 90), 10)
+    ]
+    assert.deepStrictEqual(check(entries, { ...balance(0, 90), windowStart: 20, windowEnd: 30 }), [])
+    const anew = [opened(1, 100), reserved(2, "a", 90, 100), opened(3, 50), ended(4, "a", 90, 90)]
+    assert.deepStrictEqual(check(anew, balance(0, 0, 50)), [])
+  })
+
+  it.effect("of a ledger says what it could judge", () =>
+    Effect.gen(function* () {
+      for (const [options, whole] of [
+        [{ admissions: true }, true],
+        [{}, false],
+        [{ admissions: true, entries: 3 }, false]
+      ] as const) {
+        const ledger = yield* Ledger.makeMemory(options)
+        yield* ledger.open({ account: "root", limit: usd(100) })
+        for (let index = 0; index < 3; index++) {
+          yield* ledger.settle(yield* ledger.reserve({ account: "root", least: usd(9) }), {
+            amount: usd(7),
+            verdict: "metered"
+          })
+        }
+        const report = yield* LedgerAudit.audit(ledger)
+        assert.deepStrictEqual(report.findings, [])
+        assert.deepStrictEqual([report.whole, report.quiet], [whole, true])
+        yield* TestClock.adjust(1)
+      }
+    })
+  )
+})
+
+describe("a threshold", () => {
+  it("is reached at its part of the limit, rounded up, exactly, whatever the size", () => {
+    for (const limit of [0, 1, 99, 100, 1_000_003, 5_000_000_000, Number.MAX_SAFE_INTEGER]) {
+      for (const parts of [1, 333_333, 500_000, 950_000, 1_000_000]) {
+        const product = BigInt(limit) * BigInt(parts)
+        const exact = (product + 999_999n) / 1_000_000n
+        assert.strictEqual(BigInt(thresholdAmount(limit, parts)), exact, `${limit} ${parts}`)
+      }
+    }
+    assert.isTrue(reached({ limit: 100, spent: 50 }, 500_000))
+    assert.isFalse(reached({ limit: 100, spent: 49 }, 500_000))
+    assert.isFalse(reached({ limit: null, spent: 49 }, 1))
+  })
+})
