@@ -15,13 +15,6 @@ const changed = ({ of }: Names, tag: string): string => `
 const opened = (names: Names): string => {
   const { of } = names
   return `
-    IF parent_ IS NOT NULL THEN
-      SELECT name_ || chain INTO chain_ FROM ${of("accounts")} WHERE name = parent_;
-      IF NOT FOUND THEN
-        answer := json_build_object('_tag', 'NoParent');
-        RETURN;
-      END IF;
-    END IF;
     INSERT INTO ${of("accounts")} (name, chain, limit_nanos, frame, thresholds, temporary)
       VALUES (name_, chain_, limit_, frame_, coalesce(thresholds_, '{}'), opener_ IS NOT NULL)
       ON CONFLICT DO NOTHING RETURNING * INTO a;
@@ -66,6 +59,13 @@ export const open = (names: Names): string => {
   e ${of("entries")}%ROWTYPE;
   now_ bigint;`,
     `
+  IF parent_ IS NOT NULL THEN
+    SELECT name_ || chain INTO chain_ FROM ${of("accounts")} WHERE name = parent_;
+    IF NOT FOUND THEN
+      answer := json_build_object('_tag', 'NoParent');
+      RETURN;
+    END IF;
+  END IF;
   LOOP
     SELECT * INTO a FROM ${of("accounts")} WHERE name = name_ FOR NO KEY UPDATE;
     IF FOUND THEN
