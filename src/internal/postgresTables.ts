@@ -1,0 +1,261 @@
+/**
+ * The tables of the PostgreSQL ledger and what its procedures share, as SQL; `postgresProcedures` has the verbs.
+ *
+ * Locks are taken in one order, so that nothing deadlocks: the advisory lock of an id, rows of reservations, rows of
+ * accounts (the deepest first, as in a chain), rows of lines, and last the one row of the head, which holds what makes
+ * the books one: the last `seq` and the newest time seen. Only `expire` locks many reservations, and it skips those
+ * that others hold.
+ *
+ * An early version of a row is never read: under READ COMMITTED each statement of a procedure sees what was committed
+ * when it began, and every decision is made on rows that are locked.
+ */
+
+/** Where a ledger is: its quoted names. */
+export interface Names {
+  readonly schema: string
+  readonly prefix: string
+  /** The channel on which changes are told. */
+  readonly channel: string
+  /** The server's clock, as an expression; tests have one that they can move. */
+  readonly clock: string
+  /** A quoted name below the prefix, with its schema. */
+  readonly of: (name: string) => string
+  /** The same without its schema, which an index gets from its table. */
+  readonly bare: (name: string) => string
+}
+
+/** The version of the schema that this code works with: the number of its last migration. */
+export const version = 1
+
+const identifier = /^[a-z_][a-z0-9_]{0,39}$/
+
+/** Names that need no escapes and leave room in the 63 bytes that PostgreSQL keeps; or what is wrong with them. */
+export const namesOf = (schema: string, prefix: string): Names | string => {
+  if (!identifier.test(schema)) return `the schema ${JSON.stringify(schema)}`
+  if (prefix !== "" && (!identifier.test(prefix) || prefix.length > 20))
+    return `the prefix ${JSON.stringify(prefix)}`
+  const bare = (name: string): string => `"${prefix}${name}"`
+  const of = (name: string): string => `"${schema}".${bare(name)}`
+  return { schema, prefix, channel: `${schema}.${prefix}`, clock: "pg_catalog.clock_timestamp()", of, bare }
+}
+
+/** The largest exact amount, in SQL. */
+const most = "9007199254740991"
+
+export const tables = ({ bare, of }: Names): ReadonlyArray<string> => [
+  `CREATE TABLE ${of("head")} (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    version integer NOT NULL,
+    seq bigint NOT NULL DEFAULT 0,
+    at bigint NOT NULL DEFAULT 0
+  ) WITH (fillfactor = 10)`,
+  `CREATE SEQUENCE ${of("tickets")}`,
+  // Half of each page is left free: an account changes with every verb, and its new version then stays in its page.
+  // One rule, the last guard of the numbers: PostgreSQL reads each of them anew for every statement that writes.
+  `CREATE TABLE ${of("accounts")} (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text COLLATE "C" NOT NULL UNIQUE,
+    chain text[] COLLATE "C" NOT NULL,
+    limit_nanos bigint,
+    spent bigint NOT NULL DEFAULT 0,
+    reserved bigint NOT NULL DEFAULT 0,
+    paused boolean NOT NULL DEFAULT false,
+    frame text,
+    window_start bigint,
+    window_end bigint,
+    thresholds integer[] NOT NULL DEFAULT '{}',
+    temporary boolean NOT NULL,
+    CHECK (spent >= 0 AND reserved >= 0 AND spent + reserved <= ${most})
+  ) WITH (fillfactor = 50)`,
+  `CREATE TABLE ${of("openers")} (
+    account_id bigint NOT NULL,
+    opener text COLLATE "C" NOT NULL,
+    PRIMARY KEY (account_id, opener)
+  )`,
+  `CREATE TABLE ${of("reservations")} (
+    id text COLLATE "C" PRIMARY KEY,
+    fingerprint text,
+    state text NOT NULL,
+    account text COLLATE "C",
+    chain text[] COLLATE "C",
+    account_ids bigint[],
+    windows bigint[],
+    amount bigint,
+    at bigint,
+    expires_at bigint,
+    seq bigint,
+    end_seq bigint,
+    corrected_seq bigint
+  )`,
+  `CREATE INDEX ${bare("reservations_due")} ON ${of("reservations")} (expires_at, seq) WHERE state = 'held'`,
+  `CREATE TABLE ${of("entries")} (
+    seq bigint PRIMARY KEY,
+    at bigint NOT NULL,
+    tag text NOT NULL,
+    account text COLLATE "C" NOT NULL,
+    chain text[] COLLATE "C" NOT NULL,
+    windows bigint[] NOT NULL,
+    reservation text,
+    reserved bigint,
+    amount bigint,
+    charged bigint,
+    verdict text,
+    label text,
+    limits bigint[],
+    expires_at bigint,
+    limit_from bigint,
+    limit_to bigint,
+    threshold integer,
+    spent bigint
+  )`,
+  `CREATE TABLE ${of("lines")} (
+    id text COLLATE "C" PRIMARY KEY,
+    account_id bigint NOT NULL,
+    ticket bigint NOT NULL,
+    until bigint NOT NULL
+  )`,
+  `CREATE INDEX ${bare("lines_order")} ON ${of("lines")} (account_id, ticket)`,
+  `INSERT INTO ${of("head")} (version) VALUES (${version})`
+]
+
+/** Reads the store's clock: never back behind what was written. */
+export const readNow = ({ clock, of }: Names): string =>
+  `SELECT greatest(at, floor(date_part('epoch', ${clock}) * 1000)::bigint) INTO now_ FROM ${of("head")}`
+
+const row = ({ of }: Names): string => `
+CREATE FUNCTION ${of("account_row")}(a ${of("accounts")}) RETURNS json LANGUAGE sql IMMUTABLE AS $$
+  SELECT json_build_object('account', a.name, 'parent', a.chain[2], 'limit', a.limit_nanos, 'spent', a.spent,
+    'reserved', a.reserved, 'paused', a.paused, 'frame', a.frame, 'windowStart', a.window_start,
+    'windowEnd', a.window_end)
+$$`
+
+/** In steps that stay below 2^63; the same numbers as `thresholdAmount` in the other engines. */
+const reached = ({ of }: Names): string => `
+CREATE FUNCTION ${of("reached")}(limit_ bigint, spent_ bigint, mark_ integer) RETURNS boolean LANGUAGE sql IMMUTABLE
+AS $$
+  SELECT limit_ IS NOT NULL AND spent_ >= limit_ / 1000000 * mark_ + (limit_ % 1000000 * mark_ + 999999) / 1000000
+$$`
+
+/** The windows that the accounts of a chain are in now. */
+const windowsOf = ({ of }: Names): string => `
+CREATE FUNCTION ${of("windows_of")}(chain_ text[]) RETURNS bigint[] LANGUAGE plpgsql AS $$
+BEGIN
+  RETURN ARRAY(
+    SELECT a.window_start FROM unnest(chain_) WITH ORDINALITY AS link(name, place)
+    LEFT JOIN ${of("accounts")} a ON a.name = link.name ORDER BY link.place
+  );
+END $$`
+
+/**
+ * Books `entries_`, whose `seq` and `at` are given here. The head stays locked until the transaction ends, so this
+ * comes last: numbers have no gaps, and times never fall along the books.
+ */
+const book = ({ of }: Names): string => `
+CREATE FUNCTION ${of("book")}(entries_ ${of("entries")}[], now_ bigint) RETURNS ${of("entries")}[] LANGUAGE plpgsql
+AS $$
+DECLARE
+  n_ integer := cardinality(entries_);
+  last_ bigint;
+  at_ bigint;
+BEGIN
+  UPDATE ${of("head")} SET seq = seq + n_, at = greatest(at, now_) RETURNING seq, at INTO last_, at_;
+  FOR i IN 1..n_ LOOP
+    entries_[i].seq := last_ - n_ + i;
+    entries_[i].at := at_;
+  END LOOP;
+  INSERT INTO ${of("entries")} SELECT * FROM unnest(entries_);
+  RETURN entries_;
+END $$`
+
+/**
+ * Ends a reservation whose row is locked, or books what its expiry had charged too much or too little: takes back what
+ * was held, adds what it cost. Accounts that are gone, or in another window than the one that admitted it, keep their
+ * numbers. Answers the entry and the thresholds that it crossed; nothing where a sum would leave the exact range.
+ */
+const charge = (names: Names): string => {
+  const { of } = names
+  return `
+CREATE FUNCTION ${of("charge")}(r ${of("reservations")}, tag_ text, amount_ bigint, verdict_ text, label_ text)
+RETURNS ${of("entries")}[] LANGUAGE plpgsql AS $$
+DECLARE
+  freed_ bigint := CASE WHEN r.state = 'held' THEN r.amount ELSE 0 END;
+  added_ bigint := amount_ - r.amount + freed_;
+  n_ integer := cardinality(r.chain);
+  touched_ ${of("accounts")}[];
+  a ${of("accounts")}%ROWTYPE;
+  e ${of("entries")}%ROWTYPE;
+  entries_ ${of("entries")}[];
+  mark_ integer;
+  now_ bigint;
+BEGIN
+  FOR i IN 1..n_ LOOP
+    SELECT * INTO a FROM ${of("accounts")} WHERE id = r.account_ids[i] FOR NO KEY UPDATE;
+    IF FOUND AND a.window_start IS NOT DISTINCT FROM r.windows[i] THEN
+      IF a.spent + added_ + a.reserved - freed_ > ${most} THEN
+        RETURN NULL;
+      END IF;
+      touched_ := touched_ || a;
+    END IF;
+  END LOOP;
+  e.tag := tag_;
+  e.account := r.account;
+  e.chain := r.chain;
+  e.windows := r.windows;
+  e.reservation := r.id;
+  e.reserved := r.amount;
+  e.charged := CASE WHEN tag_ = 'Corrected' THEN r.amount END;
+  e.amount := CASE WHEN tag_ <> 'Released' THEN amount_ END;
+  e.verdict := verdict_;
+  e.label := label_;
+  entries_ := ARRAY[e];
+  FOR i IN 1..coalesce(cardinality(touched_), 0) LOOP
+    a := touched_[i];
+    UPDATE ${of("accounts")} SET spent = spent + added_, reserved = reserved - freed_ WHERE id = a.id;
+    IF added_ <> 0 AND a.thresholds <> '{}' THEN
+      FOREACH mark_ IN ARRAY a.thresholds LOOP
+        IF ${of("reached")}(a.limit_nanos, a.spent + added_, mark_)
+          AND NOT ${of("reached")}(a.limit_nanos, a.spent, mark_) THEN
+          e := NULL;
+          e.tag := 'ThresholdCrossed';
+          e.account := a.name;
+          e.chain := a.chain;
+          e.windows := ${of("windows_of")}(a.chain);
+          e.threshold := mark_;
+          e.limit_to := a.limit_nanos;
+          e.spent := a.spent + added_;
+          entries_ := entries_ || e;
+        END IF;
+      END LOOP;
+    END IF;
+  END LOOP;
+  ${readNow(names)};
+  entries_ := ${of("book")}(entries_, now_);
+  UPDATE ${of("reservations")} SET
+    state = CASE WHEN tag_ = 'Expired' THEN 'expired' ELSE 'ended' END,
+    end_seq = CASE WHEN tag_ = 'Corrected' THEN end_seq ELSE (entries_[1]).seq END,
+    corrected_seq = CASE WHEN tag_ = 'Corrected' THEN (entries_[1]).seq END
+  WHERE id = r.id;
+  RETURN entries_;
+END $$`
+}
+
+/** Whoever waits in another process stands in line; where nobody does, nobody has to be told. */
+const tell = ({ channel, of }: Names): string => `
+CREATE FUNCTION ${of("tell")}(account_ids_ bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF EXISTS (SELECT FROM ${of("lines")} WHERE account_id = ANY (account_ids_)) THEN
+    PERFORM pg_notify('${channel}', '');
+  END IF;
+END $$`
+
+/**
+ * Makes what was committed so far durable. The verbs commit with `synchronous_commit` off, which gives their locks
+ * back without waiting for the disk, and then wait for it here, before they answer: the log is written in order, so
+ * nothing that this transaction comes after can be lost once it has reached the disk. A hot account is then locked for
+ * as long as a verb computes, and one write to the disk serves everyone who waits for it.
+ */
+export const flush = `IF pg_logical_emit_message(true, 'agent-budget', '') IS NULL THEN END IF`
+
+/** The functions under the verbs. */
+export const functions = (names: Names): ReadonlyArray<string> =>
+  [row, reached, windowsOf, book, charge, tell].map((make) => make(names))

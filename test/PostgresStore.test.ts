@@ -1,0 +1,436 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Queue, Stream, Tracer } from "effect"
+import { Usd } from "agent-budget"
+import type { EndAsk, LedgerStore, ReserveAsk } from "../src/internal/ledgerStore.ts"
+import { includes } from "./utils/assertions.ts"
+import { findings } from "./utils/bookReplay.ts"
+import * as Postgres from "./utils/postgres.ts"
+import * as Agreement from "./utils/storeAgreement.ts"
+import { randomOf } from "./utils/storeScript.ts"
+
+const account = (name: string, limit: number | null, parent: string | null = null) => ({
+  account: name,
+  parent,
+  limit: limit === null ? null : Usd.nanos(limit),
+  frame: undefined,
+  thresholds: undefined,
+  opener: null
+})
+
+const ask = (id: string, least: number, more: Partial<ReserveAsk> = {}): ReserveAsk => ({
+  id,
+  fingerprint: "f",
+  account: "root",
+  least,
+  most: least,
+  share: 1,
+  lease: 60_000,
+  place: null,
+  ...more
+})
+
+const ending = (id: string, amount: number): EndAsk => ({ id, amount, verdict: "metered", label: null })
+
+const everything = { after: 0, size: 1_000_000, account: null, from: null, to: null }
+
+const audit = Effect.fnUntraced(function* (store: LedgerStore) {
+  return findings(yield* store.entries(everything), (yield* store.balances(null)).rows)
+})
+
+const rowOf = (store: LedgerStore, name: string) =>
+  Effect.map(store.balances(name), ({ rows }) => rows.map(({ reserved, spent }) => ({ reserved, spent }))[0])
+
+/** From here on the clock of the server is behind the newest time seen, so that time is what a test says it is. */
+const future = 4_000_000_000_000
+
+const setClock = ({ names, sql }: Postgres.Ledger, at: number) =>
+  sql.unsafe(`UPDATE ${names.of("head")} SET at = ${future + at}`)
+
+const plays = Effect.fnUntraced(function* (seeds: ReadonlyArray<number>) {
+  const coverage: Agreement.Coverage = new Map()
+  for (const seed of seeds) {
+    const { store } = yield* Postgres.ledger()
+    yield* Agreement.play({ seed, steps: 150, store, elapse: Effect.sleep, coverage })
+  }
+  return coverage
+}, Effect.scoped)
+
+const all = { concurrency: "unbounded" } as const
+
+const detailOf = <A>(verb: Effect.Effect<A, { readonly detail: string }>) =>
+  Effect.map(Effect.flip(verb), ({ detail }) => detail)
+
+describe.skipIf(!Postgres.isThere)("every verb", () => {
+  it.live(
+    "answers in any sequence as the reference does",
+    () =>
+      Effect.gen(function* () {
+        const seeds = Array.from({ length: 20 }, (_, index) => index + 1)
+        assert.deepStrictEqual(Agreement.unseen(yield* plays(seeds)), [])
+      }),
+    120_000
+  )
+
+  it.live("counts what happens at the very millisecond in which time runs out as too late", () =>
+    Effect.gen(function* () {
+      const ledger = yield* Postgres.ledger()
+      const { store } = ledger
+      yield* setClock(ledger, 0)
+      yield* store.open({ ...account("root", 10), frame: "rolling 10" })
+      yield* store.roll("root", "rolling 10", future, future + 100)
+      yield* store.reserve(ask("held", 10, { lease: 50 }))
+      yield* store.reserve(ask("first", 1, { place: 50 }))
+      yield* setClock(ledger, 49)
+      assert.deepStrictEqual(yield* store.expire(9), [])
+      yield* setClock(ledger, 50)
+      assert.strictEqual((yield* store.expire(9))[0]?._tag, "Expired")
+      yield* store.setLimit("root", Usd.nanos(20))
+      // The first one's place has passed: nobody is ahead of the second.
+      assert.strictEqual((yield* store.reserve(ask("second", 1, { place: 50 })))._tag, "Granted")
+      yield* setClock(ledger, 100)
+      assert.strictEqual((yield* store.reserve(ask("third", 1)))._tag, "Stale")
+      yield* store.roll("root", "rolling 10", future + 100, future + 101)
+      assert.strictEqual((yield* store.reserve(ask("third", 1)))._tag, "Granted")
+      assert.deepStrictEqual(yield* audit(store), [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("lets no time go back", () =>
+    Effect.gen(function* () {
+      const ledger = yield* Postgres.ledger()
+      const { store } = ledger
+      yield* store.open(account("root", 10))
+      yield* setClock(ledger, 7)
+      const answer = yield* store.reserve(ask("one", 5, { lease: 10 }))
+      assert.deepStrictEqual(answer, {
+        _tag: "Granted",
+        held: { id: "one", account: "root", amount: Usd.nanos(5), at: future + 7, expiresAt: future + 17 }
+      })
+      assert.strictEqual((yield* store.balances(null)).now, future + 7)
+      assert.deepStrictEqual(yield* store.renew(["one"], 5), [{ id: "one", expiresAt: future + 12 }])
+      assert.deepStrictEqual(yield* audit(store), [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("keeps any text and any exact amount as it is", () =>
+    Effect.gen(function* () {
+      const { store } = yield* Postgres.ledger()
+      const name = "a\\u0000 \0 \\ \ud800 'quoted' \"twice\" \u{1f600} {1,NULL}"
+      yield* store.open({ ...account(name, Number.MAX_SAFE_INTEGER), thresholds: [1, 1_000_000] })
+      const id = `${name}#`
+      yield* store.reserve(ask(id, Number.MAX_SAFE_INTEGER, { account: name }))
+      assert.deepInclude(yield* store.end({ ...ending(id, Number.MAX_SAFE_INTEGER), label: name }), {
+        _tag: "Ended"
+      })
+      const [opened, held, settled, low, high] = yield* store.entries({ ...everything, account: name })
+      includes(opened, { _tag: "Opened", account: name, limit: Number.MAX_SAFE_INTEGER })
+      includes(held, { reservation: id, limits: [Number.MAX_SAFE_INTEGER] })
+      includes(settled, { label: name, amount: Number.MAX_SAFE_INTEGER })
+      includes(low, { threshold: 0.000001 })
+      includes(high, { threshold: 1, spent: Number.MAX_SAFE_INTEGER })
+      assert.deepStrictEqual(yield* store.entries({ ...everything, account: "a" }), [])
+      assert.deepStrictEqual(yield* store.renew([id], 1), [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is one statement", () =>
+    Effect.gen(function* () {
+      const { store } = yield* Postgres.ledger()
+      const statements: Array<string> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          if (options.kind === "client") statements.push(options.name)
+          return new Tracer.NativeSpan(options)
+        }
+      })
+      const verbs: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+        store.open({ ...account("root", 10), thresholds: [1] }),
+        store.open(account("child", null, "root")),
+        store.reserve(ask("one", 5, { account: "child" })),
+        store.end(ending("one", 4)),
+        store.reserve(ask("two", 5, { account: "child", lease: 0 })),
+        store.expire(9),
+        store.cancel("three"),
+        store.setLimit("root", null),
+        store.entries(everything),
+        store.balances(null),
+        store.renew(["two", "three"], 1),
+        store.stay(["two"], 1),
+        store.leave("two"),
+        store.pause("child", true),
+        store.roll("root", "none", 0, 1),
+        store.close("root", null)
+      ]
+      for (const verb of verbs) yield* Effect.withTracer(verb, tracer)
+      assert.strictEqual(statements.length, verbs.length)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("stays done when the caller's own transaction is rolled back", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* Postgres.ledger()
+      yield* store.open(account("root", 10))
+      yield* sql
+        .withTransaction(Effect.andThen(store.reserve(ask("one", 5)), Effect.fail("no")))
+        .pipe(Effect.flip)
+      assert.deepStrictEqual(yield* rowOf(store, "root"), { reserved: 5, spent: 0 })
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe.skipIf(!Postgres.isThere)("others at the ledger", () => {
+  it.live("admit together what fits and nothing more, each ask once", () =>
+    Effect.gen(function* () {
+      const one = yield* Postgres.ledger()
+      const others = yield* Effect.forEach([2, 3], () => Postgres.join(one.names), all)
+      const stores = [one.store, ...others.map(({ store }) => store)]
+      yield* Effect.forEach(stores, (store) => store.open(account("root", 1_000)), all)
+      yield* Effect.forEach(stores, (store) => store.open(account("root/x", null, "root")), all)
+      const answers = yield* Effect.forEach(
+        Array.from({ length: 300 }, (_, index) => index),
+        (index) =>
+          Effect.forEach(stores, (store) => store.reserve(ask(`r${index}`, 7, { account: "root/x" })), all),
+        all
+      )
+      const granted = answers.filter((same) => same.some(({ _tag }) => _tag === "Granted"))
+      assert.strictEqual(granted.length, Math.floor(1_000 / 7))
+      for (const same of granted) {
+        const held = same.flatMap((answer) => (answer._tag === "Granted" ? [answer.held] : []))
+        assert.strictEqual(new Set(held.map((each) => JSON.stringify(each))).size, 1)
+      }
+      assert.deepStrictEqual(yield* audit(one.store), [])
+      assert.deepStrictEqual(yield* rowOf(one.store, "root"), { reserved: 994, spent: 0 })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("admit together what the account above them has", () =>
+    Effect.gen(function* () {
+      const { store } = yield* Postgres.ledger({ maxConnections: 16 })
+      const children = Array.from({ length: 8 }, (_, index) => `root/${index}`)
+      yield* store.open(account("root", 0))
+      yield* Effect.forEach(children, (child) => store.open(account(child, null, "root")), all)
+      // Each round there is room for two of 16, at the account itself and below it.
+      for (let round = 1; round <= 30; round++) {
+        yield* store.setLimit("root", Usd.nanos(round * 20))
+        yield* Effect.forEach(
+          [...children, ...children.map(() => "root")],
+          (child, index) => store.reserve(ask(`${round} ${index}`, 10, { account: child })),
+          all
+        )
+        assert.deepStrictEqual(yield* rowOf(store, "root"), { reserved: round * 20, spent: 0 })
+      }
+      assert.deepStrictEqual(yield* audit(store), [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("charge what ran out on many accounts at once without a deadlock, each once", () =>
+    Effect.gen(function* () {
+      const { store } = yield* Postgres.ledger()
+      const names = Array.from({ length: 8 }, (_, index) => `r${index}`)
+      yield* Effect.forEach(names, (name) => store.open(account(name, null)))
+      for (let index = 0; index < 240; index++) {
+        const name = names[(index * 5 + Math.floor(index / 8) * 3) % names.length] ?? "r0"
+        yield* store.reserve(ask(`${index}`, 1, { account: name, lease: -1 }))
+      }
+      const sweep: Effect.Effect<number, unknown> = Effect.flatMap(store.expire(12), ({ length }) =>
+        length === 0 ? Effect.succeed(0) : Effect.map(sweep, (more) => length + more)
+      )
+      const swept = yield* Effect.all([sweep, sweep, sweep, sweep, sweep, sweep], all)
+      assert.strictEqual(
+        swept.reduce((sum, count) => sum + count, 0),
+        240
+      )
+      assert.deepStrictEqual(yield* audit(store), [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("end a reservation once, whoever is first, and take nothing of a cancelled one", () =>
+    Effect.gen(function* () {
+      const one = yield* Postgres.ledger()
+      const two = yield* Postgres.join(one.names)
+      yield* one.store.open(account("root", null))
+      const rounds = Array.from({ length: 60 }, (_, index) => `r${index}`)
+      yield* Effect.forEach(
+        rounds,
+        (id) =>
+          Effect.gen(function* () {
+            const [left, right] = yield* Effect.all(
+              [one.store.reserve(ask(id, 5)), two.store.reserve(ask(id, 5, { fingerprint: "g" }))],
+              all
+            )
+            assert.sameMembers([left._tag, right._tag], ["Granted", "Taken"])
+            const ends = yield* Effect.all(
+              [one.store.end(ending(id, 3)), two.store.end(ending(id, 3)), two.store.end(ending(id, 3))],
+              all
+            )
+            const entries = ends.flatMap((end) => (end._tag === "Ended" ? [JSON.stringify(end.entry)] : []))
+            assert.strictEqual(entries.length, 3)
+            assert.strictEqual(new Set(entries).size, 1)
+            assert.strictEqual(ends.filter((end) => end._tag === "Ended" && !end.again).length, 1)
+            yield* Effect.all([one.store.reserve(ask(`${id}-`, 5)), two.store.cancel(`${id}-`)], all)
+            assert.strictEqual((yield* one.store.reserve(ask(`${id}-`, 5)))._tag, "Taken")
+          }),
+        all
+      )
+      assert.deepStrictEqual(yield* rowOf(one.store, "root"), { reserved: 0, spent: 180 })
+      assert.deepStrictEqual(yield* audit(one.store), [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live(
+    "do everything at once without a deadlock, and the books are right",
+    () =>
+      Effect.gen(function* () {
+        const one = yield* Postgres.ledger({ maxConnections: 12 })
+        const stores = [one.store, (yield* Postgres.join(one.names, { maxConnections: 12 })).store]
+        const names = ["a", "a/b", "a/b/c", "a/b/d", "a/e", "z"]
+        for (const name of names) {
+          const cut = name.lastIndexOf("/")
+          const parent = cut < 0 ? null : name.slice(0, cut)
+          yield* one.store.open({ ...account(name, name === "a" ? 300 : 200, parent), thresholds: [300_000] })
+        }
+        const pick = <A>(from: ReadonlyArray<A>, random: (n: number) => number): A =>
+          from[random(from.length)] as A
+        const worker = (seed: number) =>
+          Effect.gen(function* () {
+            const random = randomOf(seed)
+            const id = (): string => `r${random(300)}`
+            for (let step = 0; step < 60; step++) {
+              const store = pick(stores, random)
+              const place = pick([null, 20_000], random)
+              const lease = pick([-1, 60_000], random)
+              const one = id()
+              const verbs: ReadonlyArray<Effect.Effect<unknown, { readonly detail: string }>> = [
+                store.reserve(
+                  ask(one, 10 + random(40), { account: pick(names, random), lease, place, fingerprint: one })
+                ),
+                store.reserve(
+                  ask(one, 10, { account: pick(names, random), lease, place, most: 60, fingerprint: one })
+                ),
+                store.reserve(ask(one, 20, { account: pick(names, random), lease, place, fingerprint: one })),
+                store.end(ending(one, random(60))),
+                store.end({ ...ending(one, 0), verdict: "released" }),
+                store.cancel(one),
+                store.expire(5),
+                store.renew([one, id(), id()], lease),
+                store.stay([one, id(), id()], 1_000),
+                store.leave(one),
+                store.setLimit(pick(names, random), Usd.nanos(150 + random(3_000))),
+                store.pause(pick(names, random), random(4) === 0)
+              ]
+              yield* pick(verbs, random)
+            }
+          })
+        yield* Effect.forEach(
+          Array.from({ length: 24 }, (_, index) => index + 1),
+          worker,
+          all
+        )
+        assert.deepStrictEqual(yield* audit(one.store), [])
+        const tags = new Set((yield* one.store.entries(everything)).map(({ _tag }) => _tag))
+        assert.strictEqual(tags.size, 10, [...tags].join())
+      }).pipe(Effect.scoped),
+    120_000
+  )
+
+  it.live("are told when a waiter may fit, also after the connection was lost", () =>
+    Effect.gen(function* () {
+      const one = yield* Postgres.ledger()
+      const two = yield* Postgres.join(one.names)
+      const told = yield* Queue.unbounded<true>()
+      yield* Effect.forkScoped(
+        Stream.runForEach(two.store.changes ?? Stream.empty, () => Queue.offer(told, true))
+      )
+      const isTold = Effect.timeoutOption(Queue.take(told), "5 seconds").pipe(Effect.map(({ _tag }) => _tag))
+      const quiet = Effect.timeoutOption(Queue.take(told), "200 millis").pipe(Effect.map(({ _tag }) => _tag))
+      assert.strictEqual(yield* isTold, "Some")
+      yield* one.store.open(account("root", 10))
+      yield* one.store.reserve(ask("one", 6))
+      yield* one.store.end(ending("one", 5))
+      // Nobody stands in line: nobody is told.
+      assert.strictEqual(yield* quiet, "None")
+      yield* one.store.reserve(ask("two", 5))
+      yield* two.store.reserve(ask("three", 3, { place: 60_000 }))
+      yield* one.store.end(ending("two", 1))
+      assert.strictEqual(yield* isTold, "Some")
+      const ended = yield* one.sql.unsafe(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'LISTEN "${one.names.channel}"'`
+      )
+      assert.strictEqual(ended.length, 1)
+      // Once because it is lost, once because it is there again.
+      assert.strictEqual(yield* isTold, "Some")
+      assert.strictEqual(yield* isTold, "Some")
+      yield* one.store.setLimit("root", Usd.nanos(20))
+      assert.strictEqual(yield* isTold, "Some")
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe.skipIf(!Postgres.isThere)("a server that is away", () => {
+  it.live("fails the verb, and says why without a password", () =>
+    Effect.gen(function* () {
+      const { names } = yield* Postgres.somewhere
+      const away = new URL(Postgres.url)
+      away.password = "hunter2"
+      away.port = "1"
+      const nowhere = yield* detailOf(
+        Postgres.storeOf(yield* Postgres.clientOf(away.href), names).balances(null)
+      )
+      assert.strictEqual(nowhere, "PostgreSQL (balances): the connection failed (ECONNREFUSED).")
+      const { store } = yield* Postgres.join(names)
+      const missing = yield* detailOf(store.balances(null))
+      assert.strictEqual(missing, "PostgreSQL (balances): its schema is not there (3F000).")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("fails a verb that waits too long for a lock, and does it later", () =>
+    Effect.gen(function* () {
+      const one = yield* Postgres.ledger({ startupParameters: { statement_timeout: "200ms" } })
+      const other = yield* Postgres.client()
+      yield* one.store.open(account("root", 10))
+      const locked = yield* Deferred.make<true>()
+      const done = yield* Deferred.make<true>()
+      const stranger = yield* Effect.forkChild(
+        other.withTransaction(
+          Effect.gen(function* () {
+            yield* other.unsafe(`SELECT FROM ${one.names.of("accounts")} FOR UPDATE`)
+            yield* Deferred.succeed(locked, true)
+            yield* Deferred.await(done)
+          })
+        )
+      )
+      yield* Deferred.await(locked)
+      assert.include(
+        yield* detailOf(one.store.reserve(ask("one", 5))),
+        "a statement was cancelled (statement_timeout)"
+      )
+      yield* Deferred.succeed(done, true)
+      yield* Fiber.join(stranger)
+      assert.strictEqual((yield* one.store.reserve(ask("one", 5)))._tag, "Granted")
+      assert.deepStrictEqual(yield* rowOf(one.store, "root"), { reserved: 5, spent: 0 })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("that never answers fails the verb in bounded time", () =>
+    Effect.gen(function* () {
+      const one = yield* Postgres.ledger()
+      yield* one.store.open(account("root", 10))
+      const line = yield* Postgres.stuckLine
+      const { store } = yield* Postgres.join(
+        one.names,
+        { stream: line.connect, connectTimeout: "1 second" },
+        "1 second"
+      )
+      assert.strictEqual((yield* store.reserve(ask("one", 5)))._tag, "Granted")
+      line.stick()
+      const started = performance.now()
+      assert.include(yield* detailOf(store.end(ending("one", 5))), "no answer within 1000 ms")
+      assert.isBelow(performance.now() - started, 10_000)
+      line.free()
+      // The pool may have begun to connect before the line was free.
+      const ended = yield* Effect.retry(store.end(ending("one", 5)), { times: 5 })
+      assert.deepInclude(ended, { _tag: "Ended" })
+      assert.deepStrictEqual(yield* audit(one.store), [])
+    }).pipe(Effect.scoped)
+  )
+})
