@@ -245,6 +245,14 @@ export interface Options {
   readonly account?: string | undefined
 }
 
+/** What a call cost, also where its lease had run out and its entry corrects that. */
+const settlementOf = (entry: Ledger.Entry): Extract<Event, { _tag: "Settled" }> | undefined => {
+  if (entry._tag === "Settled") return entry
+  if (entry._tag !== "Corrected" || entry.verdict === "released") return undefined
+  const { account, amount, label, overrun, reservation, reserved, verdict } = entry
+  return { _tag: "Settled", account, reservation, reserved, amount, overrun, verdict, label }
+}
+
 const closed = BudgetError.because(new BudgetError.Closed({ detail: "The budget is closed." }))
 
 /**
@@ -353,9 +361,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         : Effect.matchEffect(ledger.settle(reservation, named(reservation, bill)), {
             onFailure: unsettled(reservation, bill.amount),
             onSuccess: (entry) => {
-              if (entry._tag === "Settled" && tally.ended(reservation)) {
-                tally.settled(entry, bill.usage)
-                publish(() => entry)
+              const booked = settlementOf(entry)
+              if (booked !== undefined && tally.ended(reservation)) {
+                tally.settled(booked, bill.usage)
+                publish(() => booked)
               }
               return Effect.void
             }
@@ -590,7 +599,7 @@ interface Opened {
   readonly account: string
 }
 
-const openChild = Effect.fnUntraced(function* (options: AccountOptions) {
+const openChild = Effect.fnUntraced(function* (options: AccountOptions, temporary: boolean) {
   const budget = yield* Budget
   const parent = yield* accountOf(budget)
   if (options.account === "" || options.account.length > 256 || badName.test(options.account)) {
@@ -598,7 +607,7 @@ const openChild = Effect.fnUntraced(function* (options: AccountOptions) {
     return yield* BudgetError.because(new BudgetError.InvalidAccount({ account: options.account, detail }))
   }
   const account = `${parent}/${options.account}`
-  yield* budget.ledger.open({ account, parent, limit: options.limit })
+  yield* budget.ledger.open({ account, parent, limit: options.limit, temporary })
   return { budget, account }
 })
 
@@ -628,7 +637,7 @@ const openChild = Effect.fnUntraced(function* (options: AccountOptions) {
 export const open = (options: AccountOptions): Effect.Effect<void, BudgetError.BudgetError, Budget> =>
   Effect.uninterruptible(
     Effect.flatMap(Budget, (budget) =>
-      Effect.flatMap(openChild(options), (place) => budget.keep(place.account))
+      Effect.flatMap(openChild(options, false), (place) => budget.keep(place.account))
     )
   )
 
@@ -667,7 +676,7 @@ export const within: {
     options: AccountOptions
   ): Effect.Effect<A, E | BudgetError.BudgetError, R | Budget> =>
     Effect.acquireUseRelease(
-      openChild(options),
+      openChild(options, true),
       ({ account, budget }) =>
         Effect.withFiber((fiber) =>
           Effect.provideService(self, Places, new Map(fiber.getRef(Places)).set(budget, account))
@@ -814,6 +823,47 @@ export const setLimit = (limit: Usd.Usd): Effect.Effect<void, BudgetError.Budget
     Effect.flatMap(accountOf(budget), (account) => budget.setLimit(account, limit))
   )
 
+/**
+ * Pauses the current account: nothing more is admitted on it and below it, and whoever asks fails with
+ * `AccountPaused`, or waits where the budget waits. What is held already ends as ever.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const call = Effect.void.pipe(Budget.withBudget({ quote: Usd.dollars("1"), cost: () => Usd.zero }))
+ * const program = Effect.andThen(Budget.pause, Effect.flip(call)).pipe(
+ *   Effect.provide(Budget.layerMemory({ limit: Usd.dollars("2") }))
+ * )
+ * console.log((await Effect.runPromise(program)).message)
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const pause: Effect.Effect<void, BudgetError.BudgetError, Budget> = Effect.flatMap(Budget, (budget) =>
+  Effect.flatMap(accountOf(budget), budget.ledger.pause)
+)
+
+/**
+ * Resumes the current account after a `pause`; those who wait are let in.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const program = Effect.andThen(Effect.andThen(Budget.pause, Budget.resume), Budget.balance)
+ * const balance = Effect.provide(program, Budget.layerMemory({ limit: Usd.dollars("2") }))
+ * console.log((await Effect.runPromise(balance)).paused) // false
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const resume: Effect.Effect<void, BudgetError.BudgetError, Budget> = Effect.flatMap(Budget, (budget) =>
+  Effect.flatMap(accountOf(budget), budget.ledger.resume)
+)
+
 /** What this process did, in sums. */
 class Tally {
   limit: Usd.Usd
@@ -844,7 +894,7 @@ class Tally {
     return true
   }
 
-  settled(entry: Extract<Ledger.Entry, { _tag: "Settled" }>, usage: Usage.Usage | undefined): void {
+  settled(entry: Extract<Event, { _tag: "Settled" }>, usage: Usage.Usage | undefined): void {
     this.calls++
     this.spent = Usd.add(this.spent, entry.amount)
     this.overrun = Usd.add(this.overrun, entry.overrun)

@@ -25,6 +25,10 @@ const quoted = (name: string): string =>
 /** The same without the quotes. */
 const shown = (name: string): string => quoted(name).slice(1, -1)
 
+/** A time that may come from elsewhere. */
+const moment = (millis: number): string =>
+  Math.abs(millis) <= 8.64e15 ? new Date(millis).toISOString() : `${millis} ms`
+
 const limitOf = (limit: Usd.Usd | null): string =>
   limit === null ? "no limit" : `a limit of ${Usd.format(limit)}`
 
@@ -35,7 +39,7 @@ const left = (at: {
 }): Usd.Usd => Usd.subtract(Usd.subtract(at.limit, at.spent), at.reserved)
 
 /**
- * Reason: a call that could cost more than its budget has left. Nothing was sent. Amounts are nano-dollars; `required` is the least that would have had to fit; `waitedMillis` is how long the call waited for room.
+ * Reason: a call that could cost more than its budget has left. Nothing was sent. Amounts are nano-dollars; `required` is the least that would have had to fit; `waitedMillis` is how long the call waited for room; `nextWindow`, on an account with windows, when the next one begins, in milliseconds of the epoch.
  *
  * @example
  * ```ts
@@ -56,16 +60,43 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   spent: Usd.FromNanos,
   reserved: Usd.FromNanos,
   required: Usd.FromNanos,
-  waitedMillis: Schema.Finite
+  waitedMillis: Schema.Finite,
+  nextWindow: Schema.optionalKey(Schema.Finite)
 }) {
   override get message(): string {
     return (
       `Budget exceeded on account ${quoted(this.account)}: the call can cost up to ${Usd.format(this.required)}, and ` +
       `${Usd.format(left(this))} of ${Usd.format(this.limit)} is left (${Usd.format(this.spent)} spent, ` +
       `${Usd.format(this.reserved)} reserved${this.waitedMillis > 0 ? `, after waiting ${Math.round(this.waitedMillis)} ms` : ""}). ` +
-      (this.required > this.limit - this.spent
+      (this.required > (this.nextWindow === undefined ? this.limit - this.spent : this.limit)
         ? "Nothing was sent. It can never fit: raise the limit or lower the output cap."
-        : `Nothing was sent. Raise the limit, lower the output cap, or wait for room with onExceeded: "wait".`)
+        : `Nothing was sent. Raise the limit, lower the output cap, or wait for room with onExceeded: "wait"` +
+          (this.nextWindow === undefined ? "." : `; the next window begins at ${moment(this.nextWindow)}.`))
+    )
+  }
+}
+
+/**
+ * Reason: an account, or one above it, that was paused. Nothing was sent. `waitedMillis` is how long the call waited for it to be resumed.
+ *
+ * @example
+ * ```ts
+ * import { BudgetError } from "agent-budget"
+ *
+ * console.log(new BudgetError.AccountPaused({ account: "root", waitedMillis: 0 }).message)
+ * ```
+ *
+ * @since 0.1.0
+ */
+export class AccountPaused extends Schema.TaggedError<AccountPaused>()("AccountPaused", {
+  account: Schema.String,
+  waitedMillis: Schema.Finite
+}) {
+  override get message(): string {
+    return (
+      `Account ${quoted(this.account)} is paused and admits nothing` +
+      `${this.waitedMillis > 0 ? ` (after waiting ${Math.round(this.waitedMillis)} ms)` : ""}. Nothing was sent. ` +
+      `Resume it with Budget.resume or Ledger.resume, or wait for that with onExceeded: "wait".`
     )
   }
 }
@@ -421,6 +452,7 @@ export class InvalidOptions extends Schema.TaggedError<InvalidOptions>()("Invali
  */
 export const Reason = Schema.Union([
   BudgetExceeded,
+  AccountPaused,
   UnknownModel,
   UnpricedTier,
   UnboundedRequest,

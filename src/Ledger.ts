@@ -11,18 +11,12 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
-import * as BudgetError from "./BudgetError.ts"
-import * as Tree from "./internal/accountTree.ts"
-import * as Usd from "./Usd.ts"
+import * as Types from "./internal/ledgerTypes.ts"
+import type * as Windows from "./internal/ledgerWindows.ts"
+import * as Memory from "./internal/memoryLedger.ts"
 
 /**
  * The account that a budget opens when it is given no name.
@@ -40,7 +34,9 @@ export const rootAccount = "root"
 
 /**
  * An account's numbers at one moment, in nano-dollars. `limit` and `available` are `null` where no limit was
- * set; `available` is negative after an overrun or a lowered limit.
+ * set; `available` is negative after an overrun or a lowered limit. An account with windows shows the current one
+ * (`windowStart` up to, and without, `windowEnd`, in milliseconds of the epoch); both are `null` without windows, and
+ * where a rolling one waits for its first use.
  *
  * @example
  * ```ts
@@ -52,17 +48,76 @@ export const rootAccount = "root"
  *
  * @since 0.1.0
  */
-export interface Balance {
-  readonly account: string
-  readonly parent: string | null
-  readonly limit: Usd.Usd | null
-  readonly spent: Usd.Usd
-  readonly reserved: Usd.Usd
-  readonly available: Usd.Usd | null
-}
+export type Balance = Types.Balance
 
 /**
- * Money that is held for one call. It ends once: settled or released.
+ * Windows that an account's limit holds in: aligned with the calendar of an IANA time zone (UTC unless said; weeks
+ * begin on Monday), or of a fixed length from the first use after the last one. A call is charged to the window that
+ * admitted it, whenever it ends.
+ *
+ * @example
+ * ```ts
+ * import { Ledger } from "agent-budget"
+ *
+ * const daily: Ledger.Window = { every: "day", timeZone: "Europe/Berlin" }
+ * const fiveHours: Ledger.Window = { rolling: "5 hours" }
+ * console.log([daily, fiveHours].length) // 2
+ * ```
+ *
+ * @since 0.1.0
+ */
+export type Window = Windows.Window
+
+/**
+ * What to open. `limit`: `null` for none. `thresholds` are fractions of the limit, above 0 and at most 1: as
+ * `spent` reaches one, a `ThresholdCrossed` entry is written, once, and again only after it fell below or in a new
+ * window. A `temporary` account is gone with the last who leaves it, in engines that outlive their processes too.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Ledger, Usd } from "agent-budget"
+ *
+ * const team: Ledger.OpenRequest = {
+ *   account: "team", limit: Usd.dollars("10"), window: { every: "day" }, thresholds: [0.5, 0.8, 0.95]
+ * }
+ * const program = Effect.gen(function*() {
+ *   const ledger = yield* Ledger.makeMemory()
+ *   yield* ledger.open(team)
+ *   return yield* ledger.balance("team")
+ * })
+ * console.log((await Effect.runPromise(program)).limit) // 10000000000
+ * ```
+ *
+ * @since 0.1.0
+ */
+export type OpenRequest = Types.OpenRequest
+
+/**
+ * Which entries to read: those of an account and all below it, those written from one moment up to, and without,
+ * another (milliseconds of the epoch). All of them without it.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { Ledger } from "agent-budget"
+ *
+ * const today: Ledger.EntriesQuery = { account: "team", from: Date.UTC(2026, 10, 24), to: Date.UTC(2026, 10, 25) }
+ * const program = Effect.gen(function*() {
+ *   const ledger = yield* Ledger.makeMemory()
+ *   return yield* Stream.runCollect(ledger.entries(today))
+ * })
+ * console.log(await Effect.runPromise(program)) // []
+ * ```
+ *
+ * @since 0.1.0
+ */
+export type EntriesQuery = Types.EntriesQuery
+
+/**
+ * Money that is held for one call. It ends once: settled or released. Under a lease (`expiresAt`) it is charged in
+ * full when nobody has ended or renewed it by then; what it really cost, told later, corrects that by an entry of its
+ * own.
  *
  * @example
  * ```ts
@@ -81,18 +136,12 @@ export interface Balance {
  *
  * @since 0.1.0
  */
-export interface Reservation {
-  readonly id: string
-  readonly account: string
-  /** What is held, in nano-dollars: between the least and the most that were asked for. */
-  readonly amount: Usd.Usd
-  /** When it was admitted, in milliseconds of the epoch. */
-  readonly at: number
-}
+export type Reservation = Types.Reservation
 
 /**
  * What to hold, for whom. Only `least`: exactly that. With `most` and `share`: that share of what is available
- * on the whole chain, but never less than `least` nor more than `most`; decided in one atomic step.
+ * on the whole chain, but never less than `least` nor more than `most`; decided in one atomic step. An `id` of your
+ * own makes it safe to repeat where the answer was lost.
  *
  * @example
  * ```ts
@@ -106,14 +155,7 @@ export interface Reservation {
  *
  * @since 0.1.0
  */
-export interface ReserveRequest {
-  readonly account: string
-  readonly least: Usd.Usd
-  readonly most?: Usd.Usd | undefined
-  readonly share?: number | undefined
-  /** Wait for room, in line, at most this long. Without it a request that does not fit fails at once. */
-  readonly waitAtMost?: Duration.Input | undefined
-}
+export type ReserveRequest = Types.ReserveRequest
 
 /**
  * What a call really cost: `metered` from what the provider reported, or `assumed` whole where nobody can know.
@@ -129,22 +171,20 @@ export interface ReserveRequest {
  *
  * @since 0.1.0
  */
-export interface Charge {
-  readonly amount: Usd.Usd
-  readonly verdict: "metered" | "assumed"
-  readonly label?: string | undefined
-}
-
-const common = {
-  seq: Schema.Int,
-  at: Schema.Finite,
-  account: Schema.String
-}
+export type Charge = Types.Charge
 
 /**
- * A line of the books, never changed once written: a settlement (its `overrun` is what passed the reservation),
- * a release, or a change of limit. Amounts are nano-dollars, `at` is milliseconds of the epoch, `seq` counts
- * from 1 in the order of booking. The sum of the settled amounts is what was spent.
+ * A line of the books, never changed once written. Amounts are nano-dollars, `at` is milliseconds of the epoch,
+ * `seq` counts from 1 in the order of booking, `chain` names the accounts that it counts for and the window that it
+ * counts in at each.
+ *
+ * - `Settled` (its `overrun` is what passed the reservation), `Released`: how a reservation ended.
+ * - `Expired`: its lease ran out, and it was charged in full. `Corrected`: what it really was, told after that.
+ * - `LimitChanged`, `Paused`, `Resumed`, `ThresholdCrossed`: what happened to an account.
+ * - `Opened`, `Reserved`: a new account, an admission with the limits in force. Engines that outlive their process
+ *   write them, the memory engine only with `admissions: true`.
+ *
+ * The amounts of `Settled` and `Expired` with the differences of `Corrected` add up to what was spent.
  *
  * @example
  * ```ts
@@ -164,23 +204,7 @@ const common = {
  *
  * @since 0.1.0
  */
-export const Entry = Schema.Union([
-  Schema.TaggedStruct("Settled", {
-    ...common,
-    reservation: Schema.String,
-    reserved: Usd.FromNanos,
-    amount: Usd.FromNanos,
-    overrun: Usd.FromNanos,
-    verdict: Schema.Literals(["metered", "assumed"]),
-    label: Schema.NullOr(Schema.String)
-  }),
-  Schema.TaggedStruct("Released", { ...common, reservation: Schema.String, reserved: Usd.FromNanos }),
-  Schema.TaggedStruct("LimitChanged", {
-    ...common,
-    from: Schema.NullOr(Usd.FromNanos),
-    to: Schema.NullOr(Usd.FromNanos)
-  })
-])
+export const Entry: typeof Types.Entry = Types.Entry
 
 /**
  * A line of the books; see the schema of the same name.
@@ -195,19 +219,29 @@ export const Entry = Schema.Union([
  *
  * @since 0.1.0
  */
-export type Entry = typeof Entry.Type
+export type Entry = Types.Entry
 
 /**
  * The contract of every engine.
  *
  * - `open`: opens an account under a parent that is open, with a limit or (`null`) without one. The same name
- *   again joins it, as it is where `limit` is left out; with another limit, `AccountConflict`.
+ *   again joins it, as it is where `limit` and `window` are left out; with another limit, `AccountConflict`.
+ *   `thresholds` that are said replace those that are there.
  * - `close`: leaves an account; the last to leave removes its name. What it spent stays in its ancestors' books,
- *   and a reservation that outlives it settles there.
+ *   and a reservation that outlives it settles there. An engine that outlives its processes removes `temporary`
+ *   accounts only: any other stays, with its books, for those who open it next.
  * - `reserve`: admits on the whole chain or not at all. Uninterruptible but for the wait. Fails with
- *   `BudgetExceeded` (with the numbers of the account that lacks the room), at once where it can never fit.
+ *   `BudgetExceeded` (with the numbers of the account that lacks the room) or `AccountPaused`; one that waits is
+ *   refused as soon as it can never fit, in an empty window either. The same `id` with the same request answers the
+ *   same reservation. Waiters are served first in, first out at the account that blocks them.
  * - `settle`, `release`: end a reservation. The same again answers the same; anything else is refused.
+ * - `renew`: prolongs a lease. Engines that outlive their process do it by themselves for what they hold.
  * - `setLimit`: `null` lifts the limit. Lowering it below what is spent and reserved admits nothing more.
+ * - `pause`, `resume`: a paused account admits nothing, itself and below it. What is held ends as ever.
+ * - `entries`: what was booked, oldest first. `booked`: what this ledger books from now on, as it happens; a reader
+ *   that falls 1,024 entries behind loses the oldest.
+ *
+ * An engine whose store is out of reach admits nothing: `LedgerUnavailable`.
  *
  * @example
  * ```ts
@@ -226,34 +260,13 @@ export type Entry = typeof Entry.Type
  *
  * @since 0.1.0
  */
-export class Ledger extends Context.Service<
-  Ledger,
-  {
-    readonly open: (options: {
-      readonly account: string
-      readonly parent?: string | undefined
-      readonly limit?: Usd.Usd | null | undefined
-    }) => Effect.Effect<void, BudgetError.BudgetError>
-    readonly close: (account: string) => Effect.Effect<Balance, BudgetError.BudgetError>
-    readonly reserve: (request: ReserveRequest) => Effect.Effect<Reservation, BudgetError.BudgetError>
-    readonly settle: (
-      reservation: Reservation,
-      charge: Charge
-    ) => Effect.Effect<Entry, BudgetError.BudgetError>
-    readonly release: (reservation: Reservation) => Effect.Effect<Entry, BudgetError.BudgetError>
-    readonly setLimit: (
-      account: string,
-      limit: Usd.Usd | null
-    ) => Effect.Effect<void, BudgetError.BudgetError>
-    readonly balance: (account: string) => Effect.Effect<Balance, BudgetError.BudgetError>
-    readonly balances: Effect.Effect<ReadonlyArray<Balance>, BudgetError.BudgetError>
-    readonly entries: () => Stream.Stream<Entry, BudgetError.BudgetError>
-  }
->()("agent-budget/Ledger") {}
+export class Ledger extends Context.Service<Ledger, Types.Ledger>()("agent-budget/Ledger") {}
 
 /**
  * How the memory engine keeps its entries: the newest `entries` of them (1,000 unless said), and each one to
- * `sink` as it is booked. Totals are exact either way.
+ * `sink` as it is booked. Totals are exact either way. `admissions` writes `Opened` and `Reserved` too, which an
+ * audit of every admission needs. With a `lease` (none unless said) a reservation that nobody ends or renews is
+ * charged in full when it has run out; requests that carry an `id` are remembered as long as the ledger.
  *
  * @example
  * ```ts
@@ -266,10 +279,7 @@ export class Ledger extends Context.Service<
  *
  * @since 0.1.0
  */
-export interface MemoryOptions {
-  readonly entries?: number | undefined
-  readonly sink?: ((entry: Entry) => Effect.Effect<void>) | undefined
-}
+export type MemoryOptions = Memory.MemoryOptions
 
 /**
  * A ledger in the memory of this process. It forgets everything when the process ends.
@@ -285,21 +295,7 @@ export interface MemoryOptions {
  *
  * @since 0.1.0
  */
-export const makeMemory = (options?: MemoryOptions): Effect.Effect<Ledger["Service"]> =>
-  Effect.sync(() => {
-    const books = new MemoryBooks(options?.entries ?? 1_000, options?.sink)
-    return Ledger.of({
-      open: (request) => Effect.suspend(() => books.open(request.account, request.parent, request.limit)),
-      close: (account) => Effect.suspend(() => books.close(account)),
-      reserve: (request) => Effect.withFiber((fiber) => books.reserve(fiber, request)),
-      settle: (reservation, charge) => Effect.withFiber((fiber) => books.settle(fiber, reservation, charge)),
-      release: (reservation) => Effect.withFiber((fiber) => books.settle(fiber, reservation, undefined)),
-      setLimit: (account, limit) => Effect.withFiber((fiber) => books.setLimit(fiber, account, limit)),
-      balance: (account) => Effect.suspend(() => Effect.map(books.find(account), balanceOf)),
-      balances: Effect.sync(() => Array.from(books.accounts.values(), balanceOf)),
-      entries: () => Stream.suspend(() => Stream.fromIterable(books.recent()))
-    })
-  })
+export const makeMemory = (options?: MemoryOptions): Effect.Effect<Ledger["Service"]> => Memory.make(options)
 
 /**
  * The memory engine as a layer.
@@ -320,307 +316,3 @@ export const makeMemory = (options?: MemoryOptions): Effect.Effect<Ledger["Servi
  */
 export const layerMemory = (options?: MemoryOptions): Layer.Layer<Ledger> =>
   Layer.effect(Ledger, makeMemory(options))
-
-const isAmount = (value: number): boolean => Number.isSafeInteger(value) && value >= 0
-
-const isLimit = (limit: Usd.Usd | null | undefined): boolean =>
-  limit === null || limit === undefined || isAmount(limit)
-
-const invalid = (detail: string): Effect.Effect<never, BudgetError.BudgetError> =>
-  Effect.fail(BudgetError.because(new BudgetError.InvalidAmount({ detail })))
-
-const limitOf = (account: Tree.Account): Usd.Usd | null =>
-  account.limit === Tree.unlimited ? null : Usd.nanos(account.limit)
-
-const balanceOf = (account: Tree.Account): Balance => ({
-  account: account.id,
-  parent: account.parent?.id ?? null,
-  limit: limitOf(account),
-  spent: Usd.nanos(account.spent),
-  reserved: Usd.nanos(account.reserved),
-  available: account.limit === Tree.unlimited ? null : Usd.nanos(Tree.available(account))
-})
-
-/** A reservation of the memory engine: it remembers where it was admitted, also when that account has closed. */
-class MemoryReservation implements Reservation {
-  readonly id: string
-  readonly account: string
-  readonly amount: Usd.Usd
-  readonly at: number
-  readonly chain: Tree.Account
-  readonly books: MemoryBooks
-  ended: Entry | undefined = undefined
-
-  constructor(id: string, chain: Tree.Account, amount: Usd.Usd, at: number, books: MemoryBooks) {
-    this.id = id
-    this.account = chain.id
-    this.amount = amount
-    this.at = at
-    this.chain = chain
-    this.books = books
-  }
-}
-
-/** What a waiter still has to be told, by the one who changed the books, after the change. */
-const tell = (fiber: Fiber.Fiber<unknown, unknown>, outcomes: ReadonlyArray<() => void>): void => {
-  for (const outcome of outcomes) fiber.currentDispatcher.scheduleTask(outcome, 0)
-}
-
-const now = (fiber: Fiber.Fiber<unknown, unknown>): number =>
-  fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-
-class MemoryBooks {
-  readonly accounts = new Map<string, Tree.Account>()
-  readonly ring: Array<Entry> = []
-  readonly capacity: number
-  readonly sink: ((entry: Entry) => Effect.Effect<void>) | undefined
-  reservations = 0
-  tickets = 0
-  written = 0
-
-  constructor(capacity: number, sink: ((entry: Entry) => Effect.Effect<void>) | undefined) {
-    this.capacity = capacity
-    this.sink = sink
-  }
-
-  find(id: string): Effect.Effect<Tree.Account, BudgetError.BudgetError> {
-    const account = this.accounts.get(id)
-    return account === undefined ? notOpen(id) : Effect.succeed(account)
-  }
-
-  open(
-    id: string,
-    parentId: string | undefined,
-    limit: Usd.Usd | null | undefined
-  ): Effect.Effect<void, BudgetError.BudgetError> {
-    if (id === "") {
-      const detail = "the name is empty. Give it one."
-      return Effect.fail(BudgetError.because(new BudgetError.InvalidAccount({ account: id, detail })))
-    }
-    if (!isLimit(limit)) return invalid(`The limit ${limit} of account ${id} is not an amount.`)
-    const parent = parentId === undefined ? undefined : this.accounts.get(parentId)
-    if (parentId !== undefined && parent === undefined) return notOpen(parentId)
-    const existing = this.accounts.get(id)
-    if (existing === undefined) {
-      this.accounts.set(id, Tree.make(id, parent, limit ?? Tree.unlimited))
-      return Effect.void
-    }
-    if (existing.parent !== parent) {
-      const detail = `it is open under ${existing.parent?.id ?? "no parent"}. Use another name.`
-      return Effect.fail(BudgetError.because(new BudgetError.InvalidAccount({ account: id, detail })))
-    }
-    if (limit !== undefined && existing.limit !== (limit ?? Tree.unlimited)) {
-      const conflict = new BudgetError.AccountConflict({
-        account: id,
-        limit: limitOf(existing),
-        asked: limit
-      })
-      return Effect.fail(BudgetError.because(conflict))
-    }
-    existing.opened++
-    return Effect.void
-  }
-
-  close(id: string): Effect.Effect<Balance, BudgetError.BudgetError> {
-    const account = this.accounts.get(id)
-    if (account === undefined) return notOpen(id)
-    if (--account.opened === 0) this.accounts.delete(id)
-    return Effect.succeed(balanceOf(account))
-  }
-
-  reserve(
-    fiber: Fiber.Fiber<unknown, unknown>,
-    request: ReserveRequest
-  ): Effect.Effect<Reservation, BudgetError.BudgetError> {
-    const account = this.accounts.get(request.account)
-    if (account === undefined) return notOpen(request.account)
-    const least = request.least
-    const most = request.most ?? least
-    const share = request.share ?? 1
-    if (!isAmount(least) || !isAmount(most) || most < least) {
-      return invalid(`A reservation of ${least} to ${most} nano-dollars cannot be made.`)
-    }
-    if (!(share > 0 && share <= 1)) return invalid(`A share of ${share} is not between 0 and 1.`)
-    const ask: Tree.Ask = { account, least, most, share }
-    if (request.waitAtMost === undefined) {
-      const short = Tree.shortOf(account, least)
-      return short === undefined
-        ? Effect.succeed(this.take(fiber, account, Tree.hold(ask)))
-        : Effect.fail(exceeded(short, request.least, 0))
-    }
-    const ticket = ++this.tickets
-    if (Tree.standsAt({ ...ask, ticket }) === undefined) {
-      return Effect.succeed(this.take(fiber, account, Tree.hold(ask)))
-    }
-    return this.wait(fiber, ask, ticket, request.least, request.waitAtMost)
-  }
-
-  /**
-   * Only the wait itself can be interrupted. Whoever was granted room and did not live to take it gives it back.
-   */
-  wait(
-    fiber: Fiber.Fiber<unknown, unknown>,
-    ask: Tree.Ask,
-    ticket: number,
-    least: Usd.Usd,
-    waitAtMost: Duration.Input
-  ): Effect.Effect<Reservation, BudgetError.BudgetError> {
-    const since = now(fiber)
-    let taken: Reservation | undefined
-    let resume: (effect: Effect.Effect<Reservation, BudgetError.BudgetError>) => void = () => undefined
-    const late = (blocker: Tree.Account) => Effect.fail(exceeded(blocker, least, now(fiber) - since))
-    const waiter: Tree.Waiter = {
-      ...ask,
-      ticket,
-      state: "waiting",
-      queuedAt: undefined,
-      granted: (amount) => {
-        const reservation = this.take(fiber, ask.account, amount)
-        taken = reservation
-        return () => resume(Effect.succeed(reservation))
-      },
-      refused: (blocker) => {
-        const refusal = late(blocker)
-        return () => resume(refusal)
-      }
-    }
-    const line = Effect.callback<Reservation, BudgetError.BudgetError>((answer) => {
-      resume = answer
-      // Other fibers may have run since the request came, so the place in line is found in the step that takes it.
-      Tree.join(waiter)?.()
-    })
-    const timed = Effect.timeoutOrElse(line, {
-      duration: waitAtMost,
-      orElse: () => Effect.suspend(() => late(waiter.queuedAt ?? ask.account))
-    })
-    return Effect.uninterruptible(
-      Effect.onExit(Effect.interruptible(timed), (exit) => {
-        if (Exit.isSuccess(exit)) return Effect.void
-        return Effect.withFiber((leaving) => this.leave(leaving, waiter, taken))
-      })
-    )
-  }
-
-  /** Ends a wait that did not end with a reservation in hand. */
-  leave(
-    fiber: Fiber.Fiber<unknown, unknown>,
-    waiter: Tree.Waiter,
-    taken: Reservation | undefined
-  ): Effect.Effect<void> {
-    if (waiter.state === "waiting") {
-      tell(fiber, Tree.withdraw(waiter))
-      return Effect.void
-    }
-    return taken === undefined ? Effect.void : Effect.orDie(this.settle(fiber, taken, undefined))
-  }
-
-  take(fiber: Fiber.Fiber<unknown, unknown>, account: Tree.Account, amount: number): Reservation {
-    const id = String(++this.reservations)
-    return new MemoryReservation(id, account, Usd.nanos(amount), now(fiber), this)
-  }
-
-  /** Settles for `charge`, or releases without one. */
-  settle(
-    fiber: Fiber.Fiber<unknown, unknown>,
-    reservation: Reservation,
-    charge: Charge | undefined
-  ): Effect.Effect<Entry, BudgetError.BudgetError> {
-    if (!(reservation instanceof MemoryReservation) || reservation.books !== this) {
-      return conflict(reservation, "it was not made by this ledger.")
-    }
-    if (charge !== undefined && !isAmount(charge.amount)) {
-      return invalid(`A charge of ${charge.amount} nano-dollars cannot be booked.`)
-    }
-    const { ended } = reservation
-    if (ended !== undefined) {
-      return endsAlike(ended, charge) ? Effect.succeed(ended) : conflict(reservation, howItEnded(ended))
-    }
-    const amount = charge?.amount ?? Usd.zero
-    if (!Tree.canBook(reservation.chain, reservation.amount, amount)) {
-      return invalid(`A charge of ${amount} nano-dollars takes account ${reservation.account} out of range.`)
-    }
-    Tree.book(reservation.chain, reservation.amount, amount)
-    const entry = this.entryOf(fiber, reservation, charge)
-    reservation.ended = entry
-    tell(fiber, Tree.wake(reservation.chain))
-    return this.write(entry)
-  }
-
-  entryOf(fiber: Fiber.Fiber<unknown, unknown>, held: MemoryReservation, charge: Charge | undefined): Entry {
-    const seq = ++this.written
-    const { account, id: reservation, amount: reserved } = held
-    const at = now(fiber)
-    if (charge === undefined) return { _tag: "Released", seq, at, account, reservation, reserved }
-    const { amount, verdict } = charge
-    const overrun = amount > reserved ? Usd.subtract(amount, reserved) : Usd.zero
-    const label = charge.label ?? null
-    return { _tag: "Settled", seq, at, account, reservation, reserved, amount, overrun, verdict, label }
-  }
-
-  setLimit(
-    fiber: Fiber.Fiber<unknown, unknown>,
-    id: string,
-    limit: Usd.Usd | null
-  ): Effect.Effect<void, BudgetError.BudgetError> {
-    const account = this.accounts.get(id)
-    if (account === undefined) return notOpen(id)
-    if (!isLimit(limit)) return invalid(`The limit ${limit} of account ${id} is not an amount.`)
-    const from = limitOf(account)
-    account.limit = limit ?? Tree.unlimited
-    const seq = ++this.written
-    const entry: Entry = { _tag: "LimitChanged", seq, at: now(fiber), account: id, from, to: limit }
-    tell(fiber, Tree.wake(account))
-    return Effect.asVoid(this.write(entry))
-  }
-
-  /** What is booked is told, also when the one who booked it is interrupted; a sink that dies takes no result with it. */
-  write(entry: Entry): Effect.Effect<Entry> {
-    if (this.capacity > 0) this.ring[(entry.seq - 1) % this.capacity] = entry
-    if (this.sink === undefined) return Effect.succeed(entry)
-    const told = Effect.catchCause(
-      Effect.suspend(() => this.sink?.(entry) ?? Effect.void),
-      (cause) =>
-        Effect.logError(`The sink of the ledger failed at entry ${entry.seq}, which is booked.`, cause)
-    )
-    return Effect.uninterruptible(Effect.as(told, entry))
-  }
-
-  recent(): ReadonlyArray<Entry> {
-    const oldest = this.written % Math.max(1, this.capacity)
-    return this.written <= this.capacity
-      ? this.ring.slice()
-      : [...this.ring.slice(oldest), ...this.ring.slice(0, oldest)]
-  }
-}
-
-const notOpen = (account: string): Effect.Effect<never, BudgetError.BudgetError> =>
-  Effect.fail(
-    BudgetError.because(
-      new BudgetError.InvalidAccount({ account, detail: "it is not open. Open it first, with its limit." })
-    )
-  )
-
-const exceeded = (account: Tree.Account, required: Usd.Usd, waitedMillis: number): BudgetError.BudgetError =>
-  BudgetError.because(
-    new BudgetError.BudgetExceeded({
-      account: account.id,
-      limit: Usd.nanos(account.limit),
-      spent: Usd.nanos(account.spent),
-      reserved: Usd.nanos(account.reserved),
-      required,
-      waitedMillis
-    })
-  )
-
-const conflict = (reservation: Reservation, detail: string): Effect.Effect<never, BudgetError.BudgetError> =>
-  Effect.fail(
-    BudgetError.because(new BudgetError.ReservationConflict({ reservation: reservation.id, detail }))
-  )
-
-const endsAlike = (ended: Entry, charge: Charge | undefined): boolean =>
-  ended._tag === "Settled"
-    ? charge !== undefined && charge.amount === ended.amount && charge.verdict === ended.verdict
-    : charge === undefined
-
-const howItEnded = (ended: Entry): string =>
-  ended._tag === "Settled" ? `it was settled for ${Usd.format(ended.amount)}.` : "it was released."

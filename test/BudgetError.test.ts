@@ -32,6 +32,14 @@ const reasons: ReadonlyArray<readonly [BudgetError.Reason, ReadonlyArray<string>
     ]
   ],
   [
+    new BudgetError.BudgetExceeded({ ...numbers, nextWindow: 86_400_000 }),
+    ["or wait for room", "the next window begins at 1970-01-02T00:00:00.000Z"]
+  ],
+  [
+    new BudgetError.AccountPaused({ account: "ann", waitedMillis: 12.4 }),
+    ['"ann"', "is paused", "12 ms", "Budget.resume", "Nothing was sent"]
+  ],
+  [
     new BudgetError.UnknownModel({ model: "my-model" }),
     ['"my-model"', "prices: {", "models: {", "Nothing was sent"]
   ],

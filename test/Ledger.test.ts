@@ -138,8 +138,8 @@ describe("a reservation", () => {
       const books = yield* tree()
       const foreign = yield* take(yield* tree(), "root", 5)
       const own = yield* take(books, "root", 5)
-      const { account, amount, at, id } = own
-      for (const other of [foreign, { account, amount, at, id }]) {
+      const { account, amount, at, expiresAt, id } = own
+      for (const other of [foreign, { account, amount, at, expiresAt, id }]) {
         assert.strictEqual(yield* tagOf(books.settle(other, metered(5))), "ReservationConflict")
         assert.strictEqual(yield* tagOf(books.release(other)), "ReservationConflict")
       }
@@ -596,10 +596,10 @@ describe("a wait", () => {
       if (ticket % 1_000 !== 0) Tree.withdraw(waiter)
       assert.isAtMost(account.queue.length, 66)
     }
-    Tree.book(account, 5, 0)
+    Tree.book(account, 5, 0, account.links)
     for (const tell of Tree.wake(account)) tell()
     assert.deepStrictEqual(served, [0, 1_000])
-    Tree.book(account, 10, 0)
+    Tree.book(account, 10, 0, account.links)
     for (const tell of Tree.wake(account)) tell()
     assert.deepStrictEqual(served, [0, ...Array.from({ length: 10 }, (_, index) => (index + 1) * 1_000)])
   })
@@ -646,13 +646,20 @@ describe("the invariants that these tests look for", () => {
     limit: usd(parts.limit ?? 100),
     spent: usd(parts.spent ?? 0),
     reserved: usd(parts.reserved ?? 0),
-    available: usd(parts.available ?? 100)
+    available: usd(parts.available ?? 100),
+    paused: false,
+    windowStart: null,
+    windowEnd: null
   })
   const entry = (seq: number, amount: number, overrun = 0): Ledger.Entry => ({
     _tag: "Settled",
     seq,
     at: 0,
     account: "root/a",
+    chain: [
+      { account: "root/a", window: null },
+      { account: "root", window: null }
+    ],
     reservation: "1",
     reserved: usd(10),
     amount: usd(amount),

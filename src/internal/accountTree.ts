@@ -4,6 +4,8 @@
  * `wake` returns after the section has ended.
  */
 
+import type { Frame } from "./ledgerWindows.ts"
+
 /** No limit is the largest exact amount: sums stay exact on accounts that nobody limited. */
 export const unlimited = Number.MAX_SAFE_INTEGER
 
@@ -12,8 +14,22 @@ export interface Account {
   readonly id: string
   readonly parent: Account | undefined
   limit: number
+  /** Of the current window, where there are windows. */
   spent: number
   reserved: number
+  /** Admits nothing, nor does anything below it. */
+  paused: boolean
+  /** Its windows, if it has any. */
+  readonly frame: Frame | undefined
+  /** Whether it or an ancestor has windows. */
+  readonly windowed: boolean
+  /** The window that the numbers are of; zeros while a rolling one waits for its first use. */
+  start: number
+  end: number
+  /** What an entry here counts for, where no windows are on the chain. */
+  readonly links: ReadonlyArray<Link>
+  /** Parts per million of the limit, ascending. */
+  thresholds: ReadonlyArray<number>
   /** How many have opened it and not closed it. */
   opened: number
   /** Waiters that this account blocks, by ticket; those who left are skipped. */
@@ -22,6 +38,12 @@ export interface Account {
   readonly waiters: Set<Waiter>
   /** No waiter needs more than this. */
   largest: number
+}
+
+/** One account that an entry counts for, and the start of the window that it counts in. */
+export interface Link {
+  readonly account: string
+  readonly window: number | null
 }
 
 /** What a caller wants to hold. */
@@ -47,25 +69,84 @@ export interface Waiter extends Ask {
 }
 
 /** An account with nothing spent. */
-export const make = (id: string, parent: Account | undefined, limit: number): Account => ({
+export const make = (
+  id: string,
+  parent: Account | undefined,
+  limit: number,
+  frame?: Frame,
+  thresholds: ReadonlyArray<number> = none
+): Account => ({
   id,
   parent,
   limit,
   spent: 0,
   reserved: 0,
+  paused: false,
+  frame,
+  windowed: frame !== undefined || parent?.windowed === true,
+  start: 0,
+  end: 0,
+  links: [{ account: id, window: null }, ...(parent?.links ?? [])],
+  thresholds,
   opened: 1,
   queue: [],
   waiters: new Set(),
   largest: 0
 })
 
+const none: ReadonlyArray<never> = []
+
+/** What an entry on this account counts for, now. */
+export const linksOf = (from: Account): ReadonlyArray<Link> => {
+  if (!from.windowed) return from.links
+  const links: Array<Link> = []
+  for (let at: Account | undefined = from; at !== undefined; at = at.parent) {
+    links.push({ account: at.id, window: at.frame === undefined || at.end === 0 ? null : at.start })
+  }
+  return links
+}
+
+/**
+ * Takes each account of the chain whose window has ended to the next: a calendar's, or for `use` a rolling one that
+ * begins now. Says whether one did.
+ */
+export const turn = (from: Account, now: number, use: boolean): boolean => {
+  let isTurned = false
+  for (let at: Account | undefined = from; at?.windowed === true; at = at.parent) {
+    if (at.frame === undefined || now < at.end) continue
+    const isEmpty = at.frame.rolls && !use
+    if (isEmpty && at.end === 0) continue
+    const { end, start } = isEmpty ? noSpan : at.frame.at(now)
+    Object.assign(at, { start, end, spent: 0, reserved: 0 })
+    isTurned = true
+  }
+  return isTurned
+}
+
+const noSpan = { start: 0, end: 0 }
+
+/** When the next window on the chain begins. */
+export const nextTurn = (from: Account): number => {
+  let next = unlimited
+  for (let at: Account | undefined = from; at !== undefined; at = at.parent) {
+    if (at.frame !== undefined) next = Math.min(next, at.end)
+  }
+  return next
+}
+
+/** The most that can ever fit: in windows, an empty one. */
+export const ceiling = (account: Account): number =>
+  account.limit - (account.frame === undefined ? account.spent : 0)
+
+const lacks = (account: Account, amount: number): boolean => account.paused || available(account) < amount
+
 /** What can still be reserved; negative after an overrun or a lowered limit. */
 export const available = (account: Account): number => account.limit - account.spent - account.reserved
 
-/** The first account up the tree that has no room for `amount`. */
+/** The first account up the tree that is paused or has no room for `amount`. */
 export const shortOf = (from: Account, amount: number): Account | undefined => {
   for (let at: Account | undefined = from; at !== undefined; at = at.parent) {
-    if (available(at) < amount) return at
+    if (lacks(at, amount)) return at
   }
   return undefined
 }
@@ -73,7 +154,7 @@ export const shortOf = (from: Account, amount: number): Account | undefined => {
 /** The first account up the tree where `amount` would not even fit if every reservation were released. */
 const neverFits = (from: Account, amount: number): Account | undefined => {
   for (let at: Account | undefined = from; at !== undefined; at = at.parent) {
-    if (at.limit - at.spent < amount) return at
+    if (ceiling(at) < amount) return at
   }
   return undefined
 }
@@ -92,17 +173,24 @@ export const hold = (ask: Ask): number => {
   return amount
 }
 
-/** Whether ending a hold of `reserved` for `amount` keeps every sum on the chain exact, what is available too. */
-export const canBook = (from: Account, reserved: number, amount: number): boolean => {
+/** Whether an account's numbers are of the window that a link names. */
+const isCurrent = (at: Account, links: ReadonlyArray<Link>, index: number): boolean =>
+  at.frame === undefined || links[index]?.window === at.start
+
+/** Whether adding `by` to what is spent and reserved keeps every sum on the chain exact, what is available too. */
+export const canBook = (from: Account, by: number, links: ReadonlyArray<Link>): boolean => {
+  let index = 0
   for (let at: Account | undefined = from; at !== undefined; at = at.parent) {
-    if (!Number.isSafeInteger(at.spent + at.reserved - reserved + amount)) return false
+    if (isCurrent(at, links, index++) && !Number.isSafeInteger(at.spent + at.reserved + by)) return false
   }
   return true
 }
 
-/** Ends a hold: `reserved` goes back, `amount` is spent. */
-export const book = (from: Account, reserved: number, amount: number): void => {
+/** Ends a hold: `reserved` goes back, `amount` is spent, in the windows that admitted it. */
+export const book = (from: Account, reserved: number, amount: number, links: ReadonlyArray<Link>): void => {
+  let index = 0
   for (let at: Account | undefined = from; at !== undefined; at = at.parent) {
+    if (!isCurrent(at, links, index++)) continue
     at.reserved -= reserved
     at.spent += amount
   }
@@ -123,7 +211,7 @@ const first = (account: Account): Waiter | undefined => {
 /** The account where a waiter must stand: one without room, or one where others came first. */
 export const standsAt = (waiter: Ask & { readonly ticket: number }): Account | undefined => {
   for (let at: Account | undefined = waiter.account; at !== undefined; at = at.parent) {
-    if (available(at) < waiter.least) return at
+    if (lacks(at, waiter.least)) return at
     const head = at.queue.length === 0 ? undefined : first(at)
     if (head !== undefined && head.ticket < waiter.ticket) return at
   }
@@ -174,11 +262,11 @@ const leave = (waiter: Waiter, state: "granted" | "gone"): void => {
 }
 
 const refuseHopeless = (account: Account, touched: Set<Account>, outcomes: Array<() => void>): void => {
-  const ceiling = account.limit - account.spent
-  if (account.largest <= ceiling) return
+  const most = ceiling(account)
+  if (account.largest <= most) return
   let largest = 0
   for (const waiter of account.waiters) {
-    if (waiter.least > ceiling) {
+    if (waiter.least > most) {
       leave(waiter, "gone")
       outcomes.push(waiter.refused(account))
       if (waiter.queuedAt !== undefined) touched.add(waiter.queuedAt)

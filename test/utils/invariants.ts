@@ -1,9 +1,27 @@
 /**
- * What must hold of any ledger and any budget, as pure predicates over what they show: balances, entries, events.
+ * What must hold of any ledger and any budget, as pure predicates over what they show: balances, entries, events. What
+ * any user may ask of a ledger is `LedgerAudit`; here is what tests know besides.
  * Each answers with what is wrong, in words; nothing when it holds. Sums are bigints, so that they cannot be wrong
  * in the way that the code under test could be. An account's ancestors are read from its name (`root/team/ann`).
  */
 import type { Budget, Ledger } from "agent-budget"
+import {
+  amountsAreTrue,
+  balancesAddUp,
+  endedOnce,
+  inOrder,
+  parentsHoldChildren,
+  withinLimits
+} from "agent-budget/LedgerAudit"
+
+export {
+  amountsAreTrue as overrunsAreTrue,
+  balancesAddUp,
+  endedOnce,
+  inOrder as entriesInOrder,
+  parentsHoldChildren,
+  withinLimits
+}
 
 type Findings = ReadonlyArray<string>
 
@@ -19,64 +37,9 @@ const sum = (amounts: Iterable<number>): bigint => {
   return total
 }
 
-/** Admission: no account holds and has spent more than its limit. Only overruns and lowered limits may break it. */
-export const withinLimits = (balances: ReadonlyArray<Ledger.Balance>): Findings =>
-  balances.flatMap(({ account, limit, reserved, spent }) =>
-    limit !== null && sum([spent, reserved]) > BigInt(limit)
-      ? [`${account}: spent ${spent} + reserved ${reserved} > limit ${limit}`]
-      : []
-  )
-
-/** The numbers of a balance agree with each other, and none is negative that cannot be. */
-export const balancesAddUp = (balances: ReadonlyArray<Ledger.Balance>): Findings =>
-  balances.flatMap(({ account, available, limit, reserved, spent }) => [
-    ...(spent < 0 || reserved < 0 ? [`${account}: spent ${spent}, reserved ${reserved}`] : []),
-    ...((limit === null) !== (available === null) ||
-    (limit !== null &&
-      available !== null &&
-      BigInt(available) !== BigInt(limit) - BigInt(spent) - BigInt(reserved))
-      ? [`${account}: available ${available} of limit ${limit}`]
-      : [])
-  ])
-
-/** A parent's numbers hold those of its open children; what closed ones spent may come on top. */
-export const parentsHoldChildren = (balances: ReadonlyArray<Ledger.Balance>): Findings =>
-  balances.flatMap((parent) => {
-    const children = balances.filter((balance) => balance.parent === parent.account)
-    return (["spent", "reserved"] as const).flatMap((what) => {
-      const below = sum(children.map((child) => child[what]))
-      return below > BigInt(parent[what]) ? [`${parent.account}: ${what} ${parent[what]} < ${below}`] : []
-    })
-  })
-
 /** Nothing is held any more. */
 export const nothingReserved = (balances: ReadonlyArray<Ledger.Balance>): Findings =>
   balances.flatMap(({ account, reserved }) => (reserved === 0 ? [] : [`${account} holds ${reserved}`]))
-
-/** Entries count up by one from `first`, in the order of booking. */
-export const entriesInOrder = (entries: ReadonlyArray<Ledger.Entry>, first = 1): Findings =>
-  entries.flatMap((entry, index) =>
-    entry.seq === first + index ? [] : [`entry ${entry.seq} at ${index}, not ${first + index}`]
-  )
-
-/** A reservation ends once. */
-export const endedOnce = (entries: ReadonlyArray<Ledger.Entry>): Findings => {
-  const ended = new Set<string>()
-  return entries.flatMap((entry) => {
-    if (entry._tag === "LimitChanged") return []
-    if (ended.has(entry.reservation)) return [`reservation ${entry.reservation} ended twice`]
-    ended.add(entry.reservation)
-    return []
-  })
-}
-
-/** Truth: an overrun is what passed the reservation, no more and no less. */
-export const overrunsAreTrue = (entries: ReadonlyArray<Ledger.Entry>): Findings =>
-  entries.flatMap((entry) => {
-    if (entry._tag !== "Settled") return []
-    const passed = entry.amount > entry.reserved ? entry.amount - entry.reserved : 0
-    return entry.overrun === passed ? [] : [`entry ${entry.seq}: overrun ${entry.overrun}, not ${passed}`]
-  })
 
 /** What was booked on an account and below it. */
 export const settledOn = (entries: ReadonlyArray<Ledger.Entry>, account: string): bigint =>
@@ -105,9 +68,9 @@ export const soundBalances = (balances: ReadonlyArray<Ledger.Balance>): Findings
 
 /** Everything that must hold of the whole of the entries. */
 export const soundEntries = (entries: ReadonlyArray<Ledger.Entry>): Findings => [
-  ...entriesInOrder(entries),
+  ...inOrder(entries),
   ...endedOnce(entries),
-  ...overrunsAreTrue(entries)
+  ...amountsAreTrue(entries)
 ]
 
 /**

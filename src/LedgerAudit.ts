@@ -1,0 +1,445 @@
+/**
+ * The invariants of a ledger, as pure predicates over what it shows: balances and entries. Each answers what is
+ * wrong, in words; nothing when it holds. Sums are bigints, so that they cannot be wrong in the way that the engine
+ * could be.
+ *
+ * `audit` reads a ledger and checks all of it. An engine that writes its admissions (every one that outlives its
+ * process; the memory engine with `admissions: true`) is checked against the limits that were in force at each.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type * as BudgetError from "./BudgetError.ts"
+import type * as Ledger from "./Ledger.ts"
+
+/**
+ * What is wrong, in words; empty when nothing is.
+ *
+ * @example
+ * ```ts
+ * import * as LedgerAudit from "agent-budget/LedgerAudit"
+ *
+ * const none: LedgerAudit.Findings = LedgerAudit.inOrder([])
+ * console.log(none.length) // 0
+ * ```
+ *
+ * @since 0.1.0
+ */
+export type Findings = ReadonlyArray<string>
+
+const sum = (amounts: Iterable<number>): bigint => {
+  let total = 0n
+  for (const amount of amounts) total += BigInt(amount)
+  return total
+}
+
+/**
+ * Nothing is negative that cannot be, and the numbers of each balance agree with each other.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Ledger, Usd } from "agent-budget"
+ * import * as LedgerAudit from "agent-budget/LedgerAudit"
+ *
+ * const ledger = await Effect.runPromise(Ledger.makeMemory())
+ * await Effect.runPromise(ledger.open({ account: "root", limit: Usd.dollars("1") }))
+ * const balance = await Effect.runPromise(ledger.balance("root"))
+ * console.log(LedgerAudit.balancesAddUp([balance])) // []
+ * console.log(LedgerAudit.balancesAddUp([{ ...balance, spent: Usd.nanos(5) }]))
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const balancesAddUp = (balances: ReadonlyArray<Ledger.Balance>): Findings =>
+  balances.flatMap(({ account, available, limit, reserved, spent }) => [
+    ...(spent < 0 || reserved < 0 ? [`${account}: spent ${spent}, reserved ${reserved}`] : []),
+    ...((limit === null) !== (available === null) ||
+    (limit !== null &&
+      available !== null &&
+      BigInt(available) !== BigInt(limit) - BigInt(spent) - BigInt(reserved))
+      ? [`${account}: available ${available} of limit ${limit}`]
+      : [])
+  ])
+
+/**
+ * No account holds and has spent more than its limit. Only overruns and lowered limits may break this.
+ *
+ * @example
+ * ```ts
+ * import * as LedgerAudit from "agent-budget/LedgerAudit"
+ *
+ * console.log(LedgerAudit.withinLimits([])) // []
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const withinLimits = (balances: ReadonlyArray<Ledger.Balance>): Findings =>
+  balances.flatMap(({ account, limit, reserved, spent }) =>
+    limit !== null && sum([spent, reserved]) > BigInt(limit)
+      ? [`${account}: spent ${spent} + reserved ${reserved} > limit ${limit}`]
+      : []
+  )
+
+/**
+ * A parent's numbers hold those of its open children; what closed ones spent may come on top. Accounts in windows are
+ * passed over, since a child's window is not its parent's.
+ *
+ * @example
+ * ```ts
+ * import * as LedgerAudit from "agent-budget/LedgerAudit"
+ *
+ * console.log(LedgerAudit.parentsHoldChildren([])) // []
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const parentsHoldChildren = (balances: ReadonlyArray<Ledger.Balance>): Findings =>
+  balances.flatMap((parent) => {
+    if (parent.windowStart !== null) return []
+    const children = balances.filter(
+      (balance) => balance.parent === parent.account && balance.windowStart === null
+    )
+    return (["spent", "reserved"] as const).flatMap((what) => {
+      const below = sum(children.map((child) => child[what]))
+      return below > BigInt(parent[what]) ? [`${parent.account}: ${what} ${parent[what]} < ${below}`] : []
+    })
+  })
+
+/**
+ * Entries count up by one, from `first` (1 unless said).
+ *
+ * @example
+ * ```ts
+ * import * as LedgerAudit from "agent-budget/LedgerAudit"
+ *
+ * const at = (seq: number) => ({ _tag: "Paused" as const, seq, at: 0, account: "root", chain: [] })
+ * console.log(LedgerAudit.inOrder([at(1), at(3)])) // [ 'entry 3 at 1, not 2' ]
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const inOrder = (entries: ReadonlyArray<Ledger.Entry>, first = 1): Findings =>
+  entries.flatMap((entry, index) =>
+    entry.seq === first + index ? [] : [`entry ${entry.seq} at ${index}, not ${first + index}`]
+  )
+
+/**
+ * A reservation ends once. An expiry and its one correction are the only second end there is.
+ *
+ * @example
+ * ```ts
+ * import { Usd } from "agent-budget"
+ * import * as LedgerAudit from "agent-budget/LedgerAudit"
+ *
+ * const released = (seq: number) =>
+ *   ({ _tag: "Released" as const, seq, at: 0, account: "root", chain: [], reservation: "7", reserved: Usd.zero })
+ * console.log(LedgerAudit.endedOnce([released(1), released(2)])) // [ 'reservation 7: Released after Released' ]
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const endedOnce = (entries: ReadonlyArray<Ledger.Entry>): Findings => {
+  const last = new Map<string, string>()
+  return entries.flatMap((entry) => {
+    if (!("reservation" in entry)) return []
+    const { _tag, reservation } = entry
+    const before = last.get(reservation)
+    last.set(reservation, _tag)
+    // Without its admission an end may come first: not every engine writes those. A correction never does.
+    const isSound =
+      _tag === "Corrected"
+        ? before === "Expired"
+        : before === undefined || (before === "Reserved" && _tag !== "Reserved")
+    return isSound ? [] : [`reservation ${reservation}: ${_tag} after ${before ?? "nothing"}`]
+  })
+}
+
+/**
+ * Each entry says the truth of itself: nothing is negative, an overrun is what passed the reservation, an expiry
+ * charges it whole, and a correction's difference is what it says it is.
+ *
+ * @example
+ * ```ts
+ * import * as LedgerAudit from "agent-budget/LedgerAudit"
+ *
+ * console.log(LedgerAudit.amountsAreTrue([])) // []
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const amountsAreTrue = (entries: ReadonlyArray<Ledger.Entry>): Findings =>
+  entries.flatMap((entry) => {
+    if (!("reservation" in entry)) return []
+    const found: Array<string> = []
+    const claim = (holds: boolean, what: string): void => {
+      if (!holds) found.push(`entry ${entry.seq} (${entry._tag}): ${what}`)
+    }
+    claim(entry.reserved >= 0, `reserved ${entry.reserved}`)
+    if (entry._tag === "Expired")
+      claim(entry.amount === entry.reserved, `${entry.amount} of ${entry.reserved}`)
+    if (entry._tag === "Settled" || entry._tag === "Corrected") {
+      const { amount, overrun, reserved } = entry
+      claim(amount >= 0, `amount ${amount}`)
+      claim(
+        overrun === Math.max(0, amount - reserved),
+        `overrun ${overrun}, not ${Math.max(0, amount - reserved)}`
+      )
+    }
+    if (entry._tag === "Corrected") {
+      const { amount, charged, difference, reserved } = entry
+      claim(charged === reserved, `charged ${charged} of ${reserved}`)
+      claim(difference === amount - charged, `difference ${difference}, not ${amount - charged}`)
+    }
+    return found
+  })
+
+/** What an entry adds to what was spent. */
+const spentBy = (entry: Ledger.Entry): number => {
+  if (entry._tag === "Settled" || entry._tag === "Expired") return entry.amount
+  return entry._tag === "Corrected" ? entry.difference : 0
+}
+
+interface Numbers {
+  spent: bigint
+  held: bigint
+}
+
+interface Played {
+  readonly findings: Array<string>
+  readonly numbers: Map<string, Numbers>
+  readonly limits: Map<string, number | null>
+  readonly paused: Set<string>
+  readonly openedAt: Map<string, number>
+  readonly admitted: Map<string, { readonly seq: number; held: number }>
+}
+
+const keyOf = (account: string, window: number | null): string => `${window ?? ""} ${account}`
+
+const numbersOf = (played: Played, account: string, window: number | null): Numbers => {
+  const key = keyOf(account, window)
+  const found = played.numbers.get(key) ?? { spent: 0n, held: 0n }
+  played.numbers.set(key, found)
+  return found
+}
+
+const admit = (played: Played, entry: Extract<Ledger.Entry, { _tag: "Reserved" }>): void => {
+  const { chain, limits, reservation, reserved, seq } = entry
+  played.admitted.set(reservation, { seq, held: reserved })
+  for (const [index, { account, window }] of chain.entries()) {
+    const numbers = numbersOf(played, account, window)
+    numbers.held += BigInt(reserved)
+    const limit = limits[index] ?? null
+    const used = numbers.spent + numbers.held
+    if (limit !== null && used > BigInt(limit)) {
+      played.findings.push(`entry ${seq}: ${account} at ${used} of ${limit}`)
+    }
+    const known = played.limits.get(account)
+    if (known !== undefined && known !== limit) {
+      played.findings.push(
+        `entry ${seq}: ${account} was judged by the limit ${limit}, and ${known} was in force`
+      )
+    }
+    if (played.paused.has(account)) played.findings.push(`entry ${seq}: ${account} was paused`)
+  }
+}
+
+const end = (played: Played, entry: Exclude<Ledger.Entry, { _tag: "Reserved" }>): void => {
+  if (!("reservation" in entry)) return
+  const admission = played.admitted.get(entry.reservation)
+  const released = admission?.held ?? 0
+  if (admission !== undefined) admission.held = 0
+  for (const { account, window } of entry.chain) {
+    // An account that was opened anew is another one than the account that admitted this.
+    if ((played.openedAt.get(account) ?? 0) > (admission?.seq ?? 0) && admission !== undefined) continue
+    const numbers = numbersOf(played, account, window)
+    numbers.held -= BigInt(released)
+    numbers.spent += BigInt(spentBy(entry))
+    if (numbers.spent < 0n) played.findings.push(`entry ${entry.seq}: ${account} has spent ${numbers.spent}`)
+  }
+}
+
+const play = (entries: ReadonlyArray<Ledger.Entry>): Played => {
+  const played: Played = {
+    findings: [],
+    numbers: new Map(),
+    limits: new Map(),
+    paused: new Set(),
+    openedAt: new Map(),
+    admitted: new Map()
+  }
+  for (const entry of entries) {
+    const { account } = entry
+    if (entry._tag === "Reserved") admit(played, entry)
+    else if (entry._tag === "Opened") {
+      played.openedAt.set(account, entry.seq)
+      played.limits.set(account, entry.limit)
+      played.paused.delete(account)
+      for (const key of played.numbers.keys()) {
+        if (key.slice(key.indexOf(" ") + 1) === account) played.numbers.delete(key)
+      }
+    } else if (entry._tag === "LimitChanged") played.limits.set(account, entry.to)
+    else if (entry._tag === "Paused") played.paused.add(account)
+    else if (entry._tag === "Resumed") played.paused.delete(account)
+    else end(played, entry)
+  }
+  return played
+}
+
+/**
+ * Admission: played back in order, no account of a chain passes the limit that was in force, in the window that
+ * admitted, and none was paused. Needs entries from the first on, admissions among them.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { Ledger, Usd } from "agent-budget"
+ * import * as LedgerAudit from "agent-budget/LedgerAudit"
+ *
+ * const program = Effect.gen(function*() {
+ *   const ledger = yield* Ledger.makeMemory({ admissions: true })
+ *   yield* ledger.open({ account: "root", limit: Usd.dollars("1") })
+ *   yield* ledger.reserve({ account: "root", least: Usd.dollars("0.5") })
+ *   return yield* Stream.runCollect(ledger.entries())
+ * })
+ * console.log(LedgerAudit.admissionsKeptLimits(await Effect.runPromise(program))) // []
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const admissionsKeptLimits = (entries: ReadonlyArray<Ledger.Entry>): Findings => play(entries).findings
+
+/**
+ * Truth: each account has spent the sum of its entries in its current window, and holds what was admitted and has not
+ * ended. Needs entries from the first on. Without admissions among them, what is held is not judged, and accounts
+ * must have been open all along.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { Ledger, Usd } from "agent-budget"
+ * import * as LedgerAudit from "agent-budget/LedgerAudit"
+ *
+ * const program = Effect.gen(function*() {
+ *   const ledger = yield* Ledger.makeMemory()
+ *   yield* ledger.open({ account: "root", limit: Usd.dollars("1") })
+ *   const held = yield* ledger.reserve({ account: "root", least: Usd.dollars("0.5") })
+ *   yield* ledger.settle(held, { amount: Usd.dollars("0.3"), verdict: "metered" })
+ *   return LedgerAudit.sumsAreTheBalances(
+ *     yield* ledger.balances,
+ *     yield* Stream.runCollect(ledger.entries())
+ *   )
+ * })
+ * console.log(await Effect.runPromise(program)) // []
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const sumsAreTheBalances = (
+  balances: ReadonlyArray<Ledger.Balance>,
+  entries: ReadonlyArray<Ledger.Entry>
+): Findings => {
+  const played = play(entries)
+  const isWhole = entries.some((entry) => entry._tag === "Opened")
+  return balances.flatMap(({ account, reserved, spent, windowStart }) => {
+    const booked = played.numbers.get(keyOf(account, windowStart)) ?? { spent: 0n, held: 0n }
+    return [
+      ...(booked.spent === BigInt(spent) ? [] : [`${account}: spent ${spent}, booked ${booked.spent}`]),
+      ...(!isWhole || booked.held === BigInt(reserved)
+        ? []
+        : [`${account}: reserved ${reserved}, admitted and not ended ${booked.held}`])
+    ]
+  })
+}
+
+/**
+ * What an audit looked at and what it found. `whole`: the entries went back to the first, with admissions, so that
+ * limits and sums could be judged. `quiet`: nobody changed the books while they were read; sums are judged only then.
+ *
+ * @example
+ * ```ts
+ * import * as LedgerAudit from "agent-budget/LedgerAudit"
+ *
+ * const isClean = (report: LedgerAudit.Report): boolean => report.whole && report.findings.length === 0
+ * console.log(isClean({ entries: 0, whole: true, quiet: true, findings: [] })) // true
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Report {
+  readonly entries: number
+  readonly whole: boolean
+  readonly quiet: boolean
+  readonly findings: Findings
+}
+
+/**
+ * Everything that can be judged of a ledger's balances and entries, read while nobody changed them.
+ *
+ * @example
+ * ```ts
+ * import * as LedgerAudit from "agent-budget/LedgerAudit"
+ *
+ * console.log(LedgerAudit.check({ balances: [], entries: [] }).findings) // []
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const check = (books: {
+  readonly balances: ReadonlyArray<Ledger.Balance>
+  readonly entries: ReadonlyArray<Ledger.Entry>
+  readonly quiet?: boolean | undefined
+}): Report => {
+  const { balances, entries, quiet = true } = books
+  const [first] = entries
+  const whole = first === undefined || (first.seq === 1 && first._tag === "Opened")
+  return {
+    entries: entries.length,
+    whole,
+    quiet,
+    findings: [
+      ...balancesAddUp(balances),
+      ...inOrder(entries, first?.seq),
+      ...amountsAreTrue(entries),
+      ...(whole ? endedOnce(entries) : []),
+      ...(whole ? admissionsKeptLimits(entries) : []),
+      ...(whole && quiet ? sumsAreTheBalances(balances, entries) : [])
+    ]
+  }
+}
+
+/**
+ * Audits a ledger: reads all of its entries into memory and checks what can be checked. It tries for a moment in
+ * which nobody changes the books, and says in the report whether it found one.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Ledger, Usd } from "agent-budget"
+ * import * as LedgerAudit from "agent-budget/LedgerAudit"
+ *
+ * const program = Effect.gen(function*() {
+ *   const ledger = yield* Ledger.makeMemory({ admissions: true, entries: 100_000 })
+ *   yield* ledger.open({ account: "root", limit: Usd.dollars("1") })
+ *   yield* ledger.reserve({ account: "root", least: Usd.dollars("0.5") })
+ *   return yield* LedgerAudit.audit(ledger)
+ * })
+ * console.log((await Effect.runPromise(program)).findings) // []
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const audit = (ledger: Ledger.Ledger["Service"]): Effect.Effect<Report, BudgetError.BudgetError> => {
+  const attempt = (left: number): Effect.Effect<Report, BudgetError.BudgetError> =>
+    Effect.gen(function* () {
+      const before = yield* ledger.balances
+      const entries = yield* Stream.runCollect(ledger.entries())
+      const balances = yield* ledger.balances
+      const quiet = JSON.stringify(before) === JSON.stringify(balances)
+      return quiet || left === 0
+        ? check({ balances, entries, quiet })
+        : yield* Effect.andThen(Effect.yieldNow, attempt(left - 1))
+    })
+  return attempt(9)
+}

@@ -1,0 +1,132 @@
+/**
+ * What every engine checks before it touches its books, and the errors that all of them answer with: one wording,
+ * whatever keeps the numbers.
+ */
+import * as Effect from "effect/Effect"
+import * as BudgetError from "../BudgetError.ts"
+import * as Usd from "../Usd.ts"
+import type { Charge, Entry, OpenRequest, Reservation, ReserveRequest } from "./ledgerTypes.ts"
+import { type Frame, fromWindow } from "./ledgerWindows.ts"
+
+type Refused = Effect.Effect<never, BudgetError.BudgetError>
+
+/** A whole number of nano-dollars that can be held, spent or set as a limit. */
+export const isAmount = (value: number): boolean => Number.isSafeInteger(value) && value >= 0
+
+const isLimit = (limit: Usd.Usd | null | undefined): boolean =>
+  limit === null || limit === undefined || isAmount(limit)
+
+export const invalid = (detail: string): Refused =>
+  Effect.fail(BudgetError.because(new BudgetError.InvalidAmount({ detail })))
+
+export const badAccount = (account: string, detail: string): Refused =>
+  Effect.fail(BudgetError.because(new BudgetError.InvalidAccount({ account, detail })))
+
+export const notOpen = (account: string): Refused =>
+  badAccount(account, "it is not open. Open it first, with its limit.")
+
+export const conflict = (reservation: Reservation, detail: string): Refused =>
+  Effect.fail(
+    BudgetError.because(new BudgetError.ReservationConflict({ reservation: reservation.id, detail }))
+  )
+
+export const outOfRange = (reservation: Reservation, amount: number): Refused =>
+  invalid(`A charge of ${amount} nano-dollars takes account ${reservation.account} out of range.`)
+
+/** What stands in an ask's way, and how long it has waited. */
+export const blocked = (
+  at: {
+    readonly account: string
+    readonly limit: Usd.Usd
+    readonly spent: Usd.Usd
+    readonly reserved: Usd.Usd
+    readonly paused: boolean
+    readonly nextWindow: number | null
+  },
+  required: Usd.Usd,
+  waitedMillis: number,
+  hopeless: boolean
+): BudgetError.BudgetError => {
+  const { account, limit, nextWindow, paused, reserved, spent } = at
+  if (paused && !hopeless) {
+    return BudgetError.because(new BudgetError.AccountPaused({ account, waitedMillis }))
+  }
+  const numbers = { account, limit, spent, reserved, required, waitedMillis }
+  return BudgetError.because(
+    new BudgetError.BudgetExceeded(nextWindow === null ? numbers : { ...numbers, nextWindow })
+  )
+}
+
+/** The checked parts of what is to be opened; `undefined` where nothing was said. */
+export interface CheckedOpen {
+  readonly frame: Frame | undefined
+  /** Parts per million, ascending, each once. */
+  readonly thresholds: ReadonlyArray<number> | undefined
+}
+
+export const checkOpen = (request: OpenRequest): Effect.Effect<CheckedOpen, BudgetError.BudgetError> => {
+  const { account, limit, thresholds, window } = request
+  if (account === "") return badAccount(account, "the name is empty. Give it one.")
+  if (!isLimit(limit)) return invalid(`The limit ${limit} of account ${account} is not an amount.`)
+  const frame = window === undefined ? undefined : fromWindow(window)
+  if (typeof frame === "string") return badAccount(account, frame)
+  const marks = thresholds?.map((threshold) => Math.round(threshold * 1_000_000))
+  const bad = thresholds?.findIndex((threshold, index) => !(threshold <= 1) || (marks?.[index] ?? 0) < 1)
+  if (bad !== undefined && bad >= 0) {
+    return badAccount(account, `the threshold ${thresholds?.[bad]} is not above 0 and at most 1.`)
+  }
+  return Effect.succeed({
+    frame,
+    thresholds: marks === undefined ? undefined : [...new Set(marks)].sort((one, other) => one - other)
+  })
+}
+
+/** An account that is open, and was asked for otherwise. */
+export const differs = (
+  request: OpenRequest,
+  open: { readonly parent: string | null; readonly limit: Usd.Usd | null; readonly frame: string | null }
+): Refused => {
+  const { account, limit, parent } = request
+  if (open.parent !== (parent ?? null)) {
+    return badAccount(account, `it is open under ${open.parent ?? "no parent"}. Use another name.`)
+  }
+  if (limit !== undefined && limit !== open.limit) {
+    return Effect.fail(
+      BudgetError.because(new BudgetError.AccountConflict({ account, limit: open.limit, asked: limit }))
+    )
+  }
+  const windows = open.frame === null ? "without windows" : `in windows of "${open.frame}"`
+  return badAccount(account, `it is open ${windows}. Use the same, or another name.`)
+}
+
+/** An ask whose numbers can be: `undefined`, or what is wrong. */
+export const checkReserve = (request: ReserveRequest): string | undefined => {
+  const { least, most = least, share = 1 } = request
+  if (!isAmount(least) || !isAmount(most) || most < least) {
+    return `A reservation of ${least} to ${most} nano-dollars cannot be made.`
+  }
+  return share > 0 && share <= 1 ? undefined : `A share of ${share} is not between 0 and 1.`
+}
+
+export const checkCharge = (charge: Charge): string | undefined =>
+  isAmount(charge.amount) ? undefined : `A charge of ${charge.amount} nano-dollars cannot be booked.`
+
+export const checkLimit = (account: string, limit: Usd.Usd | null): string | undefined =>
+  isLimit(limit) ? undefined : `The limit ${limit} of account ${account} is not an amount.`
+
+/** Whether an ending is the same as the one that is booked. */
+export const endsAlike = (ended: Entry, charge: Charge | undefined): boolean => {
+  if (ended._tag === "Released") return charge === undefined
+  if (ended._tag === "Corrected" && ended.verdict === "released") return charge === undefined
+  if (ended._tag !== "Settled" && ended._tag !== "Corrected") return false
+  return charge !== undefined && charge.amount === ended.amount && charge.verdict === ended.verdict
+}
+
+export const howItEnded = (ended: Entry): string =>
+  ended._tag === "Settled" || ended._tag === "Corrected"
+    ? `it was settled for ${Usd.format(ended.amount)}.`
+    : "it was released."
+
+/** A request as text, without what does not change what it asks for. */
+export const fingerprint = ({ account, least, most = least, share = 1 }: ReserveRequest): string =>
+  `${least} ${most} ${share} ${account}`

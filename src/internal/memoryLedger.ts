@@ -1,0 +1,577 @@
+/**
+ * The engine of one process: the books are changed in synchronous sections inside one Effect each, which no fiber can
+ * enter half-way. Those who wait are told after the section, by the one who changed the books.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as PubSub from "effect/PubSub"
+import * as Stream from "effect/Stream"
+import type * as BudgetError from "../BudgetError.ts"
+import * as Usd from "../Usd.ts"
+import * as Tree from "./accountTree.ts"
+import * as Checks from "./ledgerChecks.ts"
+import { millionth, reached } from "./ledgerStore.ts"
+import type {
+  Balance,
+  Charge,
+  Ending,
+  EntriesQuery,
+  Entry,
+  EntryOf,
+  Ledger,
+  OpenRequest,
+  Reservation,
+  ReserveRequest
+} from "./ledgerTypes.ts"
+
+/** How the memory engine keeps its books; `Ledger.ts` says it to users. */
+export interface MemoryOptions {
+  readonly entries?: number | undefined
+  readonly sink?: ((entry: Entry) => Effect.Effect<void>) | undefined
+  readonly lease?: Duration.Input | undefined
+  readonly admissions?: boolean | undefined
+}
+
+type Refusable<A> = Effect.Effect<A, BudgetError.BudgetError>
+type AnyFiber = Fiber.Fiber<unknown, unknown>
+
+/** A ledger in the memory of this process. */
+export const make = (options?: MemoryOptions): Effect.Effect<Ledger> =>
+  Effect.map(PubSub.sliding<Entry>(1_024), (told) => {
+    const books = new MemoryBooks(options ?? {}, told)
+    const reading = (change: 1 | -1) => Effect.sync(() => void (books.readers += change))
+    return {
+      open: (request) =>
+        Effect.flatMap(Checks.checkOpen(request), (checked) =>
+          Effect.withFiber((fiber) => books.open(fiber, request, checked))
+        ),
+      close: (account) => Effect.withFiber((fiber) => books.close(fiber, account)),
+      reserve: (request) => Effect.withFiber((fiber) => books.reserve(fiber, request)),
+      settle: (reservation, charge) => Effect.withFiber((fiber) => books.end(fiber, reservation, charge)),
+      release: (reservation) => Effect.withFiber((fiber) => books.end(fiber, reservation, undefined)),
+      renew: (reservation) => Effect.withFiber((fiber) => books.renew(fiber, reservation)),
+      setLimit: (account, limit) => Effect.withFiber((fiber) => books.setLimit(fiber, account, limit)),
+      pause: (account) => Effect.withFiber((fiber) => books.pause(fiber, account, true)),
+      resume: (account) => Effect.withFiber((fiber) => books.pause(fiber, account, false)),
+      balance: (account) => Effect.withFiber((fiber) => books.balance(fiber, account)),
+      balances: Effect.withFiber((fiber) => books.balances(fiber)),
+      entries: (query) =>
+        Stream.unwrap(
+          Effect.withFiber((fiber) =>
+            Effect.map(books.look(fiber), () => Stream.fromIterable(books.recent(query)))
+          )
+        ),
+      booked: Stream.unwrap(
+        Effect.as(
+          Effect.acquireRelease(reading(1), () => reading(-1)),
+          Stream.fromPubSub(told)
+        )
+      )
+    }
+  })
+
+const limitOf = (account: Tree.Account): Usd.Usd | null =>
+  account.limit === Tree.unlimited ? null : Usd.nanos(account.limit)
+
+const balanceOf = (account: Tree.Account): Balance => ({
+  account: account.id,
+  parent: account.parent?.id ?? null,
+  limit: limitOf(account),
+  spent: Usd.nanos(account.spent),
+  reserved: Usd.nanos(account.reserved),
+  available: account.limit === Tree.unlimited ? null : Usd.nanos(Tree.available(account)),
+  paused: account.paused,
+  windowStart: account.end === 0 ? null : account.start,
+  windowEnd: account.end === 0 ? null : account.end
+})
+
+/** A reservation of the memory engine: it remembers where it was admitted, also when that account has closed. */
+class MemoryReservation implements Reservation {
+  readonly id: string
+  readonly account: string
+  readonly amount: Usd.Usd
+  readonly at: number
+  expiresAt: number | null = null
+  readonly chain: Tree.Account
+  readonly links: ReadonlyArray<Tree.Link>
+  readonly books: MemoryBooks
+  admission: EntryOf<"Reserved"> | undefined = undefined
+  expired: EntryOf<"Expired"> | undefined = undefined
+  ended: Ending | undefined = undefined
+  /** The ask that it answers, where its id is the caller's. */
+  ask: ReserveRequest | undefined = undefined
+
+  constructor(id: string, chain: Tree.Account, amount: Usd.Usd, at: number, books: MemoryBooks) {
+    this.id = id
+    this.account = chain.id
+    this.amount = amount
+    this.at = at
+    this.chain = chain
+    this.links = Tree.linksOf(chain)
+    this.books = books
+  }
+}
+
+/** What a waiter still has to be told, by the one who changed the books, after the change. */
+const tell = (fiber: AnyFiber, outcomes: ReadonlyArray<() => void>): void => {
+  for (const outcome of outcomes) fiber.currentDispatcher.scheduleTask(outcome, 0)
+}
+
+const now = (fiber: AnyFiber): number => fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+
+interface Before {
+  readonly account: Tree.Account
+  readonly limit: number | null
+  readonly spent: number
+}
+
+/** The numbers of those accounts on the chain that have thresholds. */
+const watched = (from: Tree.Account): ReadonlyArray<Before> | undefined => {
+  let found: Array<Before> | undefined
+  for (let at: Tree.Account | undefined = from; at !== undefined; at = at.parent) {
+    if (at.thresholds.length === 0) continue
+    found = [...(found ?? []), { account: at, limit: limitOf(at), spent: at.spent }]
+  }
+  return found
+}
+
+const nothing: ReadonlyArray<Entry> = []
+
+class MemoryBooks {
+  readonly accounts = new Map<string, Tree.Account>()
+  readonly ring: Array<Entry> = []
+  /** Reservations under a lease, the next to expire first. */
+  readonly leased = new Set<MemoryReservation>()
+  /** Reservations whose ids callers made. */
+  readonly named = new Map<string, MemoryReservation>()
+  readonly capacity: number
+  readonly sink: ((entry: Entry) => Effect.Effect<void>) | undefined
+  readonly lease: number | undefined
+  readonly admissions: boolean
+  readonly told: PubSub.PubSub<Entry>
+  readers = 0
+  reservations = 0
+  tickets = 0
+  written = 0
+
+  constructor(options: MemoryOptions, told: PubSub.PubSub<Entry>) {
+    this.capacity = options.entries ?? 1_000
+    this.sink = options.sink
+    this.lease =
+      options.lease === undefined ? undefined : Duration.toMillis(Duration.fromInputUnsafe(options.lease))
+    this.admissions = options.admissions ?? false
+    this.told = told
+  }
+
+  open(fiber: AnyFiber, request: OpenRequest, { frame, thresholds }: Checks.CheckedOpen): Refusable<void> {
+    const { account: id, limit } = request
+    const parent = request.parent === undefined ? undefined : this.accounts.get(request.parent)
+    if (request.parent !== undefined && parent === undefined) return Checks.notOpen(request.parent)
+    const existing = this.accounts.get(id)
+    if (existing === undefined) {
+      const account = Tree.make(id, parent, limit ?? Tree.unlimited, frame, thresholds)
+      this.accounts.set(id, account)
+      if (!this.admissions) return Effect.void
+      const seq = ++this.written
+      const chain = Tree.linksOf(account)
+      const entry: Entry = { _tag: "Opened", seq, at: now(fiber), account: id, chain, limit: limit ?? null }
+      return this.toSink([this.record(entry)])
+    }
+    const isSame =
+      existing.parent === parent &&
+      (limit === undefined || existing.limit === (limit ?? Tree.unlimited)) &&
+      (frame === undefined || frame.key === existing.frame?.key)
+    if (!isSame) {
+      return Checks.differs(request, {
+        parent: existing.parent?.id ?? null,
+        limit: limitOf(existing),
+        frame: existing.frame?.key ?? null
+      })
+    }
+    existing.opened++
+    if (thresholds !== undefined) existing.thresholds = thresholds
+    return Effect.void
+  }
+
+  close(fiber: AnyFiber, id: string): Refusable<Balance> {
+    const account = this.accounts.get(id)
+    if (account === undefined) return Checks.notOpen(id)
+    return Effect.map(this.look(fiber, account), () => {
+      if (--account.opened === 0) this.accounts.delete(id)
+      return balanceOf(account)
+    })
+  }
+
+  balance(fiber: AnyFiber, id: string): Refusable<Balance> {
+    const account = this.accounts.get(id)
+    return account === undefined
+      ? Checks.notOpen(id)
+      : Effect.map(this.look(fiber, account), () => balanceOf(account))
+  }
+
+  balances(fiber: AnyFiber): Effect.Effect<ReadonlyArray<Balance>> {
+    for (const account of this.accounts.values()) this.turn(fiber, account, false)
+    return Effect.map(this.look(fiber), () => Array.from(this.accounts.values(), balanceOf))
+  }
+
+  /** Books what time alone has done: leases that ran out, windows that ended. */
+  look(fiber: AnyFiber, account?: Tree.Account): Effect.Effect<void> {
+    if (account !== undefined) this.turn(fiber, account, false)
+    return this.leased.size === 0 ? Effect.void : this.expire(fiber)
+  }
+
+  turn(fiber: AnyFiber, account: Tree.Account, use: boolean): void {
+    if (account.windowed && Tree.turn(account, now(fiber), use)) tell(fiber, Tree.wake(account))
+  }
+
+  expire(fiber: AnyFiber): Effect.Effect<void> {
+    const at = now(fiber)
+    const entries: Array<Entry> = []
+    for (const held of this.leased) {
+      if ((held.expiresAt ?? at + 1) > at) break
+      this.leased.delete(held)
+      const { account, amount, chain, id: reservation, links } = held
+      const before = watched(chain)
+      Tree.book(chain, amount, amount, links)
+      const seq = ++this.written
+      held.expired = {
+        _tag: "Expired",
+        seq,
+        at,
+        account,
+        chain: links,
+        reservation,
+        reserved: amount,
+        amount
+      }
+      entries.push(this.record(held.expired), ...this.crossed(at, before))
+      tell(fiber, Tree.wake(chain))
+    }
+    return this.toSink(entries)
+  }
+
+  reserve(fiber: AnyFiber, request: ReserveRequest): Refusable<Reservation> {
+    if (this.leased.size > 0) {
+      const due = this.leased.values().next().value?.expiresAt
+      if (due !== undefined && due !== null && due <= now(fiber)) {
+        return Effect.andThen(
+          this.expire(fiber),
+          Effect.withFiber((own) => this.reserve(own, request))
+        )
+      }
+    }
+    const account = this.accounts.get(request.account)
+    if (account === undefined) return Checks.notOpen(request.account)
+    const bad = Checks.checkReserve(request)
+    if (bad !== undefined) return Checks.invalid(bad)
+    const known = request.id === undefined ? undefined : this.named.get(request.id)
+    if (known !== undefined) return repeated(known, request)
+    const { least } = request
+    const ask: Tree.Ask = { account, least, most: request.most ?? least, share: request.share ?? 1 }
+    this.turn(fiber, account, true)
+    if (request.waitAtMost === undefined) {
+      const short = Tree.shortOf(account, least)
+      return short === undefined
+        ? this.granted(this.take(fiber, request, account, Tree.hold(ask)))
+        : Effect.fail(stopped(short, least, 0))
+    }
+    const ticket = ++this.tickets
+    if (Tree.standsAt({ ...ask, ticket }) === undefined) {
+      return this.granted(this.take(fiber, request, account, Tree.hold(ask)))
+    }
+    return this.wait(fiber, ask, ticket, request, request.waitAtMost)
+  }
+
+  /** Only the wait itself can be interrupted. Whoever was granted room and did not live to take it gives it back. */
+  wait(
+    fiber: AnyFiber,
+    ask: Tree.Ask,
+    ticket: number,
+    request: ReserveRequest,
+    waitAtMost: Duration.Input
+  ): Refusable<Reservation> {
+    const since = now(fiber)
+    let taken: MemoryReservation | undefined
+    let resume: (effect: Refusable<Reservation>) => void = () => undefined
+    const late = (blocker: Tree.Account) => Effect.fail(stopped(blocker, request.least, now(fiber) - since))
+    const waiter: Tree.Waiter = {
+      ...ask,
+      ticket,
+      state: "waiting",
+      queuedAt: undefined,
+      granted: (amount) => {
+        const reservation = this.take(fiber, request, ask.account, amount)
+        taken = reservation
+        return () => resume(this.granted(reservation))
+      },
+      refused: (blocker) => {
+        const refusal = late(blocker)
+        return () => resume(refusal)
+      }
+    }
+    const line = Effect.callback<Reservation, BudgetError.BudgetError>((answer) => {
+      resume = answer
+      // Other fibers may have run since the request came, so the place in line is found in the step that takes it.
+      Tree.join(waiter)?.()
+    })
+    const timed = Effect.timeoutOrElse(
+      ask.account.windowed ? Effect.raceFirst(line, this.turns(ask.account)) : line,
+      {
+        duration: waitAtMost,
+        orElse: () => Effect.suspend(() => late(waiter.queuedAt ?? ask.account))
+      }
+    )
+    return Effect.uninterruptible(
+      Effect.onExit(Effect.interruptible(timed), (exit) => {
+        if (Exit.isSuccess(exit)) return Effect.void
+        return Effect.withFiber((leaving) => this.leave(leaving, waiter, taken))
+      })
+    )
+  }
+
+  /** Opens each window of the chain when it is due, as long as someone waits for it. */
+  turns(account: Tree.Account): Effect.Effect<never> {
+    return Effect.forever(
+      Effect.withFiber((fiber) => {
+        this.turn(fiber, account, true)
+        return Effect.sleep(Math.max(1, Tree.nextTurn(account) - now(fiber)))
+      })
+    )
+  }
+
+  /** Ends a wait that did not end with a reservation in hand. */
+  leave(fiber: AnyFiber, waiter: Tree.Waiter, taken: MemoryReservation | undefined): Effect.Effect<void> {
+    if (waiter.state === "waiting") {
+      tell(fiber, Tree.withdraw(waiter))
+      return Effect.void
+    }
+    if (taken === undefined) return Effect.void
+    return Effect.andThen(this.granted(taken), Effect.orDie(this.end(fiber, taken, undefined)))
+  }
+
+  take(fiber: AnyFiber, request: ReserveRequest, account: Tree.Account, amount: number): MemoryReservation {
+    const at = now(fiber)
+    const id = request.id ?? String(++this.reservations)
+    const held = new MemoryReservation(id, account, Usd.nanos(amount), at, this)
+    if (this.lease !== undefined) {
+      held.expiresAt = at + this.lease
+      this.leased.add(held)
+    }
+    if (request.id !== undefined) {
+      held.ask = request
+      this.named.set(id, held)
+    }
+    if (this.admissions) this.admit(held)
+    return held
+  }
+
+  /** Written in the step that admits, so that the order of the books is the order of what happened. */
+  admit(held: MemoryReservation): void {
+    const { account, amount: reserved, at, chain: from, expiresAt, id: reservation, links: chain } = held
+    const limits: Array<Usd.Usd | null> = []
+    for (let up: Tree.Account | undefined = from; up !== undefined; up = up.parent) limits.push(limitOf(up))
+    const seq = ++this.written
+    held.admission = { _tag: "Reserved", seq, at, account, chain, reservation, reserved, limits, expiresAt }
+    this.record(held.admission)
+  }
+
+  granted(held: MemoryReservation): Effect.Effect<Reservation> {
+    return held.admission === undefined
+      ? Effect.succeed(held)
+      : Effect.as(this.toSink([held.admission]), held)
+  }
+
+  own(reservation: Reservation): MemoryReservation | undefined {
+    return reservation instanceof MemoryReservation && reservation.books === this ? reservation : undefined
+  }
+
+  renew(fiber: AnyFiber, reservation: Reservation): Refusable<Reservation> {
+    const held = this.own(reservation)
+    if (held === undefined) return Checks.conflict(reservation, "it was not made by this ledger.")
+    return Effect.suspend(() => {
+      if (held.ended !== undefined) return Checks.conflict(held, Checks.howItEnded(held.ended))
+      if (held.expired !== undefined) return Checks.conflict(held, "its lease has expired.")
+      if (this.lease === undefined) return Effect.succeed(held)
+      held.expiresAt = now(fiber) + this.lease
+      this.leased.delete(held)
+      this.leased.add(held)
+      return Effect.succeed(held)
+    })
+  }
+
+  /** Settles for `charge`, or releases without one. */
+  end(fiber: AnyFiber, reservation: Reservation, charge: Charge | undefined): Refusable<Entry> {
+    const held = this.own(reservation)
+    if (held === undefined) return Checks.conflict(reservation, "it was not made by this ledger.")
+    const bad = charge === undefined ? undefined : Checks.checkCharge(charge)
+    if (bad !== undefined) return Checks.invalid(bad)
+    const { chain, ended, expired, links } = held
+    if (ended !== undefined) {
+      return Checks.endsAlike(ended, charge)
+        ? Effect.succeed(ended)
+        : Checks.conflict(held, Checks.howItEnded(ended))
+    }
+    const amount = charge?.amount ?? Usd.zero
+    if (!Tree.canBook(chain, amount - held.amount, links)) return Checks.outOfRange(held, amount)
+    const before = watched(chain)
+    if (expired === undefined) Tree.book(chain, held.amount, amount, links)
+    else Tree.book(chain, 0, amount - held.amount, links)
+    const at = now(fiber)
+    const entry = endingOf(++this.written, at, held, charge)
+    held.ended = entry
+    if (held.expiresAt !== null) this.leased.delete(held)
+    tell(fiber, Tree.wake(chain))
+    this.record(entry)
+    const crossed = before === undefined ? nothing : this.crossed(at, before)
+    return this.sink === undefined
+      ? Effect.succeed(entry)
+      : Effect.as(this.toSink([entry, ...crossed]), entry)
+  }
+
+  /** The thresholds that were passed since, each as an entry. */
+  crossed(at: number, before: ReadonlyArray<Before> | undefined): ReadonlyArray<Entry> {
+    return (before ?? []).flatMap((was) => {
+      const { account: now } = was
+      const limit = limitOf(now)
+      if (limit === null) return []
+      return now.thresholds
+        .filter((threshold) => reached({ limit, spent: now.spent }, threshold) && !reached(was, threshold))
+        .map((threshold) =>
+          this.record({
+            _tag: "ThresholdCrossed",
+            seq: ++this.written,
+            at,
+            account: now.id,
+            chain: Tree.linksOf(now),
+            threshold: threshold / millionth,
+            limit,
+            spent: Usd.nanos(now.spent)
+          })
+        )
+    })
+  }
+
+  setLimit(fiber: AnyFiber, id: string, limit: Usd.Usd | null): Refusable<void> {
+    const account = this.accounts.get(id)
+    if (account === undefined) return Checks.notOpen(id)
+    const bad = Checks.checkLimit(id, limit)
+    if (bad !== undefined) return Checks.invalid(bad)
+    this.turn(fiber, account, false)
+    const from = limitOf(account)
+    if (from === limit) return Effect.void
+    const before = watched(account)
+    account.limit = limit ?? Tree.unlimited
+    const seq = ++this.written
+    const at = now(fiber)
+    const chain = Tree.linksOf(account)
+    const entry = this.record({ _tag: "LimitChanged", seq, at, account: id, chain, from, to: limit })
+    const crossed = this.crossed(at, before)
+    tell(fiber, Tree.wake(account))
+    return this.toSink([entry, ...crossed])
+  }
+
+  pause(fiber: AnyFiber, id: string, paused: boolean): Refusable<void> {
+    const account = this.accounts.get(id)
+    if (account === undefined) return Checks.notOpen(id)
+    if (account.paused === paused) return Effect.void
+    account.paused = paused
+    const seq = ++this.written
+    const _tag = paused ? "Paused" : "Resumed"
+    const entry = this.record({ _tag, seq, at: now(fiber), account: id, chain: Tree.linksOf(account) })
+    tell(fiber, Tree.wake(account))
+    return this.toSink([entry])
+  }
+
+  record<E extends Entry>(entry: E): E {
+    if (this.capacity > 0) this.ring[(entry.seq - 1) % this.capacity] = entry
+    if (this.readers > 0) PubSub.publishUnsafe(this.told, entry)
+    return entry
+  }
+
+  /** What is booked is told, also when the one who booked it is interrupted; a sink that dies takes no result with it. */
+  toSink(entries: ReadonlyArray<Entry>): Effect.Effect<void> {
+    const { sink } = this
+    if (sink === undefined || entries.length === 0) return Effect.void
+    return Effect.uninterruptible(
+      Effect.forEach(
+        entries,
+        (entry) =>
+          Effect.catchCause(
+            Effect.suspend(() => sink(entry)),
+            (cause) =>
+              Effect.logError(`The sink of the ledger failed at entry ${entry.seq}, which is booked.`, cause)
+          ),
+        { discard: true }
+      )
+    )
+  }
+
+  recent(query: EntriesQuery = {}): ReadonlyArray<Entry> {
+    const oldest = this.written % Math.max(1, this.capacity)
+    const kept =
+      this.written <= this.capacity
+        ? this.ring.slice()
+        : [...this.ring.slice(oldest), ...this.ring.slice(0, oldest)]
+    const { account, from = -Infinity, to = Infinity } = query
+    if (account === undefined && from === -Infinity && to === Infinity) return kept
+    return kept.filter(
+      ({ at, chain }) =>
+        at >= from && at < to && (account === undefined || chain.some((link) => link.account === account))
+    )
+  }
+}
+
+const stopped = (account: Tree.Account, required: Usd.Usd, waitedMillis: number): BudgetError.BudgetError =>
+  Checks.blocked(
+    {
+      account: account.id,
+      limit: Usd.nanos(account.limit),
+      spent: Usd.nanos(account.spent),
+      reserved: Usd.nanos(account.reserved),
+      paused: account.paused,
+      nextWindow: account.end === 0 ? null : account.end
+    },
+    required,
+    waitedMillis,
+    Tree.ceiling(account) < required
+  )
+
+const repeated = (known: MemoryReservation, request: ReserveRequest): Refusable<Reservation> => {
+  if (Checks.fingerprint(request) !== Checks.fingerprint(known.ask ?? request)) {
+    return Checks.conflict(known, "its id was given to another request.")
+  }
+  if (known.ended !== undefined) return Checks.conflict(known, Checks.howItEnded(known.ended))
+  return known.expired === undefined
+    ? Effect.succeed(known)
+    : Checks.conflict(known, "its lease has expired.")
+}
+
+const endingOf = (seq: number, at: number, held: MemoryReservation, charge: Charge | undefined): Ending => {
+  const { account, amount: reserved, expired, id: reservation, links: chain } = held
+  const amount = charge?.amount ?? Usd.zero
+  const overrun = amount > reserved ? Usd.subtract(amount, reserved) : Usd.zero
+  const label = charge?.label ?? null
+  if (expired !== undefined) {
+    return {
+      _tag: "Corrected",
+      seq,
+      at,
+      account,
+      chain,
+      reservation,
+      reserved,
+      charged: expired.amount,
+      amount,
+      difference: Usd.subtract(amount, expired.amount),
+      overrun,
+      verdict: charge?.verdict ?? "released",
+      label
+    }
+  }
+  if (charge === undefined) return { _tag: "Released", seq, at, account, chain, reservation, reserved }
+  const { verdict } = charge
+  return { _tag: "Settled", seq, at, account, chain, reservation, reserved, amount, overrun, verdict, label }
+}

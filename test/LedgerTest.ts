@@ -1,0 +1,910 @@
+/**
+ * The contract of a ledger as a suite that every engine runs whole. Amounts are nano-dollars.
+ *
+ * An engine says how to make books, how to connect to them once more, and how time passes for it. Where it has a
+ * clock that nobody can move (a server's), it moves an offset that its verbs add, and `live` lets the rest of the suite
+ * wait in real time for what happens by itself.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { type BudgetError, Ledger, Usd } from "agent-budget"
+import * as LedgerAudit from "agent-budget/LedgerAudit"
+import { type Duration, Effect, Exit, Fiber, Schema, type Scope, Stream } from "effect"
+import { includes } from "./utils/assertions.ts"
+
+type Books = Ledger.Ledger["Service"]
+
+/** Books that one test has to itself. */
+export interface Fixture {
+  /**
+   * A ledger over these books. Again: another one over the same, as another process would have it, where the engine can
+   * be shared; else the same one.
+   */
+  readonly connect: (options?: {
+    readonly lease?: Duration.Input | undefined
+  }) => Effect.Effect<Books, BudgetError.BudgetError, Scope.Scope>
+  /** Moves the clock that decides, and with it what waits for time in this process. */
+  readonly advance: (millis: number) => Effect.Effect<void>
+}
+
+/** What a suite must know of its engine. */
+export interface Engine {
+  readonly fixture: Effect.Effect<Fixture, BudgetError.BudgetError, Scope.Scope>
+  /** Tests run in real time, without `TestClock`. */
+  readonly live: boolean
+  /** Several ledgers share the books, which outlive each of them. */
+  readonly shared: boolean
+}
+
+const usd = Usd.nanos
+const hour = 3_600_000
+
+const take = (books: Books, account: string, least: number) => books.reserve({ account, least: usd(least) })
+const wait = (books: Books, account: string, least: number, waitAtMost: Duration.Input = "1 hour") =>
+  books.reserve({ account, least: usd(least), waitAtMost })
+const metered = (amount: number): Ledger.Charge => ({ amount: usd(amount), verdict: "metered" })
+const spend = (books: Books, account: string, amount: number) =>
+  Effect.flatMap(take(books, account, amount), (held) => books.settle(held, metered(amount)))
+
+const reasonOf = <A>(effect: Effect.Effect<A, BudgetError.BudgetError>): Effect.Effect<BudgetError.Reason> =>
+  Effect.map(Effect.orDie(Effect.flip(effect)), (error) => error.reason)
+const tagOf = <A>(effect: Effect.Effect<A, BudgetError.BudgetError>) =>
+  Effect.map(reasonOf(effect), (reason) => reason._tag)
+const numbers = (books: Books, account: string) =>
+  Effect.map(books.balance(account), ({ reserved, spent }) => [Number(spent), Number(reserved)])
+const isDone = (fiber: Fiber.Fiber<unknown, unknown>): boolean => fiber.pollUnsafe() !== undefined
+
+/** `root` of 100 with `root/a` (60), `root/b` (no limit) and `root/a/x` (30) below it. */
+const openTree = (books: Books) =>
+  Effect.gen(function* () {
+    yield* books.open({ account: "root", limit: usd(100) })
+    yield* books.open({ account: "root/a", parent: "root", limit: usd(60) })
+    yield* books.open({ account: "root/b", parent: "root" })
+    yield* books.open({ account: "root/a/x", parent: "root/a", limit: usd(30) })
+  })
+
+const audited = (books: Books) =>
+  Effect.gen(function* () {
+    const report = yield* LedgerAudit.audit(books)
+    assert.deepStrictEqual(report.findings, [])
+    assert.isTrue(report.whole && report.quiet)
+    for (const entry of yield* Stream.runCollect(books.entries()))
+      assert.isTrue(Schema.is(Ledger.Entry)(entry))
+  })
+
+interface Tools extends Fixture {
+  readonly books: Books
+  /** Lets time pass until it is so; in the suite's own steps. */
+  readonly until: (
+    what: string,
+    isSo: Effect.Effect<boolean, BudgetError.BudgetError>
+  ) => Effect.Effect<void, BudgetError.BudgetError>
+  /** Lets everything happen that happens without time. */
+  readonly settle: Effect.Effect<void>
+}
+
+/** The suite for an engine. */
+export const ledgerSuite = (name: string, engine: Engine): void => {
+  const step = 25
+  const test = (
+    title: string,
+    body: (tools: Tools) => Effect.Effect<void, BudgetError.BudgetError, Scope.Scope>,
+    options?: { readonly lease?: Duration.Input; readonly empty?: boolean }
+  ) => {
+    const run = Effect.scoped(
+      Effect.gen(function* () {
+        const fixture = yield* engine.fixture
+        const books = yield* fixture.connect({ lease: options?.lease })
+        if (options?.empty !== true) yield* openTree(books)
+        const pass = engine.live ? Effect.sleep(step) : fixture.advance(step)
+        const settle = Effect.forEach(Array.from({ length: engine.live ? 6 : 8 }), () => pass, {
+          discard: true
+        })
+        const until: Tools["until"] = (what, isSo) => {
+          const look = (left: number): Effect.Effect<void, BudgetError.BudgetError> =>
+            Effect.flatMap(isSo, (now) => {
+              if (now) return Effect.void
+              if (left === 0) return Effect.die(new Error(`never so: ${what}`))
+              return Effect.andThen(pass, look(left - 1))
+            })
+          return look(400)
+        }
+        yield* body({ ...fixture, books, until, settle })
+        yield* audited(books)
+      })
+    )
+    if (engine.live) it.live(title, () => run)
+    else it.effect(title, () => run)
+  }
+
+  describe(`${name}: a reservation`, () => {
+    test("is held on the whole chain, and settled there for what it cost", ({ books }) =>
+      Effect.gen(function* () {
+        const held = yield* take(books, "root/a/x", 20)
+        includes(held, { account: "root/a/x", amount: 20 })
+        for (const account of ["root", "root/a", "root/a/x"]) {
+          assert.deepStrictEqual(yield* numbers(books, account), [0, 20])
+        }
+        assert.deepStrictEqual(yield* numbers(books, "root/b"), [0, 0])
+        const entry = yield* books.settle(held, { ...metered(15), label: "m" })
+        includes(entry, {
+          _tag: "Settled",
+          account: "root/a/x",
+          reservation: held.id,
+          reserved: 20,
+          amount: 15
+        })
+        includes(entry, { overrun: 0, label: "m", verdict: "metered" })
+        assert.deepStrictEqual(
+          entry.chain.map((link) => link.account),
+          ["root/a/x", "root/a", "root"]
+        )
+        for (const account of ["root", "root/a", "root/a/x"]) {
+          assert.deepStrictEqual(yield* numbers(books, account), [15, 0])
+        }
+      }))
+
+    test("is refused by the account that lacks the room, with its numbers, and takes nothing anywhere", ({
+      books
+    }) =>
+      Effect.gen(function* () {
+        yield* take(books, "root/b", 50)
+        const before = yield* books.balances
+        for (const [account, least, blocker, limit] of [
+          ["root/a/x", 31, "root/a/x", 30],
+          ["root/a", 61, "root/a", 60],
+          ["root/a", 51, "root", 100],
+          ["root/b", 51, "root", 100]
+        ] as const) {
+          const reason = yield* reasonOf(take(books, account, least))
+          includes(reason, {
+            _tag: "BudgetExceeded",
+            account: blocker,
+            limit,
+            required: least,
+            waitedMillis: 0
+          })
+        }
+        assert.deepStrictEqual(yield* books.balances, before)
+        assert.strictEqual((yield* take(books, "root/b", 50)).amount, 50)
+      }))
+
+    test("is released without a trace but its entry", ({ books }) =>
+      Effect.gen(function* () {
+        const before = yield* books.balances
+        const held = yield* take(books, "root/a/x", 20)
+        const entry = yield* books.release(held)
+        includes(entry, { _tag: "Released", account: "root/a/x", reservation: held.id, reserved: 20 })
+        assert.deepStrictEqual(yield* books.balances, before)
+      }))
+
+    test("ends once: the same again answers the same, anything else is refused and changes nothing", ({
+      books
+    }) =>
+      Effect.gen(function* () {
+        const one = yield* take(books, "root/a", 20)
+        const other = yield* take(books, "root/a", 10)
+        const settledOnce = yield* books.settle(one, metered(5))
+        const releasedOnce = yield* books.release(other)
+        const before = yield* books.balances
+        assert.deepStrictEqual(yield* books.settle(one, metered(5)), settledOnce)
+        assert.deepStrictEqual(yield* books.release(other), releasedOnce)
+        const conflicts = [
+          books.settle(one, metered(6)),
+          books.settle(one, { amount: usd(5), verdict: "assumed" }),
+          books.release(one),
+          books.settle(other, metered(0))
+        ]
+        for (const conflict of conflicts) assert.strictEqual(yield* tagOf(conflict), "ReservationConflict")
+        assert.deepStrictEqual(yield* books.balances, before)
+      }))
+
+    test("with an id of the caller's is the same when it is asked for again, and no other", ({ books }) =>
+      Effect.gen(function* () {
+        const ask = { account: "root/a", least: usd(10), most: usd(40), share: 0.5, id: "mine" }
+        const first = yield* books.reserve(ask)
+        assert.deepStrictEqual([first.id, Number(first.amount)], ["mine", 30])
+        const again = yield* books.reserve(ask)
+        includes(again, { id: "mine", amount: 30, at: first.at })
+        assert.deepStrictEqual(yield* numbers(books, "root"), [0, 30])
+        for (const other of [
+          { ...ask, least: usd(11) },
+          { ...ask, account: "root/b" },
+          { ...ask, share: 1 }
+        ]) {
+          assert.strictEqual(yield* tagOf(books.reserve(other)), "ReservationConflict")
+        }
+        yield* books.settle(again, metered(3))
+        assert.strictEqual(yield* tagOf(books.reserve(ask)), "ReservationConflict")
+        assert.deepStrictEqual(yield* numbers(books, "root"), [3, 0])
+      }))
+
+    test("that nobody made here is refused", ({ books }) =>
+      Effect.gen(function* () {
+        const own = yield* take(books, "root", 5)
+        const foreign = { ...own, id: "nobody made this", amount: own.amount }
+        assert.strictEqual(yield* tagOf(books.settle(foreign, metered(5))), "ReservationConflict")
+        assert.strictEqual(yield* tagOf(books.release(foreign)), "ReservationConflict")
+        assert.strictEqual(yield* tagOf(books.renew(foreign)), "ReservationConflict")
+        assert.deepStrictEqual(yield* numbers(books, "root"), [0, 5])
+      }))
+
+    test("that cost more than it held is booked in full, and nothing is admitted until the limit covers it", ({
+      books
+    }) =>
+      Effect.gen(function* () {
+        const entry = yield* books.settle(yield* take(books, "root/a", 10), metered(130))
+        includes(entry, { amount: 130, overrun: 120 })
+        assert.strictEqual((yield* books.balance("root")).available, -30)
+        assert.strictEqual(yield* tagOf(take(books, "root/b", 0)), "BudgetExceeded")
+        yield* books.setLimit("root", usd(131))
+        assert.strictEqual((yield* take(books, "root/b", 1)).amount, 1)
+      }))
+
+    test("takes its share of what the whole chain has, between the least and the most", ({ books }) =>
+      Effect.gen(function* () {
+        yield* take(books, "root/b", 60)
+        const ask = (share: number, least: number, most: number) =>
+          Effect.flatMap(
+            books.reserve({ account: "root/a/x", least: usd(least), most: usd(most), share }),
+            (held) => Effect.as(books.release(held), Number(held.amount))
+          )
+        assert.strictEqual(yield* ask(0.5, 1, 100), 15)
+        assert.strictEqual(yield* ask(0.5, 1, 12), 12)
+        assert.strictEqual(yield* ask(0.1, 7, 12), 7)
+        assert.strictEqual(yield* ask(1, 1, 100), 30)
+        assert.strictEqual(yield* ask(0.55, 1, 100), 16)
+        assert.strictEqual(yield* tagOf(ask(1, 31, 100)), "BudgetExceeded")
+        yield* take(books, "root/b", 20)
+        assert.strictEqual(yield* ask(0.5, 1, 100), 10)
+      }))
+
+    test("of many fibers of several ledgers at once never passes a limit", ({ books, connect }) =>
+      Effect.gen(function* () {
+        const other = yield* connect()
+        const accounts = ["root/a/x", "root/a", "root/b"]
+        const exits = yield* Effect.forEach(
+          Array.from(
+            { length: 120 },
+            (_, index) => [index % 2 === 0 ? books : other, accounts[index % 3]] as const
+          ),
+          ([each, account = "root"]) => Effect.exit(take(each, account, 7)),
+          { concurrency: "unbounded" }
+        )
+        assert.strictEqual(exits.filter(Exit.isSuccess).length, 14)
+        assert.deepStrictEqual(LedgerAudit.withinLimits(yield* books.balances), [])
+      }))
+
+    test("of an amount that is none is refused", ({ books }) =>
+      Effect.gen(function* () {
+        // Not `Usd.nanos`: what arrives without it.
+        const bad = (amount: number) => amount as Usd.Usd
+        const held = yield* take(books, "root", 5)
+        for (const amount of [NaN, -1, 0.5, Infinity, 2 ** 53].map(bad)) {
+          for (const refused of [
+            books.reserve({ account: "root", least: amount }),
+            books.reserve({ account: "root", least: usd(1), most: amount }),
+            books.reserve({ account: "root", least: amount, waitAtMost: 10 }),
+            books.settle(held, { amount, verdict: "metered" }),
+            books.setLimit("root", amount),
+            books.open({ account: "other", limit: amount })
+          ]) {
+            assert.strictEqual(yield* tagOf<unknown>(refused), "InvalidAmount")
+          }
+        }
+        for (const share of [0, -1, 1.01, NaN]) {
+          const refused = books.reserve({ account: "root", least: usd(1), most: usd(2), share })
+          assert.strictEqual(yield* tagOf(refused), "InvalidAmount")
+        }
+        assert.strictEqual(
+          yield* tagOf(books.reserve({ account: "root", least: usd(2), most: usd(1) })),
+          "InvalidAmount"
+        )
+        assert.deepStrictEqual(yield* numbers(books, "root"), [0, 5])
+        assert.lengthOf(yield* books.balances, 4)
+      }))
+
+    test(
+      "that would take the books out of the exact range stays held",
+      ({ books }) =>
+        Effect.gen(function* () {
+          yield* books.open({ account: "root" })
+          yield* take(books, "root", Number.MAX_SAFE_INTEGER - 1)
+          const last = yield* take(books, "root", 1)
+          assert.strictEqual(yield* tagOf(take(books, "root", 1)), "BudgetExceeded")
+          assert.strictEqual(yield* tagOf(books.settle(last, metered(2))), "InvalidAmount")
+          yield* books.setLimit("root", Usd.zero)
+          assert.strictEqual((yield* books.balance("root")).available, -Number.MAX_SAFE_INTEGER)
+          yield* books.settle(last, metered(1))
+          assert.deepStrictEqual(yield* numbers(books, "root"), [1, Number.MAX_SAFE_INTEGER - 1])
+        }),
+      { empty: true }
+    )
+  })
+
+  describe(`${name}: an account`, () => {
+    test("is joined by its name, with its limit or none said, and conflicts with another", ({ books }) =>
+      Effect.gen(function* () {
+        yield* books.open({ account: "root/a", parent: "root", limit: usd(60) })
+        yield* books.open({ account: "root/a", parent: "root" })
+        yield* books.open({ account: "root/b", parent: "root", limit: null })
+        const other = (request: Ledger.OpenRequest) => tagOf(books.open(request))
+        const reason = yield* reasonOf(books.open({ account: "root/a", parent: "root", limit: usd(61) }))
+        includes(reason, { _tag: "AccountConflict", account: "root/a", limit: 60, asked: 61 })
+        for (const limit of [null, usd(0)]) {
+          assert.strictEqual(yield* other({ account: "root/a", parent: "root", limit }), "AccountConflict")
+        }
+        assert.strictEqual(
+          yield* other({ account: "root/b", parent: "root", limit: usd(1) }),
+          "AccountConflict"
+        )
+        for (const request of [
+          { account: "root/a/x", parent: "root/b" },
+          { account: "root/a" },
+          { account: "root", parent: "root/b" },
+          { account: "new", parent: "nowhere" },
+          { account: "" },
+          { account: "root/a", parent: "root", window: { every: "day" } },
+          { account: "new", window: { every: "day", timeZone: "Moon/Crater" } },
+          { account: "new", window: { rolling: 0 } },
+          { account: "new", thresholds: [0.5, 1.1] },
+          { account: "new", thresholds: [0] }
+        ] as const) {
+          assert.strictEqual(yield* other(request), "InvalidAccount", JSON.stringify(request))
+        }
+        assert.lengthOf(yield* books.balances, 4)
+      }))
+
+    test("that is not open is refused by every verb", ({ books }) =>
+      Effect.gen(function* () {
+        for (const refused of [
+          books.balance("x"),
+          books.close("x"),
+          books.setLimit("x", usd(1)),
+          books.pause("x"),
+          books.resume("x"),
+          take(books, "x", 1),
+          wait(books, "x", 1)
+        ]) {
+          assert.strictEqual(yield* tagOf<unknown>(refused), "InvalidAccount")
+        }
+      }))
+
+    test("that is temporary is gone with the last who leaves it; its books stay in its ancestors'", ({
+      books
+    }) =>
+      Effect.gen(function* () {
+        const agent = { account: "root/a/t", parent: "root/a", limit: usd(25), temporary: true }
+        yield* books.open(agent)
+        yield* books.open(agent)
+        yield* spend(books, "root/a/t", 5)
+        const outliving = yield* take(books, "root/a/t", 18)
+        const released = yield* take(books, "root/a/t", 2)
+        yield* books.close("root/a/t")
+        assert.deepStrictEqual(yield* numbers(books, "root/a/t"), [5, 20])
+        includes(yield* books.close("root/a/t"), { account: "root/a/t", spent: 5, reserved: 20 })
+        assert.strictEqual(yield* tagOf(books.balance("root/a/t")), "InvalidAccount")
+        assert.deepStrictEqual(yield* numbers(books, "root/a"), [5, 20])
+        // The name is free: a new account of it knows nothing of the old one.
+        yield* books.open({ ...agent, limit: usd(7) })
+        yield* books.settle(outliving, metered(15))
+        yield* books.release(released)
+        assert.deepStrictEqual(yield* numbers(books, "root/a/t"), [0, 0])
+        assert.deepStrictEqual(yield* numbers(books, "root/a"), [20, 0])
+        assert.deepStrictEqual(yield* numbers(books, "root"), [20, 0])
+      }))
+
+    if (engine.shared) {
+      test("stays, with its books, for those who come after", ({ books, connect }) =>
+        Effect.gen(function* () {
+          yield* spend(books, "root/a", 5)
+          yield* books.open({ account: "root/a", parent: "root", temporary: true })
+          yield* books.close("root/a")
+          yield* books.close("root/a")
+          const later = yield* connect()
+          assert.deepStrictEqual(yield* numbers(later, "root/a"), [5, 0])
+          yield* later.open({ account: "root", limit: usd(100) })
+          assert.strictEqual((yield* later.balance("root")).available, 95)
+        }))
+    }
+
+    test("admits by the limit in force, raised, lowered below what is used, or lifted", ({ books }) =>
+      Effect.gen(function* () {
+        const held = yield* take(books, "root", 90)
+        yield* books.setLimit("root", usd(50))
+        assert.strictEqual((yield* books.balance("root")).available, -40)
+        assert.strictEqual(yield* tagOf(take(books, "root", 1)), "BudgetExceeded")
+        yield* books.settle(held, metered(45))
+        assert.strictEqual((yield* take(books, "root", 5)).amount, 5)
+        yield* books.setLimit("root", usd(60))
+        yield* books.setLimit("root", usd(60))
+        assert.strictEqual((yield* take(books, "root", 10)).amount, 10)
+        yield* books.setLimit("root", null)
+        includes(yield* books.balance("root"), { limit: null, available: null, spent: 45, reserved: 15 })
+        assert.strictEqual((yield* take(books, "root", 5_000)).amount, 5_000)
+        const changes = (yield* Stream.runCollect(books.entries())).filter(
+          ({ _tag }) => _tag === "LimitChanged"
+        )
+        assert.deepStrictEqual(
+          changes.map((entry) =>
+            entry._tag === "LimitChanged" ? [entry.account, entry.from, entry.to] : []
+          ),
+          [
+            ["root", 100, 50],
+            ["root", 50, 60],
+            ["root", 60, null]
+          ]
+        )
+      }))
+
+    test("that is paused admits nothing, itself and below it, until it is resumed", ({ books }) =>
+      Effect.gen(function* () {
+        const held = yield* take(books, "root/a/x", 10)
+        yield* books.pause("root/a")
+        yield* books.pause("root/a")
+        assert.isTrue((yield* books.balance("root/a")).paused)
+        for (const account of ["root/a", "root/a/x"]) {
+          includes(yield* reasonOf(take(books, account, 1)), { _tag: "AccountPaused", account: "root/a" })
+        }
+        yield* take(books, "root/b", 1)
+        yield* books.settle(held, metered(10))
+        yield* books.resume("root/a")
+        assert.strictEqual((yield* take(books, "root/a/x", 1)).amount, 1)
+        const seen = (yield* Stream.runCollect(books.entries())).map(({ _tag }) => _tag)
+        assert.deepStrictEqual(
+          seen.filter((tag) => tag === "Paused" || tag === "Resumed"),
+          ["Paused", "Resumed"]
+        )
+      }))
+
+    test("tells each threshold once as it is crossed, and again only after it fell below", ({ books }) =>
+      Effect.gen(function* () {
+        yield* books.open({ account: "root/t", parent: "root", limit: usd(90), thresholds: [0.8, 0.5, 0.5] })
+        const crossings = Effect.map(Stream.runCollect(books.entries()), (entries) =>
+          entries.flatMap((entry) =>
+            entry._tag === "ThresholdCrossed" ? [[entry.account, entry.threshold, Number(entry.spent)]] : []
+          )
+        )
+        yield* spend(books, "root/t", 44)
+        assert.deepStrictEqual(yield* crossings, [])
+        yield* take(books, "root/t", 2)
+        yield* spend(books, "root/t", 1)
+        yield* spend(books, "root/t", 5)
+        assert.deepStrictEqual(yield* crossings, [["root/t", 0.5, 45]])
+        yield* spend(books, "root/t", 30)
+        yield* books.setLimit("root/t", usd(200))
+        yield* books.setLimit("root/t", usd(110))
+        assert.deepStrictEqual(yield* crossings, [
+          ["root/t", 0.5, 45],
+          ["root/t", 0.8, 80],
+          ["root/t", 0.5, 80]
+        ])
+      }))
+  })
+
+  describe(`${name}: a lease`, () => {
+    // Ledgers look for leases that ran out every third of one, which takes its time where time is real.
+    const millis = engine.live ? 3_000 : 60_000
+    const lease: Duration.Input = millis
+
+    /** Holds 20 in the name of a process that dies, and lets the lease run out. */
+    const abandoned = ({ advance, books, connect, until }: Tools) =>
+      Effect.gen(function* () {
+        const held = yield* Effect.scoped(
+          Effect.flatMap(connect({ lease }), (dying) => take(dying, "root/a", 20))
+        )
+        assert.strictEqual(held.expiresAt, held.at + millis)
+        assert.deepStrictEqual(yield* numbers(books, "root"), [0, 20])
+        yield* advance(millis)
+        yield* until(
+          "expired",
+          Effect.map(numbers(books, "root"), ([spent]) => spent === 20)
+        )
+        assert.deepStrictEqual(yield* numbers(books, "root/a"), [20, 0])
+        return held
+      })
+
+    test(
+      "that runs out is charged in full, and a late settlement corrects that by an entry of its own, once",
+      (tools) =>
+        Effect.gen(function* () {
+          const { books } = tools
+          const held = yield* abandoned(tools)
+          assert.strictEqual(yield* tagOf(books.renew(held)), "ReservationConflict")
+          const late = yield* books.settle(held, metered(7))
+          includes(late, { _tag: "Corrected", reservation: held.id, charged: 20, amount: 7, difference: -13 })
+          assert.deepStrictEqual(yield* numbers(books, "root"), [7, 0])
+          assert.deepStrictEqual(yield* books.settle(held, metered(7)), late)
+          assert.strictEqual(yield* tagOf(books.settle(held, metered(8))), "ReservationConflict")
+          assert.strictEqual(yield* tagOf(books.release(held)), "ReservationConflict")
+          const ends = (yield* Stream.runCollect(books.entries())).filter(
+            (entry) => entry._tag === "Expired" || entry._tag === "Corrected"
+          )
+          assert.deepStrictEqual(
+            ends.map(({ _tag }) => _tag),
+            ["Expired", "Corrected"]
+          )
+          includes(ends[0] ?? {}, { reservation: held.id, reserved: 20, amount: 20 })
+        }),
+      { lease }
+    )
+
+    test(
+      "that runs out is taken back by a late release, and a late overrun is booked in full",
+      (tools) =>
+        Effect.gen(function* () {
+          const { books } = tools
+          const one = yield* abandoned(tools)
+          includes(yield* books.release(one), {
+            _tag: "Corrected",
+            amount: 0,
+            difference: -20,
+            verdict: "released"
+          })
+          assert.deepStrictEqual(yield* numbers(books, "root"), [0, 0])
+          const other = yield* abandoned(tools)
+          includes(yield* books.settle(other, metered(50)), {
+            _tag: "Corrected",
+            difference: 30,
+            overrun: 30
+          })
+          assert.deepStrictEqual(yield* numbers(books, "root/a"), [50, 0])
+        }),
+      { lease }
+    )
+
+    test(
+      "that is renewed does not run out",
+      ({ advance, books, settle }) =>
+        Effect.gen(function* () {
+          const held = yield* take(books, "root/a", 20)
+          yield* advance((millis * 2) / 3)
+          const renewed = yield* books.renew(held)
+          assert.isAtLeast(renewed.expiresAt ?? 0, held.at + (millis * 5) / 3)
+          yield* advance((millis * 2) / 3)
+          yield* settle
+          assert.deepStrictEqual(yield* numbers(books, "root"), [0, 20])
+          includes(yield* books.settle(renewed, metered(3)), { _tag: "Settled", amount: 3 })
+          assert.strictEqual(yield* tagOf(books.renew(held)), "ReservationConflict")
+        }),
+      { lease }
+    )
+  })
+
+  describe(`${name}: a window`, () => {
+    test(
+      "holds its limit anew, and a call is charged to the one that admitted it",
+      ({ advance, books }) =>
+        Effect.gen(function* () {
+          yield* books.open({ account: "root", limit: usd(1_000) })
+          yield* books.open({ account: "day", parent: "root", limit: usd(50), window: { every: "day" } })
+          yield* books.open({ account: "day", parent: "root", window: { every: "day", timeZone: "UTC" } })
+          const before = yield* books.balance("day")
+          const start = before.windowStart ?? 0
+          assert.deepStrictEqual([start % (24 * hour), before.windowEnd], [0, start + 24 * hour])
+          yield* spend(books, "day", 30)
+          const over = yield* take(books, "day", 20)
+          const reason = yield* reasonOf(take(books, "day", 1))
+          includes(reason, {
+            _tag: "BudgetExceeded",
+            account: "day",
+            spent: 30,
+            nextWindow: start + 24 * hour
+          })
+          yield* advance(24 * hour)
+          includes(yield* books.balance("day"), { spent: 0, reserved: 0, windowStart: start + 24 * hour })
+          const next = yield* take(books, "day", 50)
+          const entry = yield* books.settle(over, metered(15))
+          assert.deepStrictEqual(entry.chain, [
+            { account: "day", window: start },
+            { account: "root", window: null }
+          ])
+          assert.deepStrictEqual(yield* numbers(books, "day"), [0, 50])
+          assert.deepStrictEqual(yield* numbers(books, "root"), [45, 50])
+          yield* books.settle(next, metered(50))
+          assert.deepStrictEqual(yield* numbers(books, "day"), [50, 0])
+        }),
+      { empty: true }
+    )
+
+    test(
+      "that rolls begins with the first use, and again with the first after its end",
+      ({ advance, books }) =>
+        Effect.gen(function* () {
+          yield* books.open({ account: "root", limit: usd(50), window: { rolling: "5 hours" } })
+          includes(yield* books.balance("root"), { windowStart: null, windowEnd: null, available: 50 })
+          const first = yield* take(books, "root", 40)
+          const { windowEnd, windowStart } = yield* books.balance("root")
+          assert.strictEqual(windowEnd, (windowStart ?? 0) + 5 * hour)
+          assert.isAtMost(Math.abs(first.at - (windowStart ?? 0)), 5_000)
+          yield* advance(4 * hour)
+          assert.strictEqual(yield* tagOf(take(books, "root", 11)), "BudgetExceeded")
+          yield* advance(2 * hour)
+          includes(yield* books.balance("root"), { windowStart: null, spent: 0, reserved: 0 })
+          const second = yield* take(books, "root", 50)
+          assert.isAtLeast((yield* books.balance("root")).windowStart ?? 0, (windowStart ?? 0) + 6 * hour)
+          yield* books.settle(first, metered(40))
+          assert.deepStrictEqual(yield* numbers(books, "root"), [0, 50])
+          yield* books.release(second)
+        }),
+      { empty: true }
+    )
+
+    test(
+      "ahead is what a waiter waits for, unless the ask is larger than any",
+      ({ advance, books, settle, until }) =>
+        Effect.gen(function* () {
+          yield* books.open({ account: "root", limit: usd(50), window: { every: "hour" }, thresholds: [0.5] })
+          yield* spend(books, "root", 50)
+          includes(yield* reasonOf(wait(books, "root", 51)), { _tag: "BudgetExceeded", required: 51 })
+          const fiber = yield* Effect.forkChild(wait(books, "root", 40, "10 hours"))
+          yield* settle
+          assert.isFalse(isDone(fiber))
+          yield* advance(hour)
+          yield* until(
+            "a new window",
+            Effect.sync(() => isDone(fiber))
+          )
+          yield* books.settle(yield* Fiber.join(fiber), metered(40))
+          const crossed = (yield* Stream.runCollect(books.entries())).filter(
+            ({ _tag }) => _tag === "ThresholdCrossed"
+          )
+          assert.lengthOf(crossed, 2)
+        }),
+      { empty: true }
+    )
+  })
+
+  describe(`${name}: the entries`, () => {
+    test("are read by account, with all below it, and by time", ({ advance, books }) =>
+      Effect.gen(function* () {
+        const first = yield* spend(books, "root/a/x", 1)
+        yield* advance(10_000)
+        const second = yield* spend(books, "root/a", 2)
+        const third = yield* spend(books, "root/b", 3)
+        assert.isAbove(second.at, first.at)
+        const read = (query: Ledger.EntriesQuery) =>
+          Effect.map(Stream.runCollect(books.entries(query)), (entries) =>
+            entries.flatMap((entry) => (entry._tag === "Settled" ? [Number(entry.amount)] : []))
+          )
+        assert.deepStrictEqual(yield* read({}), [1, 2, 3])
+        assert.deepStrictEqual(yield* read({ account: "root/a" }), [1, 2])
+        assert.deepStrictEqual(yield* read({ account: "root/b" }), [3])
+        assert.deepStrictEqual(yield* read({ account: "root", from: second.at }), [2, 3])
+        assert.deepStrictEqual(yield* read({ to: second.at }), [1])
+        assert.deepStrictEqual(yield* read({ account: "root/a", from: first.at, to: third.at + 1 }), [1, 2])
+      }))
+
+    test("are all there, however many, and add up to the balances", ({ books }) =>
+      Effect.gen(function* () {
+        yield* books.setLimit("root", null)
+        yield* Effect.forEach(
+          Array.from({ length: 300 }),
+          (_, index) => spend(books, index % 2 === 0 ? "root/b" : "root", 3_333_333 + index),
+          { concurrency: 8 }
+        )
+        const entries = yield* Stream.runCollect(books.entries())
+        assert.strictEqual(entries.filter(({ _tag }) => _tag === "Settled").length, 300)
+        assert.strictEqual((yield* books.balance("root")).spent, 300 * 3_333_333 + (299 * 300) / 2)
+      }))
+
+    test("are told as they are booked", ({ books, settle }) =>
+      Effect.gen(function* () {
+        const told: Array<string> = []
+        yield* Effect.forkScoped(
+          Stream.runForEach(books.booked, (entry) =>
+            Effect.sync(() => void (entry._tag === "Reserved" || told.push(entry._tag)))
+          )
+        )
+        yield* settle
+        yield* spend(books, "root", 5)
+        yield* books.release(yield* take(books, "root", 5))
+        yield* books.setLimit("root", usd(90))
+        yield* books.pause("root")
+        yield* settle
+        assert.deepStrictEqual(told, ["Settled", "Released", "LimitChanged", "Paused"])
+      }))
+  })
+
+  describe(`${name}: a wait`, () => {
+    test("ends in the order of asking at the account that blocks, while siblings with room pass", ({
+      books,
+      settle,
+      until
+    }) =>
+      Effect.gen(function* () {
+        const full = yield* take(books, "root/a", 60)
+        const order: Array<string> = []
+        const queue = (name: string, account: string, least: number) =>
+          wait(books, account, least).pipe(
+            Effect.tap(() => Effect.sync(() => void order.push(name))),
+            Effect.forkChild,
+            Effect.tap(() => settle)
+          )
+        const large = yield* queue("large", "root/a", 50)
+        const small = yield* queue("small", "root/a", 1)
+        const below = yield* queue("below", "root/a/x", 1)
+        const sibling = yield* queue("sibling", "root/b", 30)
+        assert.deepStrictEqual(order, ["sibling"])
+        // Room for the small ones behind, but not for the first: nobody passes it.
+        yield* books.settle(full, metered(10))
+        yield* until(
+          "large",
+          Effect.sync(() => isDone(large))
+        )
+        yield* settle
+        assert.deepStrictEqual(order, ["sibling", "large"])
+        assert.isFalse(isDone(small) || isDone(below))
+        yield* books.release(yield* Fiber.join(large))
+        yield* until(
+          "below",
+          Effect.sync(() => isDone(small) && isDone(below))
+        )
+        assert.deepStrictEqual(order, ["sibling", "large", "small", "below"])
+        yield* Fiber.join(sibling)
+      }))
+
+    test("fails at once where it can never fit, and as soon as that is so", ({ books, settle, until }) =>
+      Effect.gen(function* () {
+        const first = yield* take(books, "root/a", 40)
+        includes(yield* reasonOf(wait(books, "root/a/x", 31)), {
+          account: "root/a/x",
+          required: 31,
+          waitedMillis: 0
+        })
+        const hoping = yield* Effect.forkChild(reasonOf(wait(books, "root/a", 30)))
+        yield* settle
+        const modest = yield* Effect.forkChild(wait(books, "root/a", 25))
+        yield* settle
+        assert.isFalse(isDone(hoping))
+        yield* books.settle(first, metered(35))
+        yield* until(
+          "both told",
+          Effect.sync(() => isDone(hoping) && isDone(modest))
+        )
+        const reason = yield* Fiber.join(hoping)
+        includes(reason, { _tag: "BudgetExceeded", account: "root/a", spent: 35, required: 30 })
+        assert.strictEqual((yield* Fiber.join(modest)).amount, 25)
+      }))
+
+    test("is woken by a raised limit and by a resume", ({ books, settle, until }) =>
+      Effect.gen(function* () {
+        yield* take(books, "root", 90)
+        const woken = yield* Effect.forkChild(wait(books, "root/b", 20))
+        yield* settle
+        assert.isFalse(isDone(woken))
+        yield* books.setLimit("root", usd(200))
+        yield* until(
+          "woken",
+          Effect.sync(() => isDone(woken))
+        )
+        yield* books.pause("root")
+        const paused = yield* Effect.forkChild(wait(books, "root/b", 20))
+        yield* settle
+        assert.isFalse(isDone(paused))
+        yield* books.resume("root")
+        yield* until(
+          "resumed",
+          Effect.sync(() => isDone(paused))
+        )
+        assert.strictEqual((yield* Fiber.join(paused)).amount, 20)
+      }))
+
+    test("ends after waitAtMost with what was in its way, and frees its place", ({ books, settle, until }) =>
+      Effect.gen(function* () {
+        yield* take(books, "root", 90)
+        const late = yield* Effect.forkChild(reasonOf(wait(books, "root/b", 50, 500)))
+        yield* settle
+        const behind = yield* Effect.forkChild(wait(books, "root/a", 10))
+        yield* until(
+          "the one behind",
+          Effect.sync(() => isDone(behind))
+        )
+        const reason = yield* Fiber.join(late)
+        includes(reason, { _tag: "BudgetExceeded", account: "root", required: 50 })
+        assert.include(reason.message, "after waiting")
+        yield* books.pause("root")
+        const paused = yield* Effect.forkChild(reasonOf(wait(books, "root/b", 0, 50)))
+        yield* until(
+          "the paused one",
+          Effect.sync(() => isDone(paused))
+        )
+        includes(yield* Fiber.join(paused), { _tag: "AccountPaused", account: "root" })
+      }))
+
+    test("that is interrupted leaves the line", ({ books, settle, until }) =>
+      Effect.gen(function* () {
+        const full = yield* take(books, "root", 100)
+        const first = yield* Effect.forkChild(wait(books, "root/b", 80))
+        yield* settle
+        const second = yield* Effect.forkChild(wait(books, "root/b", 90))
+        yield* settle
+        yield* Fiber.interrupt(first)
+        yield* books.release(full)
+        yield* until(
+          "the second",
+          Effect.sync(() => isDone(second))
+        )
+        assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(first)))
+        assert.deepStrictEqual(yield* numbers(books, "root"), [0, 90])
+      }))
+
+    test("that is interrupted at any moment of its grant leaves nothing held", ({ books, settle, until }) =>
+      Effect.gen(function* () {
+        for (let turns = 0; turns < 12; turns++) {
+          const full = yield* take(books, "root", 100)
+          const fiber = yield* Effect.forkChild(wait(books, "root/b", 80))
+          yield* settle
+          const release = yield* Effect.forkChild(books.release(full))
+          for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+          yield* Fiber.interrupt(fiber)
+          const exit = yield* Fiber.await(fiber)
+          yield* Fiber.join(release)
+          if (Exit.isSuccess(exit)) yield* books.release(exit.value)
+          yield* until(
+            "nothing held",
+            Effect.map(numbers(books, "root"), ([, reserved]) => reserved === 0)
+          )
+        }
+      }))
+
+    test("is fair between ledgers that share the books", ({ books, connect, settle, until }) =>
+      Effect.gen(function* () {
+        const other = yield* connect()
+        const full = yield* take(books, "root", 100)
+        const order: Array<string> = []
+        const queue = (ledger: Books, name: string, least: number) =>
+          wait(ledger, "root/b", least).pipe(
+            Effect.tap((held) =>
+              Effect.andThen(
+                Effect.sync(() => void order.push(name)),
+                ledger.release(held)
+              )
+            ),
+            Effect.forkChild,
+            Effect.tap(() => settle)
+          )
+        const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
+        fibers.push(yield* queue(other, "large", 100))
+        for (let index = 0; index < 3; index++) fibers.push(yield* queue(books, `small ${index}`, 60))
+        fibers.push(yield* queue(other, "last", 60))
+        yield* books.release(full)
+        yield* until(
+          "all served",
+          Effect.sync(() => fibers.every(isDone))
+        )
+        assert.deepStrictEqual(order, ["large", "small 0", "small 1", "small 2", "last"])
+      }))
+
+    test("of many ends for each of them, in order, one place at a time", ({ books, until }) =>
+      Effect.gen(function* () {
+        const count = engine.live ? 60 : 300
+        const served: Array<number> = []
+        let inside = 0
+        const visitor = (index: number) =>
+          Effect.gen(function* () {
+            const held = yield* wait(books, index % 2 === 0 ? "root/a" : "root/b", index % 3 === 0 ? 55 : 51)
+            served.push(index)
+            assert.strictEqual(++inside, 1)
+            yield* Effect.yieldNow
+            inside--
+            yield* books.settle(held, metered(0))
+          })
+        const fibers = yield* Effect.forEach(Array.from({ length: count }), (_, index) =>
+          Effect.forkChild(visitor(index))
+        )
+        yield* until(
+          "all served",
+          Effect.sync(() => fibers.every(isDone))
+        )
+        for (const fiber of fibers) yield* Fiber.join(fiber)
+        assert.strictEqual(new Set(served).size, count)
+        if (!engine.live) {
+          assert.deepStrictEqual(
+            served,
+            Array.from({ length: count }, (_, index) => index)
+          )
+        }
+        assert.deepStrictEqual(yield* numbers(books, "root"), [0, 0])
+      }))
+  })
+}
