@@ -32,10 +32,15 @@ export const replyOf = (cause: unknown): string | undefined => {
   return word !== undefined && Object.hasOwn(replies, word) ? word : undefined
 }
 
-/** Errors of our own scripts quote nothing but the script, and nobody can mend one without its text. */
-const ofScript = /^ERR (?:user_script|Error (?:running|compiling) script).*/
+/** What goes wrong inside our scripts is told with nothing but the script and the user's name, and cannot be mended blind. */
+const ofScript =
+  /^ERR (?:user_script|Error (?:running|compiling) script|ACL failure in script|The user executing).*/
 
 const connection = (cause: unknown): string => {
+  // The client's word for "not again" has the reason inside.
+  if (cause instanceof Error && "originalError" in cause && cause.originalError !== cause) {
+    return connection(cause.originalError)
+  }
   if (!(cause instanceof Error)) return "the connection failed."
   if ("code" in cause && typeof cause.code === "string" && /^[A-Z_]{2,30}$/.test(cause.code)) {
     return `the connection failed (${cause.code}).`
