@@ -1,0 +1,158 @@
+/**
+ * A ledger in Redis 6.2 or newer (or what speaks like it), on `effect/persistence`: processes on many machines share
+ * it. The clock is the server's. Each step is one script over all accounts of a chain, sent once, by its hash; a server
+ * that has forgotten the script gets it whole. Amounts are exact up to 2^53 - 1 nano-dollars, as everywhere here: what
+ * would pass that is refused.
+ *
+ * **What Redis promises, and what it does not.** It answers before what it answered is safe. What it loses is money
+ * that was spent and that the books no longer know: `spent` reads too low, the same money can be spent again, and
+ * reservations that were held are unknown to it when they end. How much that can be is the server's setting:
+ *
+ * - `appendonly no`: all since the last snapshot, at any crash of Redis.
+ * - `appendonly yes`, `appendfsync everysec`: nothing when only the process dies; about a second when its machine does.
+ * - `appendonly yes`, `appendfsync always`: nothing, as far as the disk keeps its word. Each step then waits for the disk.
+ * - A failover to a replica loses what the replica had not got, whatever the settings: replication is asynchronous.
+ *   `min-replicas-to-write` bounds it, and does not end it.
+ * - `maxmemory-policy` must be `noeviction` (or `volatile-*`, as no key of a ledger ever expires). With `allkeys-*` a
+ *   full server throws the books away, and every budget begins anew. `FLUSHALL` does the same.
+ *
+ * The layer asks the server for these settings and logs a warning where they lose books; a server that does not say
+ * gets none. Where no crash may lose a cent use `SqliteLedger` or `PostgresLedger`.
+ *
+ * The books stay in the server's memory for good, about a kilobyte a call: nothing is forgotten that a repeat may ask
+ * for. One ledger lives on one node of a cluster (its prefix is the hash tag of all its keys), and its steps pass one
+ * by one. Where one ledger is too hot, use several, by `prefix`, each with a share of the limit. Reading the entries of
+ * one account looks through the books from where it begins, a thousand at a time.
+ *
+ * The user of Redis needs the keys and channels that begin with the prefix in braces, `EVAL`, `EVALSHA` and what the
+ * scripts do (`@read`, `@write`, `TIME`, `PUBLISH`, `SUBSCRIBE`).
+ *
+ * @since 0.1.0
+ */
+import * as NodeRedis from "@effect/platform-node/NodeRedis"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import type * as Redis from "effect/persistence/Redis"
+import * as BudgetError from "./BudgetError.ts"
+import { unavailable } from "./internal/redisFailure.ts"
+import * as RedisStore from "./internal/redisStore.ts"
+import * as StoredLedger from "./internal/storedLedger.ts"
+import * as Ledger from "./Ledger.ts"
+
+/**
+ * Where the books are, and how the ledger behaves. All keys begin with `prefix` in braces (`agent-budget` unless said);
+ * a prefix has no braces of its own. `timeout` is how long a step may take before it fails as unavailable (5 seconds
+ * unless said). `lease`, `poll`, `writeAtClose` and `onUnwritten` are those of every durable ledger: how long a
+ * reservation lives unless this process renews it (1 minute), how often a waiter looks for room at least (1 second),
+ * how long closing goes on trying to write what could not be written (10 seconds), and who gets the rest.
+ *
+ * @example
+ * ```ts
+ * import type * as RedisLedger from "agent-budget/RedisLedger"
+ *
+ * const options: RedisLedger.Options = { prefix: "billing", timeout: "2 seconds", lease: "5 minutes" }
+ * console.log(options.prefix) // billing
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Options extends StoredLedger.StoredOptions {
+  readonly prefix?: string | undefined
+  readonly timeout?: Duration.Input | undefined
+}
+
+const away = (detail: string): BudgetError.BudgetError =>
+  BudgetError.because(new BudgetError.LedgerUnavailable({ detail }))
+
+/**
+ * The ledger on the Redis of the context, for as long as the scope lives. Fails with `LedgerUnavailable` where the
+ * server is away, lacks what the ledger needs, or has books of another layout, and says which; with `InvalidOptions`
+ * for a prefix that is empty or has braces.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import * as Redis from "effect/persistence/Redis"
+ * import * as RedisLedger from "agent-budget/RedisLedger"
+ *
+ * const noAnswer = { cause: new Error("Socket closed unexpectedly") }
+ * const redis = Redis.make({
+ *   send: () => Effect.fail(new Redis.RedisError(noAnswer)),
+ *   subscribe: () => Effect.fail(new Redis.RedisError(noAnswer)),
+ *   connect: Effect.fail(new Redis.RedisError(noAnswer))
+ * })
+ * const refused = Effect.provideServiceEffect(RedisLedger.make({ prefix: "{mine}" }), Redis.Redis, redis)
+ * console.log((await Effect.runPromise(Effect.flip(Effect.scoped(refused)))).reason._tag) // InvalidOptions
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const make = (
+  options?: Options
+): Effect.Effect<Ledger.Ledger["Service"], BudgetError.BudgetError, Redis.Redis | Scope.Scope> =>
+  Effect.gen(function* () {
+    const prefix = options?.prefix ?? "agent-budget"
+    if (prefix === "" || /[{}]/.test(prefix)) {
+      const detail = `"${prefix}" cannot begin the keys of a ledger: give it a name without braces.`
+      return yield* BudgetError.because(new BudgetError.InvalidOptions({ detail }))
+    }
+    const store = yield* Effect.mapError(
+      RedisStore.make({ prefix, timeout: options?.timeout ?? "5 seconds" }),
+      ({ detail }) => away(detail)
+    )
+    return yield* StoredLedger.make(store, options)
+  })
+
+/**
+ * The ledger as a layer, on the Redis of the context.
+ *
+ * @example
+ * ```ts
+ * import * as NodeRedis from "@effect/platform-node/NodeRedis"
+ * import { Layer } from "effect"
+ * import { Budget, Usd } from "agent-budget"
+ * import * as RedisLedger from "agent-budget/RedisLedger"
+ *
+ * const BudgetLive = Budget.layer({ limit: Usd.dollars("5") }).pipe(
+ *   Layer.provide(RedisLedger.layer({ prefix: "billing" })),
+ *   Layer.provide(NodeRedis.layer({ url: "redis://127.0.0.1:6379" }))
+ * )
+ * console.log(Layer.isLayer(BudgetLive)) // true
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const layer = (options?: Options): Layer.Layer<Ledger.Ledger, BudgetError.BudgetError, Redis.Redis> =>
+  Layer.effect(Ledger.Ledger, make(options))
+
+/**
+ * The ledger as a layer, with a connection of its own, and one more to hear of changes.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer, Redacted } from "effect"
+ * import * as RedisLedger from "agent-budget/RedisLedger"
+ *
+ * const away = RedisLedger.layerUrl({ url: Redacted.make("redis://budget:secret@127.0.0.1:1") })
+ * const refused = await Effect.runPromise(Effect.flip(Effect.scoped(Layer.build(away))))
+ * console.log(refused.message.includes("ECONNREFUSED"), refused.message.includes("secret")) // true false
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const layerUrl = (
+  options: Options & { readonly url: Redacted.Redacted }
+): Layer.Layer<Ledger.Ledger, BudgetError.BudgetError> =>
+  Layer.provide(
+    layer(options),
+    Layer.suspend(() =>
+      NodeRedis.layer({ url: Redacted.value(options.url), socket: { connectTimeout: 5_000 } })
+    ).pipe(
+      Layer.catchTag("RedisError", (error) =>
+        Layer.effectContext(Effect.fail(away(unavailable("connect", error.cause).detail)))
+      )
+    )
+  )

@@ -1,0 +1,325 @@
+/**
+ * The ledger's store in Redis: each verb is one script, sent once (`redisScripts`). The hash tag around the prefix
+ * keeps all keys of a ledger on one node of a cluster.
+ */
+import { createHash } from "node:crypto"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Redis from "effect/persistence/Redis"
+import * as Usd from "../Usd.ts"
+import type { AccountRow, Answer, EntriesAsk, LedgerStore, OpenAsk, ReserveAsk } from "./ledgerStore.ts"
+import { StoreUnavailable } from "./ledgerStore.ts"
+import { Entry } from "./ledgerTypes.ts"
+import * as Failure from "./redisFailure.ts"
+import { keyNames } from "./redisRows.ts"
+import { sources } from "./redisScripts.ts"
+
+export interface Options {
+  /** What the keys of this ledger begin with, in braces. */
+  readonly prefix: string
+  /** How long a verb may take before it counts as unavailable. */
+  readonly timeout: Duration.Input
+}
+
+/** How rows are written. A ledger of another layout is refused. */
+const format = "1"
+
+/** How many entries one script looks at: about a millisecond, in which Redis does nothing else. */
+const looks = 1_000
+
+const Row = Schema.Struct({
+  account: Schema.String,
+  parent: Schema.NullOr(Schema.String),
+  limit: Schema.NullOr(Usd.FromNanos),
+  spent: Usd.FromNanos,
+  reserved: Usd.FromNanos,
+  paused: Schema.Boolean,
+  frame: Schema.NullOr(Schema.String),
+  windowStart: Schema.NullOr(Schema.Finite),
+  windowEnd: Schema.NullOr(Schema.Finite)
+})
+
+const Held = Schema.Struct({
+  id: Schema.String,
+  account: Schema.String,
+  amount: Usd.FromNanos,
+  at: Schema.Finite,
+  expiresAt: Schema.Finite
+})
+
+const [, , Settled, Released, , Corrected, , , , ThresholdCrossed] = Entry.members
+
+const End = Schema.Union([Settled, Released, Corrected])
+
+const refused = { now: Schema.Finite, row: Row }
+
+const answer = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) =>
+  Schema.decodeUnknownEffect(Schema.fromJsonString(schema))
+
+/** Readers of what each script answers, which is JSON. */
+const answers = {
+  open: answer(
+    Schema.Union([
+      Schema.TaggedStruct("Opened", {}),
+      Schema.TaggedStruct("NoParent", {}),
+      Schema.TaggedStruct("Differs", { row: Row })
+    ])
+  ),
+  close: answer(Schema.NullOr(Schema.Struct(refused))),
+  reserve: answer(
+    Schema.Union([
+      Schema.TaggedStruct("Granted", { held: Held }),
+      Schema.TaggedStruct("Short", { ...refused, hopeless: Schema.Boolean }),
+      Schema.TaggedStruct("Paused", refused),
+      Schema.TaggedStruct("Stale", refused),
+      Schema.TaggedStruct("NotOpen", {}),
+      Schema.TaggedStruct("Taken", { how: Schema.Literals(["another ask", "ended", "cancelled"]) })
+    ])
+  ),
+  end: answer(
+    Schema.Union([
+      Schema.TaggedStruct("Ended", {
+        entry: End,
+        crossed: Schema.Array(ThresholdCrossed),
+        again: Schema.Boolean
+      }),
+      Schema.TaggedStruct("Differs", { entry: End }),
+      Schema.TaggedStruct("Unknown", {}),
+      Schema.TaggedStruct("OutOfRange", {})
+    ])
+  ),
+  renew: answer(Schema.Array(Schema.Struct({ id: Schema.String, expiresAt: Schema.Finite }))),
+  entries: answer(Schema.Struct({ next: Schema.Int, done: Schema.Boolean, entries: Schema.Array(Entry) })),
+  balances: answer(
+    Schema.Struct({
+      now: Schema.Finite,
+      rows: Schema.Array(Schema.Struct({ ...Row.fields, depth: Schema.Int, born: Schema.Int }))
+    })
+  ),
+  changed: answer(Schema.NullOr(Schema.Array(Entry))),
+  expire: answer(Schema.Array(Entry)),
+  nothing: answer(Schema.Null)
+}
+
+/** Texts go as the inside of a JSON string, in which the scripts put them back: see `redisRows`. */
+const text = (value: string): string => JSON.stringify(value).slice(1, -1)
+
+/** Texts that may be missing. */
+const given = (value: string | null | undefined): string =>
+  typeof value === "string" ? `=${text(value)}` : "-"
+
+const orDash = (value: number | null): string => (value === null ? "-" : String(value))
+
+const orEmpty = (value: number | null): string => (value === null ? "" : String(value))
+
+const openArguments = (ask: OpenAsk): ReadonlyArray<string> => [
+  text(ask.account),
+  given(ask.parent),
+  ask.limit === undefined ? "" : orDash(ask.limit),
+  given(ask.frame),
+  ask.thresholds === undefined ? "" : ask.thresholds.length === 0 ? "-" : ask.thresholds.join(","),
+  given(ask.opener)
+]
+
+const reserveArguments = (ask: ReserveAsk): ReadonlyArray<string> => [
+  text(ask.id),
+  text(ask.fingerprint),
+  text(ask.account),
+  String(ask.least),
+  String(ask.most),
+  String(ask.share),
+  String(ask.lease),
+  orEmpty(ask.place)
+]
+
+const pageArguments = (
+  ask: EntriesAsk,
+  after: number,
+  first: boolean,
+  found: number
+): ReadonlyArray<string> => [
+  String(after),
+  String(ask.size - found),
+  given(ask.account),
+  // Behind the first page every entry is late enough.
+  first ? orEmpty(ask.from) : "",
+  orEmpty(ask.to),
+  String(looks)
+]
+
+type Verb = keyof typeof sources
+
+const scriptOf = (lua: string) => ({ lua, sha: createHash("sha1").update(lua).digest("hex") })
+
+const scripts = {
+  prepare: scriptOf(sources.prepare),
+  open: scriptOf(sources.open),
+  close: scriptOf(sources.close),
+  reserve: scriptOf(sources.reserve),
+  roll: scriptOf(sources.roll),
+  stay: scriptOf(sources.stay),
+  leave: scriptOf(sources.leave),
+  end: scriptOf(sources.end),
+  cancel: scriptOf(sources.cancel),
+  renew: scriptOf(sources.renew),
+  expire: scriptOf(sources.expire),
+  setLimit: scriptOf(sources.setLimit),
+  pause: scriptOf(sources.pause),
+  balances: scriptOf(sources.balances),
+  entries: scriptOf(sources.entries)
+} satisfies Record<Verb, unknown>
+
+const unavailable = (detail: string) => new StoreUnavailable({ detail })
+
+/** The connection as the verbs use it. */
+class Server {
+  readonly redis: Redis.Redis["Service"]
+  readonly prefix: string
+  readonly keys: ReadonlyArray<string>
+  readonly timeout: number
+
+  constructor(redis: Redis.Redis["Service"], options: Options) {
+    this.redis = redis
+    this.prefix = `{${options.prefix}}:`
+    this.keys = [String(keyNames.length), ...keyNames.map((name) => this.prefix + name)]
+    this.timeout = Duration.toMillis(Duration.fromInputUnsafe(options.timeout))
+  }
+
+  send(what: string, command: string, ...args: ReadonlyArray<string>): Answer<unknown> {
+    return this.bounded(what, this.redis.send(command, ...args))
+  }
+
+  /** By the hash of the script; where Redis has forgotten the script, which it may at any time, whole. */
+  run<A>(
+    verb: Verb,
+    read: (answer: unknown) => Effect.Effect<A, Schema.SchemaError>,
+    args: ReadonlyArray<string>
+  ): Answer<A> {
+    const { lua, sha } = scripts[verb]
+    const sent = Effect.catchIf(
+      this.redis.send("EVALSHA", sha, ...this.keys, ...args),
+      (error) => Failure.replyOf(error.cause) === "NOSCRIPT",
+      () => this.redis.send("EVAL", lua, ...this.keys, ...args)
+    )
+    return Effect.flatMap(this.bounded(verb, sent), (text) =>
+      Effect.mapError(read(text), () => unavailable(`Redis (${verb}): its answer is none of this ledger's.`))
+    )
+  }
+
+  /** Without this a verb waits as long as the client tries to reach the server again. */
+  bounded<A>(what: string, sent: Effect.Effect<A, Redis.RedisError>): Answer<A> {
+    return Effect.timeoutOrElse(
+      Effect.mapError(sent, (error) => Failure.unavailable(what, error.cause)),
+      {
+        duration: this.timeout,
+        orElse: () => Effect.fail(unavailable(`Redis (${what}): no answer within ${this.timeout} ms.`))
+      }
+    )
+  }
+}
+
+/** The servers' own words on how they keep what they are given; where they may not be asked, nothing is said. */
+const warn = (server: Server): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const info = yield* server.send("INFO", "INFO")
+    const setting = yield* Effect.catchTag(
+      server.send("CONFIG", "CONFIG", "GET", "appendfsync"),
+      "StoreUnavailable",
+      () => Effect.succeed(undefined)
+    )
+    const fsync = Array.isArray(setting) && typeof setting[1] === "string" ? setting[1] : undefined
+    for (const { serious, text } of Failure.concerns(typeof info === "string" ? info : "", fsync)) {
+      const told = `The ledger's Redis: ${text}`
+      yield* serious ? Effect.logWarning(told) : Effect.logInfo(told)
+    }
+  }).pipe(
+    Effect.catchTag("StoreUnavailable", ({ detail }) =>
+      Effect.logDebug(`How the ledger's Redis keeps its data is not known. ${detail}`)
+    )
+  )
+
+const entries = (server: Server, ask: EntriesAsk): Answer<ReadonlyArray<Entry>> =>
+  Effect.gen(function* () {
+    // Entries never change and only follow one another, so that pages together are what one look would have seen.
+    const found: Array<Entry> = []
+    let after = ask.after
+    let first = true
+    while (found.length < ask.size) {
+      const page = yield* server.run(
+        "entries",
+        answers.entries,
+        pageArguments(ask, after, first, found.length)
+      )
+      found.push(...page.entries)
+      if (page.done) break
+      after = page.next
+      first = false
+    }
+    return found
+  })
+
+/** Parents before children: by depth, then by age. */
+const balances = (server: Server, account: string | null) =>
+  Effect.map(server.run("balances", answers.balances, [given(account)]), ({ now, rows }) => ({
+    now,
+    rows: rows
+      .toSorted((left, right) => left.depth - right.depth || left.born - right.born)
+      .map(({ depth: _depth, born: _born, ...row }): AccountRow => row)
+  }))
+
+/** Subscribes again for ever. What was told meanwhile is lost, so each subscription begins with a word of its own. */
+const changes = (server: Server): Stream.Stream<void> =>
+  Stream.unwrap(
+    Effect.map(server.redis.subscribe(`${server.prefix}meta:changes`), (told) =>
+      Stream.concat(Stream.succeed(undefined), Stream.fromEffectRepeat(Effect.asVoid(Queue.takeAll(told))))
+    )
+  ).pipe(
+    Stream.retry(Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])),
+    Stream.orDie
+  )
+
+/** The store on a connection. It is refused where the server lacks what the scripts need. */
+export const make = Effect.fnUntraced(function* (options: Options) {
+  const server = new Server(yield* Redis.Redis, options)
+  const found = yield* server.send(
+    "prepare",
+    "EVAL",
+    sources.prepare,
+    "2",
+    `${server.prefix}meta`,
+    `${server.prefix}probe`,
+    format
+  )
+  if (found !== format) {
+    return yield* unavailable(
+      `Redis: the ledger under ${server.prefix} is of layout ${String(found)}, and this version reads ${format}.`
+    )
+  }
+  yield* warn(server)
+  const nothing = (verb: Verb, args: ReadonlyArray<string>): Answer<void> =>
+    Effect.asVoid(server.run(verb, answers.nothing, args))
+  const store: LedgerStore = {
+    open: (ask) => server.run("open", answers.open, openArguments(ask)),
+    close: (account, opener) => server.run("close", answers.close, [text(account), given(opener)]),
+    reserve: (ask) => server.run("reserve", answers.reserve, reserveArguments(ask)),
+    roll: (account, frame, start, end) =>
+      nothing("roll", [text(account), text(frame), String(start), String(end)]),
+    stay: (ids, place) => nothing("stay", [String(place), ...ids.map(text)]),
+    leave: (id) => nothing("leave", [text(id)]),
+    end: ({ amount, id, label, verdict }) =>
+      server.run("end", answers.end, [text(id), String(amount), verdict, given(label)]),
+    cancel: (id) => nothing("cancel", [text(id)]),
+    renew: (ids, lease) => server.run("renew", answers.renew, [String(lease), ...ids.map(text)]),
+    expire: (most) => server.run("expire", answers.expire, [String(most)]),
+    setLimit: (account, limit) => server.run("setLimit", answers.changed, [text(account), orDash(limit)]),
+    pause: (account, paused) => server.run("pause", answers.changed, [text(account), paused ? "1" : "0"]),
+    balances: (account) => balances(server, account),
+    entries: (ask) => entries(server, ask),
+    changes: changes(server)
+  }
+  return store
+})

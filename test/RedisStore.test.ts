@@ -1,0 +1,478 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Queue, References, Schedule, type Scope, Stream } from "effect"
+import * as Redis from "effect/persistence/Redis"
+import { Usd } from "agent-budget"
+import type { EndAsk, LedgerStore, ReserveAsk } from "../src/internal/ledgerStore.ts"
+import * as RedisStore from "../src/internal/redisStore.ts"
+import { includes } from "./utils/assertions.ts"
+import { findings } from "./utils/bookReplay.ts"
+import * as Server from "./utils/redis.ts"
+import * as Agreement from "./utils/storeAgreement.ts"
+import { randomOf } from "./utils/storeScript.ts"
+
+const account = (name: string, limit: number | null, parent: string | null = null) => ({
+  account: name,
+  parent,
+  limit: limit === null ? null : Usd.nanos(limit),
+  frame: undefined,
+  thresholds: undefined,
+  opener: null
+})
+
+const ask = (id: string, least: number, more: Partial<ReserveAsk> = {}): ReserveAsk => ({
+  id,
+  fingerprint: "f",
+  account: "root",
+  least,
+  most: least,
+  share: 1,
+  lease: 60_000,
+  place: null,
+  ...more
+})
+
+const ending = (id: string, amount: number): EndAsk => ({ id, amount, verdict: "metered", label: null })
+
+const everything = { after: 0, size: 1_000_000, account: null, from: null, to: null }
+
+const audit = Effect.fnUntraced(function* (store: LedgerStore) {
+  return findings(yield* store.entries(everything), (yield* store.balances(null)).rows)
+})
+
+const tagOf = <A extends { readonly _tag: string }, E>(verb: Effect.Effect<A, E>) =>
+  Effect.map(verb, ({ _tag }) => _tag)
+
+const detailOf = <A>(verb: Effect.Effect<A, { readonly detail: string }>) =>
+  Effect.map(Effect.flip(verb), ({ detail }) => detail)
+
+/** Why a store was not made. */
+const refusalOf = <A, E extends object, R>(made: Effect.Effect<A, E, R>) =>
+  Effect.map(Effect.flip(made), (error) => ("detail" in error ? error.detail : error))
+
+const all = { concurrency: "unbounded" } as const
+
+const plays = Effect.fnUntraced(function* (seeds: ReadonlyArray<number>) {
+  const coverage: Agreement.Coverage = new Map()
+  for (const seed of seeds) {
+    const play = Effect.flatMap(Server.ledger, ({ store }) =>
+      Agreement.play({ seed, steps: 150, store, elapse: Effect.sleep, coverage })
+    )
+    yield* Effect.scoped(play)
+  }
+  return coverage
+})
+
+const live = (name: string, body: Effect.Effect<void, unknown, Scope.Scope>) =>
+  it.live(
+    name,
+    () => Effect.provideService(Effect.scoped(body), References.MinimumLogLevel, "Error"),
+    120_000
+  )
+
+/** The store on a connection that is watched, or made to fail, by `through`. */
+const storeThrough = (prefix: string, through: (redis: Server.Client) => Server.Client) =>
+  Effect.flatMap(Server.client, (redis) =>
+    Effect.provideService(RedisStore.make({ prefix, timeout: "20 seconds" }), Redis.Redis, through(redis))
+  )
+
+/** Asks until it is answered, as the ledger does with an answer that was lost. */
+const insisting = <A>(verb: Effect.Effect<A, { readonly detail: string }>) =>
+  Effect.retry(verb, { times: 200, schedule: Schedule.spaced("20 millis") })
+
+describe.skipIf(!Server.isThere)("every verb", () => {
+  live(
+    "answers in any sequence as the reference does",
+    Effect.gen(function* () {
+      const seeds = Array.from({ length: 20 }, (_, index) => index + 1)
+      assert.deepStrictEqual(Agreement.unseen(yield* plays(seeds)), [])
+    })
+  )
+
+  live(
+    "counts what happens at the very millisecond in which time runs out as too late",
+    Effect.gen(function* () {
+      const ledger = yield* Server.ledger
+      const { store } = ledger
+      const { future } = Server
+      yield* Server.setClock(ledger, 0)
+      yield* store.open({ ...account("root", 10), frame: "rolling 10" })
+      yield* store.roll("root", "rolling 10", future, future + 100)
+      yield* store.reserve(ask("held", 10, { lease: 50 }))
+      yield* store.reserve(ask("first", 1, { place: 50 }))
+      yield* Server.setClock(ledger, 49)
+      assert.deepStrictEqual(yield* store.expire(9), [])
+      yield* store.setLimit("root", Usd.nanos(20))
+      // The first one's place has not passed: it is ahead of the next.
+      assert.strictEqual(yield* tagOf(store.reserve(ask("next", 1, { place: 50 }))), "Short")
+      yield* store.leave("next")
+      yield* Server.setClock(ledger, 50)
+      assert.strictEqual((yield* store.expire(9))[0]?._tag, "Expired")
+      assert.strictEqual(yield* tagOf(store.reserve(ask("second", 1, { place: 50 }))), "Granted")
+      yield* Server.setClock(ledger, 100)
+      assert.strictEqual(yield* tagOf(store.reserve(ask("third", 1))), "Stale")
+      yield* store.roll("root", "rolling 10", future + 100, future + 101)
+      assert.strictEqual(yield* tagOf(store.reserve(ask("third", 1))), "Granted")
+      assert.deepStrictEqual(yield* audit(store), [])
+    })
+  )
+
+  live(
+    "lets no time go back",
+    Effect.gen(function* () {
+      const ledger = yield* Server.ledger
+      const { store } = ledger
+      const { future } = Server
+      yield* store.open(account("root", 10))
+      yield* Server.setClock(ledger, 7)
+      assert.deepStrictEqual(yield* store.reserve(ask("one", 5, { lease: 10 })), {
+        _tag: "Granted",
+        held: { id: "one", account: "root", amount: Usd.nanos(5), at: future + 7, expiresAt: future + 17 }
+      })
+      assert.strictEqual((yield* store.balances(null)).now, future + 7)
+      assert.deepStrictEqual(yield* store.renew(["one"], 5), [{ id: "one", expiresAt: future + 12 }])
+    })
+  )
+
+  live(
+    "keeps the newest time that it told, also where nothing else was written",
+    Effect.gen(function* () {
+      const { key, redis, store } = yield* Server.ledger
+      yield* store.open(account("root", 1))
+      const answer = yield* store.reserve(ask("one", 5))
+      assert.strictEqual(answer._tag, "Short")
+      const clock = Number(yield* redis.send("HGET", key("meta"), "clock"))
+      assert.strictEqual("now" in answer ? answer.now : 0, clock)
+    })
+  )
+
+  live(
+    "keeps any text and any exact amount as it is",
+    Effect.gen(function* () {
+      const { store } = yield* Server.ledger
+      const name = 'a\\u0000 \0 \t\n \\ \ud800 "twice" \u{1f600} {1},"window":1}'
+      yield* store.open({ ...account(name, Number.MAX_SAFE_INTEGER), thresholds: [1, 1_000_000] })
+      yield* store.open(account(`${name}/`, null, name))
+      const id = `${name}#`
+      const more = { account: `${name}/`, fingerprint: name }
+      const held = yield* store.reserve(ask(id, Number.MAX_SAFE_INTEGER, more))
+      assert.deepStrictEqual(yield* store.reserve(ask(id, Number.MAX_SAFE_INTEGER, more)), held)
+      yield* store.end({ ...ending(id, Number.MAX_SAFE_INTEGER), label: name })
+      const [opened, child, reserved, settled, low, high] = yield* store.entries({
+        ...everything,
+        account: name
+      })
+      includes(opened, { _tag: "Opened", account: name, limit: Number.MAX_SAFE_INTEGER })
+      includes(child, { account: `${name}/` })
+      includes(reserved, { reservation: id, limits: [null, Number.MAX_SAFE_INTEGER] })
+      includes(settled, { label: name, amount: Number.MAX_SAFE_INTEGER })
+      includes(low, { account: name, threshold: 0.000001 })
+      includes(high, { threshold: 1, spent: Number.MAX_SAFE_INTEGER })
+      const { rows } = yield* store.balances(`${name}/`)
+      includes(rows[0], { account: `${name}/`, parent: name, spent: Number.MAX_SAFE_INTEGER, reserved: 0 })
+      assert.deepStrictEqual(yield* store.entries({ ...everything, account: "a" }), [])
+      assert.strictEqual(yield* tagOf(store.end({ ...ending(id, 1) })), "Differs")
+    })
+  )
+
+  live(
+    "is one command, on the keys of its ledger and no others",
+    Effect.gen(function* () {
+      const { key, prefix } = yield* Server.somewhere
+      const sent: Array<ReadonlyArray<string>> = []
+      const store = yield* storeThrough(prefix, (redis) => ({
+        ...redis,
+        send: (command, ...args) =>
+          Effect.suspend(() => {
+            sent.push([command, ...args])
+            return redis.send(command, ...args)
+          })
+      }))
+      // A server that has forgotten a script takes two.
+      const verbs: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+        store.open({ ...account("root", 10), thresholds: [1] }),
+        store.open(account("child", null, "root")),
+        store.reserve(ask("one", 5, { account: "child" })),
+        store.end(ending("one", 4)),
+        store.reserve(ask("two", 5, { account: "child", place: 1_000 })),
+        store.reserve(ask("three", 5, { account: "child", place: 1_000 })),
+        store.stay(["three"], 2_000),
+        store.leave("three"),
+        store.renew(["two"], 100),
+        store.expire(10),
+        store.cancel("two"),
+        store.setLimit("root", Usd.nanos(5)),
+        store.pause("root", true),
+        store.roll("root", "day UTC", 0, 1),
+        store.balances(null),
+        store.entries(everything),
+        store.close("child", null)
+      ]
+      for (const verb of [...verbs, ...verbs]) yield* verb
+      sent.length = 0
+      for (const verb of verbs) yield* verb
+      assert.deepStrictEqual(
+        sent.map(([command]) => command),
+        verbs.map(() => "EVALSHA")
+      )
+      for (const [, , count, ...rest] of sent)
+        assert.isTrue(rest.slice(0, Number(count)).every((each) => each.startsWith(`{${prefix}}:`)))
+      const redis = yield* Server.client
+      const made = yield* redis.send<ReadonlyArray<string>>("KEYS", `*${prefix}*`)
+      // Nothing is held any more, and nobody waits.
+      const known = (["meta", "accounts", "reservations", "entries"] as const).map(key)
+      assert.deepStrictEqual([...made].sort(), [...known].sort())
+    })
+  )
+})
+
+describe.skipIf(!Server.isThere)("many at once", () => {
+  const actors = 6
+
+  live(
+    "never admit beyond a limit, whoever asks, and leave books that add up",
+    Effect.gen(function* () {
+      const { prefix, store } = yield* Server.ledger
+      const names = ["root", "root/a", "root/b", "root/a/x"]
+      yield* store.open({ ...account("root", 1_000), thresholds: [500_000, 900_000] })
+      yield* store.open(account("root/a", 600, "root"))
+      yield* store.open(account("root/b", null, "root"))
+      yield* store.open(account("root/a/x", 300, "root/a"))
+      const act = Effect.fnUntraced(function* (actor: number) {
+        const random = randomOf(actor + 1)
+        const own = yield* Server.join(prefix)
+        const held: Array<string> = []
+        for (let index = 0; index < 120; index++) {
+          const kind = random(10)
+          const id = `${actor} ${index}`
+          if (kind < 5) {
+            const name = names[random(4)] ?? "root"
+            const lease = random(6) === 0 ? -1 : 60_000
+            const place = random(2) === 0 ? null : 50
+            const answer = yield* own.reserve(
+              ask(id, random(200), { account: name, most: 200, share: 0.5, lease, place })
+            )
+            if (answer._tag === "Granted") held.push(id)
+          } else if (kind < 8) {
+            const mine = held.pop() ?? "nobody's"
+            yield* own.end(ending(mine, random(20)))
+          } else if (kind === 8) yield* own.expire(3)
+          else yield* own.cancel(held.pop() ?? `${id} none`)
+          if (index % 40 === 39) yield* own.setLimit("root", Usd.nanos(1_000 + random(2_000)))
+        }
+      })
+      yield* Effect.forEach(Array.from({ length: actors }), (_, actor) => act(actor), all)
+      assert.deepStrictEqual(yield* audit(store), [])
+      const entries = yield* store.entries(everything)
+      assert.deepStrictEqual(
+        entries.map(({ seq }) => seq),
+        entries.map((_, index) => index + 1)
+      )
+      assert.isAbove(entries.filter(({ _tag }) => _tag === "Reserved").length, 20)
+    })
+  )
+
+  live(
+    "grant the last of it once",
+    Effect.gen(function* () {
+      const { prefix, store } = yield* Server.ledger
+      yield* store.open(account("root", 100))
+      yield* store.open(account("root/a", null, "root"))
+      const stores = yield* Effect.forEach(Array.from({ length: actors }), () => Server.join(prefix), all)
+      const asked = stores.flatMap((own, actor) =>
+        Array.from({ length: 20 }, (_, index) =>
+          own.reserve(ask(`${actor} ${index}`, 7, { account: "root/a" }))
+        )
+      )
+      const answers = yield* Effect.all(asked, all)
+      assert.strictEqual(answers.filter(({ _tag }) => _tag === "Granted").length, 14)
+      assert.deepStrictEqual(yield* audit(store), [])
+    })
+  )
+
+  live(
+    "that send the same get the same answer, and change the books once",
+    Effect.gen(function* () {
+      const { prefix, store } = yield* Server.ledger
+      yield* store.open(account("root", 100))
+      const stores = yield* Effect.forEach(Array.from({ length: actors }), () => Server.join(prefix), all)
+      const both = <A, E>(verb: (own: LedgerStore) => Effect.Effect<A, E>) =>
+        Effect.all([...stores, ...stores].map(verb), all)
+      for (let index = 0; index < 10; index++) {
+        const [held, ...others] = yield* both((own) => own.reserve(ask(`r${index}`, 30)))
+        for (const other of others) assert.deepStrictEqual(other, held)
+        const ended = yield* both((own) => own.end(ending(`r${index}`, 3)))
+        assert.strictEqual(ended.filter((answer) => answer._tag === "Ended" && !answer.again).length, 1)
+        const entries = new Set(
+          ended.map((answer) => JSON.stringify("entry" in answer ? answer.entry : answer))
+        )
+        assert.strictEqual(entries.size, 1)
+      }
+      const { rows } = yield* store.balances("root")
+      includes(rows[0], { spent: 30, reserved: 0 })
+      assert.deepStrictEqual(yield* audit(store), [])
+    })
+  )
+})
+
+describe.skipIf(!Server.isThere)("a server", () => {
+  live(
+    "that forgets its scripts is sent them again, also while many ask",
+    Effect.gen(function* () {
+      const { redis, store } = yield* Server.ledger
+      yield* store.open(account("root", 1_000_000))
+      const forgetting = Effect.forever(
+        Effect.andThen(redis.send("SCRIPT", "FLUSH", "SYNC"), Effect.sleep("1 millis"))
+      )
+      const calls = Array.from({ length: 200 }, (_, index) =>
+        Effect.andThen(store.reserve(ask(`r${index}`, 3)), store.end(ending(`r${index}`, 2)))
+      )
+      yield* Effect.raceFirst(Effect.all(calls, { concurrency: 8 }), forgetting)
+      includes((yield* store.balances("root")).rows[0], { spent: 400, reserved: 0 })
+    })
+  )
+
+  live(
+    "whose answers get lost charges nobody twice and keeps nothing held",
+    Effect.gen(function* () {
+      const { prefix, store } = yield* Server.ledger
+      yield* store.open(account("root", 10_000))
+      const line = yield* Server.line
+      const far = yield* Server.join(prefix, line.url, "2 seconds")
+      line.lose(4)
+      let lost = 0
+      const counted = <A>(verb: Effect.Effect<A, { readonly detail: string }>) =>
+        insisting(Effect.tapError(verb, () => Effect.sync(() => (lost += 1))))
+      const calls = Array.from({ length: 40 }, (_, index) =>
+        Effect.gen(function* () {
+          assert.strictEqual(yield* tagOf(counted(far.reserve(ask(`r${index}`, 9)))), "Granted")
+          assert.strictEqual(yield* tagOf(counted(far.end(ending(`r${index}`, 5)))), "Ended")
+        })
+      )
+      yield* Effect.all(calls, { concurrency: 4 })
+      assert.isAbove(lost, 5)
+      includes((yield* store.balances("root")).rows[0], { spent: 200, reserved: 0 })
+      assert.deepStrictEqual(yield* audit(store), [])
+    })
+  )
+
+  live(
+    "that does not answer is unavailable in time, and there again when it does",
+    Effect.gen(function* () {
+      const { prefix, store } = yield* Server.ledger
+      yield* store.open(account("root", 10))
+      const line = yield* Server.line
+      const far = yield* Server.join(prefix, line.url, "200 millis")
+      line.stick(true)
+      assert.strictEqual(
+        yield* detailOf(far.reserve(ask("one", 5))),
+        "Redis (reserve): no answer within 200 ms."
+      )
+      line.stick(false)
+      line.cut()
+      yield* insisting(far.cancel("one"))
+      assert.deepStrictEqual(yield* far.reserve(ask("one", 5)), { _tag: "Taken", how: "cancelled" })
+      assert.deepStrictEqual(yield* audit(store), [])
+    })
+  )
+
+  live(
+    "tells other processes of what changed while somebody stands in line, also after the connection broke",
+    Effect.gen(function* () {
+      const { prefix, store } = yield* Server.ledger
+      yield* store.open(account("root", 10))
+      const line = yield* Server.line
+      const far = yield* Server.join(prefix, line.url)
+      const told = yield* Queue.unbounded<number>()
+      yield* Effect.forkScoped(Stream.runForEach(far.changes ?? Stream.empty, () => Queue.offer(told, 1)))
+      // The first word says that it listens.
+      yield* Queue.take(told)
+      yield* store.reserve(ask("held", 10))
+      yield* store.pause("root", true)
+      yield* store.pause("root", false)
+      assert.strictEqual(yield* Queue.size(told), 0)
+      yield* store.reserve(ask("waits", 1, { place: 60_000 }))
+      yield* store.end(ending("held", 1))
+      yield* Queue.take(told)
+      line.cut()
+      const toggled = Effect.andThen(store.pause("root", true), store.pause("root", false))
+      yield* Effect.raceFirst(
+        Queue.take(told),
+        Effect.forever(Effect.andThen(toggled, Effect.sleep("50 millis")))
+      )
+    })
+  )
+
+  live(
+    "is refused where its user may not do all that the ledger does, before anything was written",
+    Effect.gen(function* () {
+      const { key, prefix, redis } = yield* Server.somewhere
+      const user = `user-${prefix}`
+      yield* Effect.acquireRelease(
+        redis.send("ACL", "SETUSER", user, "on", ">secret", "~*", "&*", "+@all", "-xadd"),
+        () => Effect.orDie(redis.send("ACL", "DELUSER", user))
+      )
+      const { host } = new URL(Server.url)
+      const detail = yield* refusalOf(Server.join(prefix, `redis://${user}:secret@${host}`))
+      assert.match(String(detail), /NOPERM|ACL failure|The user executing/)
+      assert.notInclude(String(detail), "secret")
+      assert.strictEqual(yield* redis.send("EXISTS", key("meta")), 0)
+    })
+  )
+
+  live(
+    "with books of another layout is refused",
+    Effect.gen(function* () {
+      const { key, prefix, redis } = yield* Server.somewhere
+      yield* redis.send("HSET", key("meta"), "format", "2")
+      assert.strictEqual(
+        yield* refusalOf(Server.join(prefix)),
+        `Redis: the ledger under {${prefix}}: is of layout 2, and this version reads 1.`
+      )
+    })
+  )
+
+  live(
+    "whose keys hold something else is unavailable, and says so",
+    Effect.gen(function* () {
+      const { key, redis, store } = yield* Server.ledger
+      yield* redis.send("SET", key("accounts"), "something else")
+      assert.strictEqual(
+        yield* detailOf(store.balances(null)),
+        "Redis (balances): WRONGTYPE: a key of the ledger holds what the ledger did not write. Choose another prefix."
+      )
+    })
+  )
+})
+
+describe.skipIf(!Server.isThere)("the entries", () => {
+  live(
+    "are read in pages that no script is long at, by account and by time",
+    Effect.gen(function* () {
+      const ledger = yield* Server.ledger
+      const { store } = ledger
+      yield* store.open(account("root", 10))
+      yield* store.open(account("root/a", null, "root"))
+      for (let index = 0; index < 1_100; index++) {
+        if (index % 500 === 0) yield* Server.setClock(ledger, index)
+        yield* store.pause("root", index % 2 === 0)
+        if (index % 400 === 0) yield* store.pause("root/a", index % 800 === 0)
+      }
+      const whole = yield* store.entries(everything)
+      assert.strictEqual(whole.length, 1_105)
+      const below = whole.filter(({ chain }) => chain[0]?.account === "root/a")
+      assert.deepStrictEqual(yield* store.entries({ ...everything, account: "root/a" }), below)
+      assert.deepStrictEqual(
+        yield* store.entries({ ...everything, account: "root/a", size: 2 }),
+        below.slice(0, 2)
+      )
+      const from = Server.future + 500
+      const late = whole.filter(({ at }) => at >= from)
+      assert.deepStrictEqual(yield* store.entries({ ...everything, from }), late)
+      assert.deepStrictEqual(
+        yield* store.entries({ ...everything, from, to: from + 1, account: "root/a" }),
+        below.filter(({ at }) => at >= from && at < from + 1)
+      )
+      assert.isAbove(late.length, 500)
+    })
+  )
+})
