@@ -110,6 +110,24 @@ export class WaitingLines {
     })
   }
 
+  /**
+   * Asks for those behind the first of a line, in order, while each is told that others came before it: the store may have
+   * heard of them in another order than this process. Whoever of them the store lets in moves the line on.
+   */
+  others(line: Line, index: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const waiter = line.waiters[index]
+      if (waiter === undefined) return Effect.sleep(line.delay)
+      return Effect.flatMap(Effect.uninterruptible(this.ask(waiter)), (outcome) => {
+        if (waiter.state === "gone") return Effect.void
+        if (outcome._tag === "Short" && hasRoom(outcome.row, waiter.ask.least)) {
+          return this.others(line, index + 1)
+        }
+        return this.place(line, waiter, outcome)
+      })
+    })
+  }
+
   ask(head: Waiter): Effect.Effect<Outcome> {
     return Effect.map(this.helpers.ask(head.ask), (outcome) => {
       // It left while the store was deciding: what it was given goes back, the place that it took is given up.
@@ -137,6 +155,15 @@ export class WaitingLines {
       line.delay = shortest
       return this.join(head, account)
     }
+    if (
+      outcome._tag === "Short" &&
+      hasRoom(outcome.row, head.ask.least) &&
+      line.waiters[0] === head &&
+      line.waiters.length > 1
+    ) {
+      // Others came first, and they may be of this line: the store heard of them in another order.
+      return this.others(line, 1)
+    }
     const pause = Math.min(line.delay, untilWindow(outcome))
     line.delay = Math.min(line.delay * 2, this.helpers.poll)
     return Effect.raceFirst(
@@ -145,6 +172,9 @@ export class WaitingLines {
     )
   }
 }
+
+const hasRoom = (row: AccountRow, least: number): boolean =>
+  (row.limit ?? Number.MAX_SAFE_INTEGER) - row.spent - row.reserved >= least
 
 const untilWindow = (obstacle: Obstacle): number =>
   obstacle._tag === "StoreUnavailable" || obstacle.row.windowEnd === null
