@@ -790,7 +790,7 @@ export const of = (
  *   return [Usd.format(quote.least), yield* Quote.fits(quote), yield* inside]
  * })
  * const layers = Layer.merge(Pricing.layer, Budget.layerMemory({ limit: Usd.dollars("1") }))
- * console.log(await Effect.runPromise(Effect.provide(program, layers))) // [ '$0.0103275', true, false ]
+ * console.log(await Effect.runPromise(Effect.provide(program, layers))) // [ '$0.01035', true, false ]
  * ```
  *
  * @since 0.1.0
