@@ -64,6 +64,8 @@ export interface Options extends StoredLedger.StoredOptions {
   readonly timeout?: Duration.Input | undefined
 }
 
+const defaultTimeout: Duration.Input = "5 seconds"
+
 const away = (detail: string): BudgetError.BudgetError =>
   BudgetError.because(new BudgetError.LedgerUnavailable({ detail }))
 
@@ -93,6 +95,9 @@ const away = (detail: string): BudgetError.BudgetError =>
 export const make = (
   options?: Options
 ): Effect.Effect<Ledger.Ledger["Service"], BudgetError.BudgetError, Redis.Redis | Scope.Scope> =>
+  made(options, undefined)
+
+const made = (options: Options | undefined, renew: Effect.Effect<void> | undefined) =>
   Effect.gen(function* () {
     const prefix = options?.prefix ?? "agent-budget"
     if (prefix === "" || /[{}]/.test(prefix)) {
@@ -100,7 +105,7 @@ export const make = (
       return yield* BudgetError.because(new BudgetError.InvalidOptions({ detail }))
     }
     const store = yield* Effect.mapError(
-      RedisStore.make({ prefix, timeout: options?.timeout ?? "5 seconds" }),
+      RedisStore.make({ prefix, timeout: options?.timeout ?? defaultTimeout, renew }),
       ({ detail }) => away(detail)
     )
     return yield* StoredLedger.make(store, options)
@@ -129,7 +134,8 @@ export const layer = (options?: Options): Layer.Layer<Ledger.Ledger, BudgetError
   Layer.effect(Ledger.Ledger, make(options))
 
 /**
- * The ledger as a layer, with a connection of its own, and one more to hear of changes.
+ * The ledger as a layer, with a connection of its own, and one more to hear of changes. A connection on which a step is
+ * not answered in time is given up for a new one; closing takes at most `timeout` longer than what is left to write.
  *
  * @example
  * ```ts
@@ -145,14 +151,30 @@ export const layer = (options?: Options): Layer.Layer<Ledger.Ledger, BudgetError
  */
 export const layerUrl = (
   options: Options & { readonly url: Redacted.Redacted }
-): Layer.Layer<Ledger.Ledger, BudgetError.BudgetError> =>
-  Layer.provide(
-    layer(options),
-    Layer.suspend(() =>
-      NodeRedis.layer({ url: Redacted.value(options.url), socket: { connectTimeout: 5_000 } })
-    ).pipe(
-      Layer.catchTag("RedisError", (error) =>
-        Layer.effectContext(Effect.fail(away(unavailable("connect", error.cause).detail)))
-      )
+): Layer.Layer<Ledger.Ledger, BudgetError.BudgetError> => {
+  const owned = Effect.gen(function* () {
+    const { client } = yield* NodeRedis.NodeRedis
+    // The client's own way to close waits for answers, for ever where the server is away.
+    yield* Effect.addFinalizer(() =>
+      Effect.timeoutOrElse(Effect.ignore(Effect.tryPromise(() => client.close())), {
+        duration: options.timeout ?? defaultTimeout,
+        orElse: () => Effect.sync(() => client.destroy())
+      })
+    )
+    const renew = Effect.sync(() => {
+      if (client.isOpen) client.destroy()
+      // It tries until it is there or closed; meanwhile it tells of errors as an event, which is logged.
+      client.connect().catch(() => undefined)
+    })
+    return yield* made(options, renew)
+  })
+  const connection = Layer.suspend(() =>
+    NodeRedis.layer({ url: Redacted.value(options.url), socket: { connectTimeout: 5_000 } })
+  )
+  return Layer.provide(
+    Layer.effect(Ledger.Ledger, owned),
+    Layer.catchTag(connection, "RedisError", (error) =>
+      Layer.effectContext(Effect.fail(away(unavailable("connect", error.cause).detail)))
     )
   )
+}

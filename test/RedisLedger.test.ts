@@ -70,6 +70,24 @@ describe.skipIf(!Server.isThere)("RedisLedger", () => {
     }).pipe(quiet)
   )
 
+  it.live("gives up a connection that is stuck, goes on with a new one, and closes in time", () =>
+    Effect.gen(function* () {
+      const { prefix } = yield* Server.somewhere
+      const line = yield* Server.line
+      const url = Redacted.make(line.url)
+      const began = performance.now()
+      const spent = yield* Effect.gen(function* () {
+        yield* spend
+        line.stick()
+        const spent = yield* spend
+        line.stick()
+        return spent
+      }).pipe(Effect.provide(RedisLedger.layerUrl({ url, prefix, timeout: "300 millis" })))
+      assert.strictEqual(spent, "$0.40")
+      assert.isBelow(performance.now() - began, 15_000)
+    }).pipe(Effect.scoped, quiet)
+  )
+
   it.live("refuses a prefix that would not keep its keys together", () =>
     Effect.gen(function* () {
       for (const prefix of ["", "{a", "a}b"]) {

@@ -362,12 +362,11 @@ describe.skipIf(!Server.isThere)("a server", () => {
       yield* store.open(account("root", 10))
       const line = yield* Server.line
       const far = yield* Server.join(prefix, line.url, "200 millis")
-      line.stick(true)
+      line.stick()
       assert.strictEqual(
         yield* detailOf(far.reserve(ask("one", 5))),
         "Redis (reserve): no answer within 200 ms."
       )
-      line.stick(false)
       line.cut()
       yield* insisting(far.cancel("one"))
       assert.deepStrictEqual(yield* far.reserve(ask("one", 5)), { _tag: "Taken", how: "cancelled" })

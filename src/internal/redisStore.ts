@@ -23,6 +23,8 @@ export interface Options {
   readonly prefix: string
   /** How long a verb may take before it counts as unavailable. */
   readonly timeout: Duration.Input
+  /** Makes a new connection, where a verb was not answered in time; at most once for those that were sent together. */
+  readonly renew?: Effect.Effect<void> | undefined
 }
 
 /** How rows are written. A ledger of another layout is refused. */
@@ -181,12 +183,15 @@ class Server {
   readonly prefix: string
   readonly keys: ReadonlyArray<string>
   readonly timeout: number
+  readonly renew: Effect.Effect<void>
+  connection = 0
 
   constructor(redis: Redis.Redis["Service"], options: Options) {
     this.redis = redis
     this.prefix = `{${options.prefix}}:`
     this.keys = [String(keyNames.length), ...keyNames.map((name) => this.prefix + name)]
     this.timeout = Duration.toMillis(Duration.fromInputUnsafe(options.timeout))
+    this.renew = options.renew ?? Effect.void
   }
 
   send(what: string, command: string, ...args: ReadonlyArray<string>): Answer<unknown> {
@@ -212,13 +217,28 @@ class Server {
 
   /** Without this a verb waits as long as the client tries to reach the server again. */
   bounded<A>(what: string, sent: Effect.Effect<A, Redis.RedisError>): Answer<A> {
-    return Effect.timeoutOrElse(
-      Effect.mapError(sent, (error) => Failure.unavailable(what, error.cause)),
-      {
-        duration: this.timeout,
-        orElse: () => Effect.fail(unavailable(`Redis (${what}): no answer within ${this.timeout} ms.`))
-      }
-    )
+    return Effect.suspend(() => {
+      const { connection } = this
+      return Effect.timeoutOrElse(
+        Effect.mapError(sent, (error) => Failure.unavailable(what, error.cause)),
+        {
+          duration: this.timeout,
+          orElse: () => Effect.andThen(this.giveUp(connection), this.late(what))
+        }
+      )
+    })
+  }
+
+  late(what: string): Answer<never> {
+    return Effect.fail(unavailable(`Redis (${what}): no answer within ${this.timeout} ms.`))
+  }
+
+  giveUp(connection: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (connection !== this.connection) return Effect.void
+      this.connection++
+      return this.renew
+    })
   }
 }
 

@@ -78,7 +78,7 @@ export const setClock = ({ key, redis }: Pick<Ledger, "key" | "redis">, at: numb
 export const line = Effect.gen(function* () {
   const { hostname, port } = new URL(url)
   const sockets = new Set<net.Socket>()
-  let isStuck = false
+  let stuck = new Set<net.Socket>()
   let losing = 0
   let answered = 0
   const server = net.createServer((near) => {
@@ -92,11 +92,11 @@ export const line = Effect.gen(function* () {
         for (const other of both) other.destroy()
       })
     }
-    near.on("data", (chunk) => isStuck || far.write(chunk))
+    near.on("data", (chunk) => stuck.has(near) || far.write(chunk))
     far.on("data", (chunk) => {
       answered++
       if (losing > 0 && answered % losing === 0) near.destroy()
-      else if (!isStuck) near.write(chunk)
+      else if (!stuck.has(far)) near.write(chunk)
     })
   })
   yield* Effect.promise(() => new Promise<void>((done) => server.listen(0, "127.0.0.1", done)))
@@ -110,10 +110,14 @@ export const line = Effect.gen(function* () {
   const at = typeof address === "object" && address !== null ? address.port : 0
   return {
     url: `redis://127.0.0.1:${at}`,
-    /** Swallows everything, without closing. */
-    stick: (stuck: boolean) => void (isStuck = stuck),
+    /** The connections that there are swallow everything from now on, without closing. */
+    stick: () => {
+      stuck = new Set(sockets)
+    },
     /** Closes the connection instead of each `every`-th answer; the request has reached the server. 0: none. */
-    lose: (every: number) => void (losing = every),
+    lose: (every: number) => {
+      losing = every
+    },
     cut: () => {
       for (const socket of sockets) socket.destroy()
     }
