@@ -9,6 +9,8 @@ const open = String.raw`
 local name, parent, limit = ARGV[1], given(ARGV[2]), ARGV[3]
 local frame, marks, opener = given(ARGV[4]), ARGV[5], given(ARGV[6])
 local a = account(name)
+local up = parent and account(parent)
+if parent and not up then return '{"_tag":"NoParent"}' end
 if a then
   local other = namesOf(a.chain)[2] ~= parent or (limit ~= '' and a.limit ~= tonumber(limit)) or
     (frame and a.frame ~= frame)
@@ -24,8 +26,6 @@ if a then
   end
   return '{"_tag":"Opened"}'
 end
-local up = parent and account(parent)
-if parent and not up then return '{"_tag":"NoParent"}' end
 a = {
   name = name, spent = 0, reserved = 0, limit = tonumber(limit), paused = false, born = int(following('born')),
   opened = opener and 1 or nil, marks = marks ~= '' and marks or '-', frame = frame,
