@@ -235,6 +235,23 @@ describe("a process that lives", () => {
 })
 
 describe("a grant that meets an interruption", () => {
+  it.effect("while the store decides goes back, also where nobody waits", () =>
+    Effect.gen(function* () {
+      const { books, close, store } = yield* opened()
+      for (let turns = 0; turns < 12; turns++) {
+        const fiber = yield* Effect.forkChild(books.reserve({ account: "root", least: usd(80) }))
+        for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+        yield* Fiber.interrupt(fiber)
+        const exit = yield* Fiber.await(fiber)
+        if (Exit.isSuccess(exit)) yield* books.release(exit.value)
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual((yield* books.balance("root")).reserved, 0, `interrupted after ${turns}`)
+      }
+      assert.isAbove(store.calls["cancel"] ?? 0, 0)
+      yield* close
+    })
+  )
+
   it.effect("goes back, however often the fibers yield to each other", () =>
     Effect.gen(function* () {
       const { books, close } = yield* opened()
