@@ -230,7 +230,8 @@ export type Entry = Types.Entry
  * - `close`: leaves an account; the last to leave removes its name. What it spent stays in its ancestors' books,
  *   and a reservation that outlives it settles there. An engine that outlives its processes removes `temporary`
  *   accounts only: any other stays, with its books, for those who open it next.
- * - `reserve`: admits on the whole chain or not at all. Uninterruptible but for the wait. Fails with
+ * - `reserve`: admits on the whole chain or not at all. Uninterruptible but for the wait; take its answer where you
+ *   cannot be interrupted either, so that what is held reaches the one who ends it. Fails with
  *   `BudgetExceeded` (with the numbers of the account that lacks the room) or `AccountPaused`; one that waits is
  *   refused as soon as it can never fit, in an empty window either. The same `id` with the same request answers the
  *   same reservation. Waiters are served first in, first out at the account that blocks them.

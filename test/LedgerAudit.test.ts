@@ -135,7 +135,7 @@ describe("an audit", () => {
 
   it("finds entries that do not say the truth of themselves", () => {
     const wrong = (index: number, change: object): ReadonlyArray<Ledger.Entry> =>
-      books.map((entry, at) => (at === index ? ({ ...entry, ...change }) : entry))
+      books.map((entry, at) => (at === index ? { ...entry, ...change } : entry))
     finds(wrong(3, { overrun: usd(1) }), "overrun 1, not 0")
     finds(wrong(3, { amount: usd(-1) }), "amount -1")
     finds(wrong(4, { amount: usd(19) }), "19 of 20")

@@ -832,7 +832,7 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
 
     test("that is interrupted at any moment of its grant leaves nothing held", ({ books, settle, until }) =>
       Effect.gen(function* () {
-        for (let turns = 0; turns < 12; turns++) {
+        for (let turns = 0; turns < 40; turns++) {
           const full = yield* take(books, "root", 100)
           const fiber = yield* Effect.forkChild(wait(books, "root/b", 80))
           yield* settle

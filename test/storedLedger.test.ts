@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type BudgetError, type Ledger, Usd } from "agent-budget"
 import * as LedgerAudit from "agent-budget/LedgerAudit"
-import { Effect, Exit, Fiber, References, Scope, Stream } from "effect"
+import { Effect, Exit, Fiber, References, Scheduler, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as StoredLedger from "../src/internal/storedLedger.ts"
+import { storeSuite } from "./LedgerStoreTest.ts"
 import { ledgerSuite } from "./LedgerTest.ts"
 import * as ReferenceStore from "./utils/referenceStore.ts"
 
@@ -16,6 +17,11 @@ ledgerSuite("a stored ledger", {
   }),
   live: false,
   shared: true
+})
+
+storeSuite("the reference store", {
+  fixture: Effect.sync(() => ({ store: ReferenceStore.make(), advance })),
+  live: false
 })
 
 const usd = Usd.nanos
@@ -182,5 +188,104 @@ describe("clocks that disagree", () => {
         [Date.UTC(2026, 0, 2, 0, 3), Date.UTC(2026, 0, 2, 0, 4)]
       )
     }).pipe(Effect.scoped)
+  )
+})
+
+describe("a process that lives", () => {
+  it.effect("keeps what it holds from running out, as long as it takes", () =>
+    Effect.gen(function* () {
+      const { books, close } = yield* opened({ lease: "1 minute" })
+      const held = yield* books.reserve({ account: "root", least: usd(10) })
+      yield* TestClock.adjust("30 minutes")
+      assert.strictEqual((yield* books.balance("root")).reserved, 10)
+      assert.strictEqual((yield* books.settle(held, charge(4)))._tag, "Settled")
+      yield* close
+    })
+  )
+
+  it.effect("keeps the places of all of its waiters, in the order of asking", () =>
+    Effect.gen(function* () {
+      const store = ReferenceStore.make()
+      const [one, other] = [yield* StoredLedger.make(store), yield* StoredLedger.make(store)]
+      yield* one.open({ account: "root", limit: usd(100) })
+      const full = yield* one.reserve({ account: "root", least: usd(100) })
+      const order: Array<string> = []
+      const queue = (books: Ledger.Ledger["Service"], name: string) =>
+        books.reserve({ account: "root", least: usd(60), waitAtMost: "1 day" }).pipe(
+          Effect.flatMap((held) =>
+            Effect.andThen(
+              Effect.sync(() => order.push(name)),
+              other.release(held)
+            )
+          ),
+          Effect.forkChild,
+          Effect.tap(() => TestClock.adjust(50))
+        )
+      yield* queue(one, "one")
+      yield* queue(one, "two")
+      yield* queue(other, "three")
+      yield* queue(one, "four")
+      yield* TestClock.adjust("2 minutes")
+      // Their room is freed by the other process, which asks first each time.
+      yield* other.release(full)
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(order, ["one", "two", "three", "four"])
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a grant that meets an interruption", () => {
+  it.effect("while the store decides goes back, also where nobody waits", () =>
+    Effect.gen(function* () {
+      const { books, close, store } = yield* opened()
+      for (let turns = 0; turns < 12; turns++) {
+        const fiber = yield* Effect.forkChild(books.reserve({ account: "root", least: usd(80) }))
+        for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+        yield* Fiber.interrupt(fiber)
+        const exit = yield* Fiber.await(fiber)
+        if (Exit.isSuccess(exit)) yield* books.release(exit.value)
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual((yield* books.balance("root")).reserved, 0, `interrupted after ${turns}`)
+      }
+      assert.isAbove(store.calls["cancel"] ?? 0, 0)
+      yield* close
+    })
+  )
+
+  it.effect("goes back, however often the fibers yield to each other", () =>
+    Effect.gen(function* () {
+      const { books, close } = yield* opened()
+      let met = 0
+      for (let every = 3; every <= 20; every++) {
+        for (let turns = 0; turns <= 24; turns++) {
+          // A grant that did not go back leaves no room for this one, ever.
+          const full = yield* inTime(
+            books.reserve({ account: "root", least: usd(100), waitAtMost: "20 seconds" })
+          )
+          let taken: Ledger.Reservation | undefined
+          // As a budget does it: what was granted reaches the one who ends it, and only the wait can be left.
+          const taking = Effect.map(
+            books.reserve({ account: "root", least: usd(80), waitAtMost: "1 hour" }),
+            (held) => {
+              taken = held
+            }
+          )
+          const fiber = yield* Effect.forkChild(
+            Effect.provideService(Effect.uninterruptible(taking), Scheduler.MaxOpsBeforeYield, every)
+          )
+          for (let step = 0; step < 6; step++) yield* TestClock.adjust(10)
+          const releasing = yield* Effect.forkChild(books.release(full))
+          for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+          if (fiber.pollUnsafe() === undefined) met++
+          yield* Fiber.interrupt(fiber)
+          yield* inTime(Fiber.join(releasing))
+          if (taken !== undefined) yield* inTime(books.release(taken))
+        }
+      }
+      assert.isAbove(met, 20)
+      yield* TestClock.adjust("20 seconds")
+      assert.strictEqual((yield* books.balance("root")).reserved, 0)
+      yield* close
+    })
   )
 })

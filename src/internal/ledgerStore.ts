@@ -26,7 +26,7 @@
  * million of the limit), its openers or that it is not temporary. A reservation: id, fingerprint, chain with the window that
  * admitted it at each account, amount, at, expiresAt, state, the seq of its first end (its `Expired` or its own
  * ending) and of its correction. Entries: as `Entry` (`chain` with the names, self first, and the `windowStart` that it counts in), `seq` from 1, without gaps, in the order of booking. A line:
- * account, id of the ask, ticket, until.
+ * account, id of the ask, ticket, until; a place whose `until` has passed may be deleted at any time.
  *
  * Windows. Calendars are not a store's business. An account in windows has `spent` and `reserved` of its current one,
  * `[windowStart, windowEnd)`. When `reserve` meets an account on the chain whose window is none or has ended, it
@@ -237,7 +237,7 @@ export interface LedgerStore {
    * `start <= now < end`; then `spent` and `reserved` are 0. Otherwise nothing: another process was quicker.
    */
   readonly roll: (account: string, frame: string, start: number, end: number) => Answer<void>
-  /** The places of these asks live `place` milliseconds from the store's now, those too whose time had passed. */
+  /** The places of these asks live `place` milliseconds from the store's now, those too whose time has passed if it still has them. */
   readonly stay: (ids: ReadonlyArray<string>, place: number) => Answer<void>
   /** Gives up a place in line, if there is one. */
   readonly leave: (id: string) => Answer<void>

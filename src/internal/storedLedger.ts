@@ -246,17 +246,23 @@ class StoredBooks {
       place: waitAtMost === undefined ? null : this.place
     }
     const ticket = ++this.tickets
-    return Effect.uninterruptible(
-      Effect.flatMap(this.ask(ask), (outcome) => {
-        if (outcome._tag === "StoreUnavailable") {
-          // Whoever made the id may repeat the request. Nobody knows an id of ours but this.
-          if (request.id === undefined) this.cancel(ask.id)
-          return Effect.fail(away(outcome))
-        }
-        return waitAtMost === undefined || !isObstacle(outcome)
-          ? this.answer(request, ask, outcome, 0)
-          : this.wait(request, ask, ticket, outcome, waitAtMost)
-      })
+    const admitted = Effect.flatMap(this.ask(ask), (outcome) => {
+      if (outcome._tag === "StoreUnavailable") {
+        // Whoever made the id may repeat the request. Nobody knows an id of ours but this.
+        if (request.id === undefined) this.cancel(ask.id)
+        return Effect.fail(away(outcome))
+      }
+      return waitAtMost === undefined || !isObstacle(outcome)
+        ? this.answer(request, ask, outcome, 0)
+        : this.wait(request, ask, ticket, outcome, waitAtMost)
+    })
+    // Whoever was interrupted while the store decided never sees the answer: what it holds goes back.
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(admitted, (reservation) =>
+        Effect.onInterrupt(Effect.as(restore(Effect.void), reservation), () =>
+          Effect.sync(() => this.cancel(reservation.id))
+        )
+      )
     )
   }
 
