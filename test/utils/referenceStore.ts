@@ -172,15 +172,7 @@ class Books {
     for (const account of this.accounts.values()) account.line.delete(id)
   }
 
-  /** As any store may at any time. */
-  sweepPlaces(): void {
-    for (const { line } of this.accounts.values()) {
-      for (const [id, { until }] of line) if (until <= this.now) line.delete(id)
-    }
-  }
-
   reserve(ask: Store.ReserveAsk): Store.ReserveAnswer {
-    this.sweepPlaces()
     const { account: name, id, least, most, place, share } = ask
     const known = this.reservations.get(id)
     if (this.cancelled.has(id)) return { _tag: "Taken", how: "cancelled" }
@@ -208,7 +200,8 @@ class Books {
       (each) =>
         each.paused ||
         room(each) < least ||
-        (ticket !== undefined && Array.from(each.line.values()).some((other) => other.ticket < ticket))
+        (ticket !== undefined &&
+          Array.from(each.line.values()).some((other) => other.ticket < ticket && other.until > this.now))
     )
     if (blocker !== undefined) {
       if (ticket !== undefined && place !== null) {
