@@ -51,8 +51,12 @@ const entries = Object.entries(manifest.exports)
 /** Entries that are types and nothing else. */
 const typesOnly = [`${manifest.name}/Endpoint`]
 
+/** The optional peers, and the entries that need them; all others must load without. */
+const optionalPeers = ["@effect/platform-node", "@effect/sql-pg", "redis"]
+const withoutPeers = entries.filter((entry) => !/\/(?:Postgres|Redis)Ledger$/.test(entry))
+
 /** Run by the stranger, as a CommonJS file: fails unless each entry loads both ways and internals stay shut. */
-const stranger = `
+const stranger = (entries: ReadonlyArray<string>): string => `
 const assert = require("node:assert")
 const entries = ${JSON.stringify(entries)}
 const refused = { code: "ERR_PACKAGE_PATH_NOT_EXPORTED" }
@@ -126,8 +130,12 @@ const main = (): void => {
     fs.writeFileSync(path.join(home, "package.json"), '{ "private": true }')
     const install = ["install", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"]
     run("npm", [...install, tarball, locked("effect"), locked("openai")], home)
-    fs.writeFileSync(path.join(home, "stranger.cjs"), stranger)
-    process.stdout.write(node(["stranger.cjs"], home))
+    const script = path.join(home, "stranger.cjs")
+    fs.writeFileSync(script, stranger(withoutPeers))
+    process.stdout.write(node([script], home))
+    run("npm", [...install, ...optionalPeers.map(locked)], home)
+    fs.writeFileSync(script, stranger(entries))
+    process.stdout.write(node([script], home))
 
     fs.writeFileSync(path.join(home, "types.mts"), usesTypes)
     fs.writeFileSync(path.join(home, "types.cts"), requiresTypes)
