@@ -111,6 +111,8 @@ class Writer {
 
   /** What a schema says beside its form: comments, then every word that the form does not say. */
   about(schema: JsonObject, says: ReadonlyArray<string>): void {
+    // Seen to take their JSON and 9 more than the text that says their types.
+    if (isArray(schema.type)) this.word("schema of several types", schema)
     for (const [key, value] of Object.entries(schema)) {
       this.left--
       if (this.left < 0) return

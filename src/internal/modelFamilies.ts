@@ -68,14 +68,10 @@ export interface Framing {
   readonly call: number
   /** More for a call that was made in parallel with another. */
   readonly parallelCall: number
-  /** For tools in chat completions, once. */
+  /** For tools in chat completions, once: a preamble of the models that reason. */
   readonly chatTools: number
-  /** For tools in responses, once, where calls in parallel are forbidden; otherwise there is no preamble. */
-  readonly singleCalls: number
-  /** For each tool. */
-  readonly tool: number
-  /** For schemas that are enforced, once: some are fed in a longer form. */
-  readonly strict: number
+  /** For tools in responses, once, where calls in parallel are forbidden, and for those that an item brings. */
+  readonly preamble: number
   /** More for a tool that is no function: with a grammar it was seen to take 118 beyond its JSON. */
   readonly custom: number
   /** For a tool that has to be called, beyond its JSON: 15 were seen, its name included. */
@@ -107,13 +103,11 @@ const plain: Framing = {
   assistant: 0,
   call: 13,
   parallelCall: 18,
-  chatTools: 12,
-  singleCalls: 40,
-  tool: 4,
-  strict: 42,
+  chatTools: 0,
+  preamble: 98,
   custom: 160,
-  choice: 20,
-  schema: 24,
+  choice: 15,
+  schema: 15,
   part: 2,
   encrypted: 0.75
 }
@@ -123,9 +117,7 @@ const thinking: Framing = {
   assistant: 2,
   call: 20,
   parallelCall: 14,
-  chatTools: 98,
-  singleCalls: 98,
-  strict: 0
+  chatTools: 98
 }
 
 /** Prompts and inputs that are fed as they are: seen to take nothing beyond their texts. */
@@ -143,9 +135,17 @@ const families: ReadonlyArray<readonly [RegExp, Family]> = [
   [/^gpt-4\.1/, { name: "gpt-4.1", encoding: "o200k_base", framing: plain, margin }],
   [
     /^o1-preview/,
-    { name: "o1-preview", encoding: "o200k_base", framing: { ...thinking, request: 40, message: 16 }, margin }
+    {
+      name: "o1-preview",
+      encoding: "o200k_base",
+      framing: { ...thinking, request: 20 + requestSlack, message: 16 },
+      margin
+    }
   ],
-  [/^o3-mini/, { name: "o3-mini", encoding: "o200k_base", framing: { ...thinking, request: 80 }, margin }],
+  [
+    /^o3-mini/,
+    { name: "o3-mini", encoding: "o200k_base", framing: { ...thinking, request: 65 + requestSlack }, margin }
+  ],
   [/^(o1|o3|o4)(-|$)/, { name: "o-series", encoding: "o200k_base", framing: thinking, margin }],
   [/^gpt-5(-|$)/, { name: "gpt-5", encoding: "o200k_base", framing: thinking, margin }],
   [/^gpt-5\.[1-6](-|$)/, { name: "gpt-5.1 to 5.6", encoding: "o200k_base", framing: thinking, margin }],
