@@ -132,13 +132,14 @@ class Undescribed extends CountSheet {
   override functions(): void {}
 }
 
-/** Of several types the first, as if the others cost nothing. */
-class FirstType extends CountSheet {
-  override functions(functions: ReadonlyArray<JsonObject>): void {
-    const first = JSON.stringify(functions).replace(/"type":\[("\w+")[^\]]*\]/g, '"type":$1')
-    super.functions(JSON.parse(first) as ReadonlyArray<JsonObject>)
+/** What functions are fed as, without the lines that are more than their types say. */
+const withoutLines = (line: RegExp): new (family: Family) => CountSheet =>
+  class extends CountSheet {
+    override functions(functions: ReadonlyArray<JsonObject>): void {
+      super.functions(functions)
+      this.texts.push((this.texts.pop() ?? "").replace(line, ""))
+    }
   }
-}
 
 const rules = (model: string, change: (rule: ImageRule) => ImageRule): Mutant => ({
   rule: (rule) => (rule === imageRule(model) ? change(rule) : rule)
@@ -187,7 +188,8 @@ const broken: ReadonlyArray<readonly [string, Mutant]> = [
   ),
   ["results of parallel calls as they are", { sheet: Unescaped }],
   ["functions without their text", { sheet: Undescribed }],
-  ["lists of types as one type", { sheet: FirstType }]
+  ["nothing more for choices", { sheet: withoutLines(/\/\/ any of\n/g) }],
+  ["nothing more for lists of types", { sheet: withoutLines(/^\/\/ schema of.*\n/gm) }]
 ]
 
 const tiles = ["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4-turbo", "o3", "gpt-5"]

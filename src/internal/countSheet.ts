@@ -62,6 +62,11 @@ export class CountSheet {
     this.added += message + (role === "assistant" ? assistant : 0)
   }
 
+  name(name: Json | undefined): void {
+    if (name !== undefined && name !== null) this.added += this.family.framing.name
+    this.text(name)
+  }
+
   call(isParallel: boolean): void {
     const { call, parallelCall } = this.family.framing
     this.added += call + (isParallel ? parallelCall : 0)

@@ -64,11 +64,13 @@ export interface Framing {
   readonly message: number
   /** More for an assistant's message in the history. */
   readonly assistant: number
+  /** More for the name of who speaks. */
+  readonly name: number
   /** More for a call of a tool, with its result. */
   readonly call: number
   /** More for a call that was made in parallel with another. */
   readonly parallelCall: number
-  /** For tools in chat completions, once: a preamble of the models that reason. */
+  /** For tools in chat completions, once: of the models that reason, a preamble. */
   readonly chatTools: number
   /** For tools in responses, once, where calls in parallel are forbidden, and for those that an item brings. */
   readonly preamble: number
@@ -101,9 +103,10 @@ const plain: Framing = {
   request: 3 + requestSlack,
   message: 4,
   assistant: 0,
-  call: 13,
+  name: 1,
+  call: 14,
   parallelCall: 18,
-  chatTools: 0,
+  chatTools: 4,
   preamble: 98,
   custom: 160,
   choice: 15,

@@ -87,6 +87,15 @@ const framings: ReadonlyArray<Billed> = [
     of("gpt-5.2", 2, 4)
   ]),
   {
+    name: "gpt-4o: speakers with names",
+    fact: "3 and 4 a message, the name and 1",
+    ...chat(
+      "gpt-4o",
+      times(40, () => ({ ...hi, name: "critic" }))
+    ),
+    billed: 3 + 40 * (4 + exactly("hi") + exactly("critic") + 1)
+  },
+  {
     name: "instructions",
     fact: "count as one message; 2 and 4 a message",
     ...responses("gpt-5-mini", "Say it twice.", { instructions: "Answer in French." }),
@@ -275,6 +284,19 @@ const nullable = {
   strict: true,
   parameters: { type: "object", properties: { at: maybe }, required: ["at"], additionalProperties: false }
 }
+const choosing = {
+  type: "function",
+  name: "h",
+  parameters: {
+    type: "object",
+    properties: Object.fromEntries(
+      times(12, (index) => [`at_${index}`, { anyOf: [{ type: "string" }, { type: "null" }] }])
+    )
+  }
+}
+const choosingText = `type h = (_: {
+${times(12, (index) => `at_${index}?: string | null,`).join("\n")}
+}) => any;`
 const nullableText = functionsOf(`type g = (_: {
 // Where it is.
 at: string | null,
@@ -298,6 +320,18 @@ const tools: ReadonlyArray<Billed> = [
     ...chat(model, [hi], { tools: [{ type: "function", function: weather }] }),
     billed: 3 + 4 + exactly("hi") + exactly(weatherText, model === "gpt-4" ? "cl100k_base" : "o200k_base")
   })),
+  {
+    name: "gpt-3.5-turbo: a function",
+    fact: "4 more than its text, as a message",
+    ...chat("gpt-3.5-turbo", [hi], { tools: [{ type: "function", function: weather }] }),
+    billed: 3 + 2 * 5 + exactly("hi") + exactly(functionsOf(weatherText), "cl100k_base") + 4
+  },
+  {
+    name: "gpt-4o: a function with choices",
+    fact: "3 more a choice than its text, as a message",
+    ...responses("gpt-4o", "hi", { tools: [choosing] }),
+    billed: 3 + 2 * 4 + exactly("hi") + exactly(functionsOf(choosingText)) + 12 * 3
+  },
   ...["gpt-5", "gpt-5.1"].flatMap((model): ReadonlyArray<Billed> => [
     {
       name: `${model}: a function`,
