@@ -50,6 +50,9 @@ export type Finding =
       readonly deployed: boolean
     }
 
+/** The rule by which what is named below is not judged. */
+export const leftOut = "left out by name"
+
 /** What is left out of the judgement, and why. */
 export const excluded =
   "gpt-4o on the Responses API in March 2025, its first month, when a preamble of some 220 tokens was billed that is since gone."
@@ -166,6 +169,8 @@ export const recordsOf = (
   return lookup
 }
 
+const asText = (value: Json | undefined): string => (typeof value === "string" ? value : "")
+
 /** Quotes an exchange on both rungs, and looks for a bill above either. */
 export const examine = Effect.fnUntraced(function* (
   pricing: Pricing.Pricing["Service"],
@@ -178,7 +183,7 @@ export const examine = Effect.fnUntraced(function* (
   const body = limited(exchange)
   const found = OpenAiEndpoints.recognise("POST", path)
   if (found._tag !== "Priced") return { _tag: "Unpriced" }
-  if (isExcluded(exchange)) return { _tag: "Refused", rule: "left out by name" }
+  if (isExcluded(exchange)) return { _tag: "Refused", rule: leftOut }
   const quoted = Quote.make(pricing, { method: "POST", path, body, previous })
   if (Result.isFailure(quoted)) return { _tag: "Refused", rule: ruleOf(quoted.failure) }
   const reading = readingOf(found.endpoint, exchange)
@@ -209,7 +214,7 @@ export const examine = Effect.fnUntraced(function* (
     family: familyOf(counted.plan.model)?.name ?? "unknown",
     kind: kindOf(exchange.path, request),
     limited: body !== request,
-    deployed: path !== exchange.path && path !== `/deployments/${String(request.model)}${exchange.path}`
+    deployed: path !== exchange.path && path !== `/deployments/${asText(request.model)}${exchange.path}`
   }
 })
 

@@ -9,9 +9,10 @@
  */
 import { writeFileSync } from "node:fs"
 import { Effect } from "effect"
+import { format, resolveConfig } from "prettier"
 import { Pricing, TokenCounter } from "agent-budget"
 import { type Exchange, readExchanges } from "./corpus.ts"
-import { examine, excluded, type Finding, kinds, recordsOf } from "./examineQuote.ts"
+import { examine, excluded, type Finding, kinds, leftOut, recordsOf } from "./examineQuote.ts"
 
 const args = process.argv.slice(2)
 const flag = args.indexOf("--write")
@@ -72,10 +73,12 @@ say(
 )
 for (const { exchange, faults } of faulty) say(`- ${exchange.id}: ${faults.join("; ")} (${exchange.source})`)
 say()
-const shareOf = (count: number): string => ((100 * count) / priced.length).toFixed(1)
+const shareOf = (count: number, of = priced.length): string => ((100 * count) / of).toFixed(1)
+const unlimited = quoted.filter((each) => !each.limited).length
+const named = priced.filter((each) => each._tag === "Refused" && each.rule === leftOut).length
 const deployed = quoted.filter((each) => each.deployed).length
 say(
-  `That is ${shareOf(quoted.length)} % of them. ${deployed} came from Azure under the name of a deployment, and were quoted as deployments of the models that answered.`
+  `That is ${shareOf(quoted.length)} % of them, and ${shareOf(unlimited)} % as they were sent, without the limits that hosted tools need (see below), or ${shareOf(unlimited, priced.length - named)} % of those that are not left out by name. ${deployed} came from Azure under the name of a deployment, and were quoted as deployments of the models that answered.`
 )
 say()
 say("## Counted input, more than 200 tokens billed")
@@ -151,5 +154,5 @@ if (args.includes("--rows")) {
 }
 const text = `${lines.join("\n")}\n`
 if (target === undefined) console.log(text)
-else writeFileSync(target, text)
+else writeFileSync(target, await format(text, { ...(await resolveConfig(target)), parser: "markdown" }))
 if (faulty.length > 0) process.exitCode = 1

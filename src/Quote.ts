@@ -16,6 +16,7 @@ import * as InputTokens from "./InputTokens.ts"
 import { withFees } from "./internal/hostedTools.ts"
 import * as Json from "./internal/json.ts"
 import { lineItems, type LineItem } from "./internal/lineItems.ts"
+import { beyondWindow, imageRule } from "./internal/modelFamilies.ts"
 import { remoteMargin } from "./internal/remoteCount.ts"
 import * as OpenAiEndpoints from "./OpenAiEndpoints.ts"
 import * as Pricing from "./Pricing.ts"
@@ -286,7 +287,7 @@ export const quote = (
     margin: isWindow ? 0 : plan.input.tokens - plan.input.images,
     previous,
     regional: where.host.regional,
-    longCache: request.text.includes('"12h"'),
+    longCache: asksForLongCache(request),
     at: where.at
   })
 }
@@ -559,6 +560,15 @@ const isUnshown = ({ input }: Plan, previous: Previous | undefined): boolean =>
   input.unshown || (input.previous !== undefined && previous === undefined)
 
 /** More than a context window is refused by the provider; less is known only where all of the input is known. */
+/** Whether any of it is to be cached for 12 hours, however that is written. */
+const asksForLongCache = ({
+  body,
+  text
+}: {
+  readonly body: Json.JsonObject
+  readonly text: string
+}): boolean => text.includes('"12h"') || (text.includes("\\u") && Json.holdsText(body, "12h"))
+
 const inputOf = (plan: Plan, model: Pricing.Model, previous: Previous | undefined): number | undefined => {
   const { windows } = plan.input
   const unshown = isUnshown(plan, previous)
@@ -566,7 +576,9 @@ const inputOf = (plan: Plan, model: Pricing.Model, previous: Previous | undefine
   const images = plan.input.images + (previous?.images ?? 0)
   const window = model.contextWindow
   if (window === undefined) return unshown ? undefined : tokens
-  return unshown ? (window + images) * windows : Math.min(tokens, window * windows + images)
+  // A window of images that nobody sees may be billed as several.
+  const filled = Math.ceil(window * beyondWindow(imageRule(model.id)))
+  return unshown ? (filled + images) * windows : Math.min(tokens, window * windows + images)
 }
 
 interface CapRange {

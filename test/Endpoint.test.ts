@@ -306,7 +306,7 @@ describe("the content of a body", () => {
     for (const type of [
       "computer_call_output",
       "image_generation_call",
-      "tool_search_call",
+      "computer_call",
       "compaction",
       "toString",
       ""

@@ -258,7 +258,7 @@ describe("cross-checks", () => {
     }
     const sounds = (["audioInput", "audioOutput"] as const).filter((name) => {
       const told = theirs[name] ?? undefined
-      return rates[name] !== (told === undefined ? undefined : pico(String(told)))
+      return rates[name] !== (typeof told === "string" ? pico(told) : undefined)
     })
     const figures = names.flatMap((name) => {
       const told = theirs[name] ?? undefined

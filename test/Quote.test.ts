@@ -5,8 +5,10 @@ import { Tiktoken } from "js-tiktoken/lite"
 import cl100k from "js-tiktoken/ranks/cl100k_base"
 import o200k from "js-tiktoken/ranks/o200k_base"
 import * as Budget from "../src/Budget.ts"
+import type { Endpoint } from "../src/Endpoint.ts"
 import * as Host from "../src/Host.ts"
 import type { Json, JsonObject } from "../src/internal/json.ts"
+import * as OpenAiEndpoints from "../src/OpenAiEndpoints.ts"
 import * as Pricing from "../src/Pricing.ts"
 import * as Quote from "../src/Quote.ts"
 import * as TokenCounter from "../src/TokenCounter.ts"
@@ -346,8 +348,8 @@ describe("the context window", () => {
   })
 
   it("is held for input that the request names but does not show, and refused where it is not known", () => {
-    const body = { model: "gpt-5.2", input: "go on", previous_response_id: "resp_1" }
-    assert.strictEqual(quoted("/responses", body).input, pricing.find("gpt-5.2")?.contextWindow)
+    const body = { model: "gpt-5", input: "go on", previous_response_id: "resp_1" }
+    assert.strictEqual(quoted("/responses", body).input, pricing.find("gpt-5")?.contextWindow)
     const own = Effect.runSync(Pricing.make({ overrides: { own: { input: "1", output: "2" } } }))
     assert.strictEqual(
       reasonOf(make("/responses", { ...body, model: "own" }, {}, undefined, own)),
@@ -359,6 +361,59 @@ describe("the context window", () => {
     const content = Array.from({ length: 10 }, () => ({ type: "image_url", image_url: { url: picture } }))
     const quote = quoted("/chat/completions", { model: "gpt-4o-mini", messages: [{ role: "user", content }] })
     assert.isAtLeast(quote.input, 10 * 25_501)
+  })
+})
+
+describe("input that is not shown", () => {
+  const unshown = (model: string): number =>
+    quoted("/responses", { model, input: "And?", previous_response_id: "resp_1" }).input
+
+  it("is a window, or several where images are billed beyond the room that they take", () => {
+    assert.strictEqual(unshown("gpt-4o"), 128_000)
+    // Ten pictures of 1024 x 1024 take 7,650 of the window by the formula of gpt-4o, and fill a third of this.
+    const filled = Math.floor(128_000 / (85 + 4 * 170))
+    assert.isAtLeast(unshown("gpt-4o-mini"), filled * (2_833 + 4 * 5_667))
+    assert.isAtLeast(unshown("gpt-4.1-mini"), 1_047_576 * 1.62)
+  })
+
+  it("is none where a text is empty", () => {
+    const said = (content: string) => [
+      { role: "system", content },
+      { role: "user", content: "hi" }
+    ]
+    const of = (content: string) => quoted("/responses", { model: "gpt-4o", input: said(content) })
+    assert.deepStrictEqual([of("").bound, of("be brief").bound], ["bytes", "bytes"])
+  })
+})
+
+describe("a price that changes", () => {
+  it("is held as it will be tomorrow, where that is dearer", () => {
+    const request = {
+      method: "POST",
+      path: "/responses",
+      body: { model: "gpt-6.2-sol", input: "hi", service_tier: "ultrafast", max_output_tokens: 100 }
+    }
+    const on = (...day: [number, number, number, number]) =>
+      Result.getOrThrow(Quote.make(pricing, { ...request, at: Date.UTC(...day) })).most
+    // The bundled table knows that this tier costs twice as much from March 2027 on.
+    assert.strictEqual(on(2027, 1, 28, 12), on(2027, 2, 2, 12))
+    assert.strictEqual(on(2027, 1, 26, 12) * 2, on(2027, 2, 2, 12))
+  })
+})
+
+describe("a cache of twelve hours", () => {
+  it("is seen however its body is written", () => {
+    const of = (options: string): boolean => {
+      const text = `{"model":"gpt-6.2-sol","input":"hi","max_output_tokens":9${options}}`
+      const { endpoint } = OpenAiEndpoints.recognise("POST", "/responses") as { endpoint: Endpoint }
+      const request = { text, body: JSON.parse(text) as JsonObject }
+      const where = { host: Host.of(new URL("https://api.openai.com")), at }
+      return Result.getOrThrow(Quote.quote(pricing, endpoint, request, {}, where)).longCache
+    }
+    assert.isTrue(of(',"prompt_cache_options":{"ttl":"12h"}'))
+    assert.isTrue(of(',"prompt_cache_options":{"ttl":"12\\u0068"}'))
+    assert.isFalse(of(',"prompt_cache_options":{"ttl":"30\\u006d"}'))
+    assert.isFalse(of(""))
   })
 })
 

@@ -92,6 +92,7 @@ describe("the counted bound", () => {
       assert.isAtLeast(seen, exchange.billed, exchange.name)
       const kept = ["/embeddings", "/completions"].includes(exchange.path) ? 0 : 20
       assert.isAtLeast(most - seen, kept + texts / 100, exchange.name)
+      assert.isAtLeast(quoteOf(exchange).input, seen, `${exchange.name}, by its length`)
     }
   })
 
@@ -130,6 +131,10 @@ class Unescaped extends CountSheet {
 
 class Undescribed extends CountSheet {
   override functions(): void {}
+}
+
+class Unformatted extends CountSheet {
+  override schema(): void {}
 }
 
 /** What functions are fed as, without the lines that are more than their types say. */
@@ -187,6 +192,7 @@ const broken: ReadonlyArray<readonly [string, Mutant]> = [
     (name) => [`${name}: nothing for a part`, inFamily(name, without("part"))] as const
   ),
   ["results of parallel calls as they are", { sheet: Unescaped }],
+  ["an answer without its schema", { sheet: Unformatted }],
   ["functions without their text", { sheet: Undescribed }],
   ["nothing more for choices", { sheet: withoutLines(/\/\/ any of\n/g) }],
   ["nothing more for lists of types", { sheet: withoutLines(/^\/\/ schema of.*\n/gm) }]

@@ -92,7 +92,10 @@ const readModalities = (reader: BodyReader, modalities: Json | undefined): boole
 const readBody = (reader: BodyReader, body: JsonObject): Sides => {
   readMessages(reader, body.messages)
   reader.tools(body.tools, toolTypes)
-  if (isArray(body.functions)) for (const _ of body.functions) reader.message()
+  for (const each of isArray(body.functions) ? body.functions : []) {
+    reader.message()
+    if (isObject(each)) reader.functions.push(each)
+  }
   if (isObject(body.response_format)) reader.schema()
   const caps = [reader.count(body, "max_completion_tokens"), reader.count(body, "max_tokens")]
   const given = caps.filter((cap) => cap !== undefined)

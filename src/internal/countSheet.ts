@@ -4,17 +4,28 @@
  * the JSON that it is.
  */
 import type { Counted } from "../Endpoint.ts"
-import { asciiEscapedLength } from "../TokenCounter.ts"
-import { functionsText } from "./functionText.ts"
+import { functionsText, mostText } from "./functionText.ts"
 import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
 import { requestSlack, type Family } from "./modelFamilies.ts"
 
-/** The text as it is written within JSON that is escaped to ASCII. */
-const escaped = (text: string): string =>
-  JSON.stringify(text).replace(
-    /[\u007f-\uffff]/g,
-    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`
-  )
+const digits = Buffer.from("0123456789abcdef")
+
+/** The text as it is written within JSON that is escaped to ASCII; into one buffer, for it may be long. */
+const escaped = (text: string): string => {
+  const json = JSON.stringify(text)
+  const written = Buffer.allocUnsafe(6 * json.length)
+  let end = 0
+  for (let at = 0; at < json.length; at++) {
+    const unit = json.charCodeAt(at)
+    if (unit < 0x7f) written[end++] = unit
+    else {
+      written[end++] = 0x5c
+      written[end++] = 0x75
+      for (let shift = 12; shift >= 0; shift -= 4) written[end++] = digits[(unit >> shift) & 15] ?? 0
+    }
+  }
+  return written.toString("latin1", 0, end)
+}
 
 /** Images are counted by their size, and files not at all: whatever has one is bounded otherwise. */
 const uncounted = new Set<Json | undefined>(["image_url", "input_image", "file", "input_file"])
@@ -122,7 +133,7 @@ export class CountSheet {
   functions(functions: ReadonlyArray<JsonObject>): void {
     const { text, unwritten } = functionsText(functions)
     this.texts.push(text)
-    for (const each of unwritten) this.added += asciiEscapedLength(JSON.stringify(each))
+    for (const each of unwritten) this.added += mostText(each)
   }
 
   choice(value: Json | undefined): void {
@@ -133,7 +144,6 @@ export class CountSheet {
 
   schema(format: Json | undefined): void {
     if (!isObject(format) || format.type === "text" || format.type === "json_object") return
-    this.added += this.family.framing.schema
     this.json(format)
   }
 

@@ -76,7 +76,7 @@ class Writer {
   comment(text: string): void {
     // Checked first, for a text that is referred to often would be copied as often.
     if (text.length > this.left) this.left = -1
-    else if (text !== "") this.write(`${text.replace(/^/gm, "// ")}\n`)
+    else if (text !== "") this.write(`// ${text.replaceAll("\n", "\n// ")}\n`)
   }
 
   /** Words that nobody has seen a form of. */
@@ -243,10 +243,16 @@ const isSaid = (key: string, value: Json): boolean => {
   return key === "type" || typeof value === "boolean" || value === null
 }
 
-/** `undefined` where the text would be far larger than the function's JSON. */
+/**
+ * As long as the text of a function is written out at most, in characters. No recording has a definition that is
+ * referred to twice: it is taken to be fed at each place, and what refers to itself cannot be at all of them.
+ */
+export const mostText = (tool: JsonObject): number => 4 * JSON.stringify(tool).length + 1_000
+
+/** `undefined` where the text would be longer than that. */
 const functionText = (tool: JsonObject): string | undefined => {
   const { description, name, parameters } = tool
-  const writer = new Writer(isObject(parameters) ? parameters : {}, 4 * JSON.stringify(tool).length + 1_000)
+  const writer = new Writer(isObject(parameters) ? parameters : {}, mostText(tool))
   for (const [key, value] of Object.entries(tool)) {
     if (!isSaid(key, value)) writer.word(key, value)
   }

@@ -33,6 +33,8 @@ export const tokensOf = (rule: ImageRule, size: Size | undefined, detail: string
         ? most
         : Math.min(most, Math.ceil(rule.perPatch * patches(size)))
     }
+    case "dearest":
+      return Math.max(...rule.of.map((each) => tokensOf(each, size, detail)))
     case "patches":
       return Math.ceil(rule.perPatch * (size === undefined ? 1536 : Math.min(1536, patches(size))))
     case "tiles":

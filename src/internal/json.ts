@@ -80,6 +80,11 @@ export const keysKept = (value: Json): number => {
   return keys
 }
 
+/** Whether one of the texts in a value is this one. */
+export const holdsText = (value: Json, text: string): boolean =>
+  value === text ||
+  (typeof value === "object" && value !== null && Object.values(value).some((each) => holdsText(each, text)))
+
 /** Whether a value has arrays or objects in more than so many levels: native writing of it may then overflow. */
 export const nestsDeeper = (value: Json, levels: number): boolean => {
   if (typeof value !== "object" || value === null) return false

@@ -20,6 +20,11 @@ export type ImageRule =
       readonly high: number | undefined
       readonly perPatch: number | undefined
     }
+  /** Which of several is not known: the most of them. */
+  | { readonly kind: "dearest"; readonly of: ReadonlyArray<ImageRule> }
+
+const base85: ImageRule = { kind: "tiles", base: 85, tile: 170, low: false }
+const newest: ImageRule = { kind: "flat", most: 12_000, high: 3_000, perPatch: 1.25 }
 
 /**
  * Source: the image formulas of OpenAI's "Images and vision" guide; those of kind "tiles" and "patches" were
@@ -36,18 +41,41 @@ const images: ReadonlyArray<readonly [RegExp, ImageRule]> = [
   [/^gpt-5-nano/, { kind: "patches", perPatch: 2.46 }],
   [/^(gpt-4o|chatgpt-4o|gpt-4\.1|gpt-4-turbo|gpt-4-)/, { kind: "tiles", base: 85, tile: 170, low: true }],
   [/^(o1|o3)(-pro|-\d|$)/, { kind: "tiles", base: 85, tile: 170, low: true }],
-  [/^gpt-5(-\d|$)/, { kind: "tiles", base: 85, tile: 170, low: false }],
+  [/^gpt-5(-\d|$)/, base85],
+  // Between two generations whose rules are known: by either of them.
+  [/^gpt-5\.[1-3]/, { kind: "dearest", of: [base85, newest] }],
   [/^gpt-5\.4-(mini|nano)/, { kind: "flat", most: 12_000, high: 3_000, perPatch: 1.62 }],
-  [/^gpt-5\.4/, { kind: "flat", most: 12_000, high: 3_000, perPatch: 1.25 }],
+  [/^gpt-5\.4/, newest],
   [/^gpt-5\.5/, { kind: "flat", most: 12_000, high: undefined, perPatch: 1.25 }],
   [/^gpt-5\.6/, { kind: "flat", most: 36_000, high: undefined, perPatch: 1.25 }]
 ]
+
+/** The model that was tuned, or the model itself. */
+const baseOf = (model: string): string => (model.startsWith("ft:") ? model.slice(3) : model)
 
 /** What an image can cost on a model that nothing is known of. */
 const anyImage: ImageRule = { kind: "flat", most: 73_800, high: undefined, perPatch: undefined }
 
 export const imageRule = (model: string): ImageRule =>
-  images.find(([pattern]) => pattern.test(model))?.[1] ?? anyImage
+  images.find(([pattern]) => pattern.test(baseOf(model)))?.[1] ?? anyImage
+
+/**
+ * How many times over an image may be billed beyond the room that it takes of the context window, so that a window of
+ * images which nobody sees costs as many windows.
+ */
+export const beyondWindow = (rule: ImageRule): number => {
+  switch (rule.kind) {
+    case "tiles":
+      return Math.max(1, rule.base / 85, rule.tile / 170)
+    case "dearest":
+      return Math.max(...rule.of.map(beyondWindow))
+    default:
+      return rule.perPatch ?? mostPerPatch
+  }
+}
+
+/** Of the models whose patches are known; the tiles of gpt-4o-mini are a way of its own. */
+const mostPerPatch = 2.46
 
 /** Models that search or browse by themselves: their input is not in the request. */
 export const readsUnshownInput = (model: string): boolean =>
@@ -78,8 +106,6 @@ export interface Framing {
   readonly custom: number
   /** For a tool that has to be called, beyond its JSON: 15 were seen, its name included. */
   readonly choice: number
-  /** For the schema of an answer, beyond its JSON: 15 were seen. */
-  readonly schema: number
   /** For a part: fed one after the other, their tokens may be others, where two meet, than those of each alone. */
   readonly part: number
   /** For a character of encrypted reasoning: three bytes in four characters, and a token is at least a byte. */
@@ -110,7 +136,6 @@ const plain: Framing = {
   preamble: 98,
   custom: 160,
   choice: 15,
-  schema: 15,
   part: 2,
   encrypted: 0.75
 }
@@ -157,7 +182,5 @@ const families: ReadonlyArray<readonly [RegExp, Family]> = [
 ]
 
 /** The family of a model, fine-tuned or not, if its texts can be counted. */
-export const familyOf = (model: string): Family | undefined => {
-  const base = model.startsWith("ft:") ? model.slice(3) : model
-  return families.find(([pattern]) => pattern.test(base))?.[1]
-}
+export const familyOf = (model: string): Family | undefined =>
+  families.find(([pattern]) => pattern.test(baseOf(model)))?.[1]

@@ -5,16 +5,17 @@
  */
 import * as BudgetError from "../BudgetError.ts"
 import { asciiEscapedLength } from "../TokenCounter.ts"
+import { functionsText, mostText } from "./functionText.ts"
 import { imageTokens } from "./images.ts"
 import { isArray, isObject, nestsDeeper, type Json, type JsonObject } from "./json.ts"
 import { readsUnshownInput } from "./modelFamilies.ts"
 
 /**
  * Tokens that the provider adds beyond the text, each above what the recorded traffic shows (3 + 5 a message and
- * 15 + 16 on o1-preview, a preamble of about 105 for a gpt-5 tool, 45 for a parallel pair of tool results, 8
- * for a schema). The text's own slack, four to one, comes on top.
+ * 15 + 16 on o1-preview, a preamble of about 105 for a gpt-5 tool, 118 for a custom one, 45 for a parallel pair of
+ * tool results, 8 for a schema). The text's own slack, four to one, comes on top.
  */
-const framing = { request: 64, message: 20, part: 8, tools: 160, tool: 32, schema: 32 } as const
+const framing = { request: 64, message: 20, part: 8, tools: 160, tool: 32, schema: 32, custom: 160 } as const
 
 /** How a top-level field is met: it costs nothing beyond its text, or it is refused for a reason. */
 export type FieldRule = "bounded" | { readonly refused: string }
@@ -59,6 +60,8 @@ export class BodyReader {
   audio = false
   /** Tools that the provider runs. */
   readonly hosted: Array<JsonObject> = []
+  /** Functions of the caller's. */
+  readonly functions: Array<JsonObject> = []
 
   constructor(endpoint: string, model: string) {
     this.endpoint = endpoint
@@ -194,7 +197,9 @@ export class BodyReader {
         this.unbounded(`a tool of type ${name} costs more than the request shows.`, "Leave the tool out.")
       } else if (isObject(tool) && type === "namespace" && this.refusal === undefined) {
         this.tools(tool.tools, allowed, hosted, type)
-      }
+      } else if (isObject(tool) && type === "function") {
+        this.functions.push(isObject(tool.function) ? tool.function : tool)
+      } else this.added += framing.custom
     }
   }
 
@@ -216,9 +221,21 @@ export class BodyReader {
     this.added += framing.schema
   }
 
+  /** Functions are fed longer than they are where a definition is written out wherever it is referred to. */
+  references(): number {
+    let more = 0
+    for (const each of this.functions) {
+      const { text, unwritten } = functionsText([each])
+      const written = unwritten.length > 0 ? mostText(each) : asciiEscapedLength(text)
+      more += Math.max(0, written - asciiEscapedLength(JSON.stringify(each)))
+    }
+    return more
+  }
+
   input(text: string): InputBound {
     const { images, windows, unshown, previous, audio } = this
-    const tokens = asciiEscapedLength(text) - this.deducted + this.added + images
+    const shown = asciiEscapedLength(text) - this.deducted + this.added + images
+    const tokens = shown + (text.includes("$ref") || text.includes("\\u") ? this.references() : 0)
     const repeats = this.repeats && !unshown && windows === 1
     return { tokens, images, windows, unshown, previous, repeats, audio }
   }

@@ -73,7 +73,7 @@ const readItem = (reader: BodyReader, item: Json): void => {
   if (type === "reasoning") reader.repeats = false
   // A reasoning item that does not carry its text is looked up by its id.
   if (type === "reasoning" && !isText(item.encrypted_content)) reader.unshown = true
-  if (type === "message" && !isGiven(item.content)) reader.unshown = true
+  if (type === "message" && (item.content === undefined || item.content === null)) reader.unshown = true
   if (type === "reasoning") reader.content(item.summary)
   if (typeof type === "string" && textItems.has(type)) reader.content(item.content)
   else if (typeof type === "string" && outputItems.has(type)) reader.content(item.output)

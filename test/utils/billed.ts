@@ -308,6 +308,22 @@ const format = {
   schema: { type: "object", properties: { city: { type: "string" } }, required: ["city"] }
 }
 
+const grammar = (index: number): JsonObject => ({
+  type: "custom",
+  name: `t${index}`,
+  format: { type: "grammar", syntax: "regex", definition: "a" }
+})
+const symbols = "∮⊕⋉⟁".repeat(60)
+const referring = {
+  type: "function",
+  name: "f",
+  parameters: {
+    type: "object",
+    $defs: { T: { type: "string", description: symbols } },
+    properties: Object.fromEntries(times(5, (index) => [`p${index}`, { $ref: "#/$defs/T" }]))
+  }
+}
+
 const chatFormat = {
   type: "json_schema",
   json_schema: { name: "city", schema: { type: "object", properties: { city: { type: "string" } } } }
@@ -366,9 +382,9 @@ const tools: ReadonlyArray<Billed> = [
   },
   {
     name: "gpt-4o: an answer by a schema",
-    fact: "the JSON of the schema and 15",
+    fact: "its tokens and 8",
     ...chat("gpt-4o", [hi], { response_format: chatFormat }),
-    billed: 3 + 4 + exactly("hi") + exactly(JSON.stringify(chatFormat)) + 15
+    billed: 3 + 4 + exactly("hi") + exactly(JSON.stringify(chatFormat.json_schema.schema)) + 8
   },
   {
     name: "gpt-4o: a function that is not called in parallel",
@@ -410,7 +426,7 @@ const tools: ReadonlyArray<Billed> = [
   },
   {
     name: "gpt-4o: all that is added at once",
-    fact: "9 and the JSON of what has several types, 15 for the choice with its name, the schema's JSON and 15",
+    fact: "9 and the JSON of what has several types, 15 for the choice with its name, the schema's JSON and 8",
     ...responses("gpt-4o", "hi", {
       tools: [nullable],
       tool_choice: { type: "function", name: "g" },
@@ -424,8 +440,20 @@ const tools: ReadonlyArray<Billed> = [
       exactly(JSON.stringify(maybe)) +
       9 +
       15 +
-      exactly(JSON.stringify(format)) +
-      15
+      exactly(JSON.stringify(format.schema)) +
+      8
+  },
+  {
+    name: "gpt-5: many custom tools",
+    fact: "118 more than its JSON, for each of them",
+    ...responses("gpt-5", "hi", { tools: times(60, grammar) }),
+    billed: 2 + 4 + exactly("hi") + 60 * (118 + exactly(JSON.stringify(grammar(0))))
+  },
+  {
+    name: "gpt-4o: a definition that is referred to five times",
+    fact: "taken to be written out at each place",
+    ...responses("gpt-4o", "hi", { tools: [referring] }),
+    billed: 3 + 4 + exactly("hi") + 5 * exactly(symbols)
   },
   {
     name: "gpt-5: a custom tool with a grammar",
