@@ -196,6 +196,10 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
         ]
         for (const conflict of conflicts) assert.strictEqual(yield* tagOf(conflict), "ReservationConflict")
         assert.deepStrictEqual(yield* books.balances, before)
+        const ends = (yield* Stream.runCollect(books.entries())).filter(
+          ({ _tag }) => _tag === "Settled" || _tag === "Released"
+        )
+        assert.deepStrictEqual(ends, [settledOnce, releasedOnce])
       }))
 
     test("with an id of the caller's is the same when it is asked for again, and no other", ({ books }) =>
@@ -314,6 +318,7 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
           assert.strictEqual(yield* tagOf(books.settle(last, metered(2))), "InvalidAmount")
           yield* books.setLimit("root", Usd.zero)
           assert.strictEqual((yield* books.balance("root")).available, -Number.MAX_SAFE_INTEGER)
+          assert.isNotEmpty((yield* reasonOf(take(books, "root", 1))).message)
           yield* books.settle(last, metered(1))
           assert.deepStrictEqual(yield* numbers(books, "root"), [1, Number.MAX_SAFE_INTEGER - 1])
         }),
@@ -391,6 +396,21 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
         assert.deepStrictEqual(yield* numbers(books, "root/a/t"), [0, 0])
         assert.deepStrictEqual(yield* numbers(books, "root/a"), [20, 0])
         assert.deepStrictEqual(yield* numbers(books, "root"), [20, 0])
+      }))
+
+    test("bounds those below it, also when all who opened it have left", ({ books }) =>
+      Effect.gen(function* () {
+        yield* books.open({ account: "root/t", parent: "root", limit: usd(10), temporary: true })
+        yield* books.open({ account: "root/t/u", parent: "root/t", temporary: true })
+        yield* books.close("root/t")
+        includes(yield* reasonOf(take(books, "root/t/u", 11)), { _tag: "BudgetExceeded", account: "root/t" })
+        const held = yield* take(books, "root/t/u", 9)
+        assert.deepStrictEqual(yield* numbers(books, "root/t"), [0, 9])
+        yield* books.close("root/t/u")
+        for (const gone of ["root/t", "root/t/u"])
+          assert.strictEqual(yield* tagOf(books.balance(gone)), "InvalidAccount")
+        yield* books.settle(held, metered(8))
+        assert.deepStrictEqual(yield* numbers(books, "root"), [8, 0])
       }))
 
     if (engine.shared) {
@@ -765,7 +785,48 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
         )
         const reason = yield* Fiber.join(hoping)
         includes(reason, { _tag: "BudgetExceeded", account: "root/a", spent: 35, required: 30 })
+        assert.isAtLeast(reason._tag === "BudgetExceeded" ? reason.waitedMillis : 0, 100)
         assert.strictEqual((yield* Fiber.join(modest)).amount, 25)
+      }))
+
+    test("that loses hope by what happened elsewhere lets those behind it in", ({ books, settle, until }) =>
+      Effect.gen(function* () {
+        yield* take(books, "root/a", 20)
+        const hoping = yield* Effect.forkChild(reasonOf(wait(books, "root/a", 50)))
+        yield* settle
+        const behind = yield* Effect.forkChild(wait(books, "root/a", 5))
+        yield* settle
+        assert.isFalse(isDone(hoping) || isDone(behind))
+        yield* spend(books, "root/b", 60)
+        yield* until(
+          "both told",
+          Effect.sync(() => isDone(hoping) && isDone(behind))
+        )
+        includes(yield* Fiber.join(hoping), { account: "root", spent: 60, required: 50 })
+        assert.strictEqual((yield* Fiber.join(behind)).amount, 5)
+      }))
+
+    test("is told by a lowered limit that it can never fit", ({ books, settle, until }) =>
+      Effect.gen(function* () {
+        yield* take(books, "root", 90)
+        const dropped = yield* Effect.forkChild(reasonOf(wait(books, "root/b", 40)))
+        yield* settle
+        const patient = yield* Effect.forkChild(wait(books, "root/b", 20))
+        yield* settle
+        yield* books.setLimit("root", usd(39))
+        yield* until(
+          "dropped",
+          Effect.sync(() => isDone(dropped))
+        )
+        includes(yield* Fiber.join(dropped), { account: "root", limit: 39, required: 40 })
+        yield* settle
+        assert.isFalse(isDone(patient))
+        yield* books.setLimit("root", usd(110))
+        yield* until(
+          "woken",
+          Effect.sync(() => isDone(patient))
+        )
+        assert.strictEqual((yield* Fiber.join(patient)).amount, 20)
       }))
 
     test("is woken by a raised limit and by a resume", ({ books, settle, until }) =>
