@@ -270,19 +270,14 @@ describe.skipIf(!Postgres.isThere)("a server that is away", () => {
     Effect.gen(function* () {
       const one = yield* Postgres.ledger()
       yield* one.store.open(account("root", 10))
-      const line = yield* Postgres.stuckLine
-      const { store } = yield* Postgres.join(
-        one.names,
-        { stream: line.connect, connectTimeout: "1 second" },
-        "1 second"
-      )
+      const line = yield* Postgres.line
+      const { store } = yield* Postgres.join(one.names, { connectTimeout: "1 second" }, "1 second", line.url)
       assert.strictEqual((yield* store.reserve(ask("one", 5)))._tag, "Granted")
       line.stick()
       const started = performance.now()
       assert.include(yield* detailOf(store.end(ending("one", 5))), "no answer within 1000 ms")
       assert.isBelow(performance.now() - started, 10_000)
-      line.free()
-      // The pool may have begun to connect before the line was free.
+      line.cut()
       const ended = yield* Effect.retry(store.end(ending("one", 5)), { times: 5 })
       assert.deepInclude(ended, { _tag: "Ended" })
       assert.deepStrictEqual(yield* audit(one.store), [])
