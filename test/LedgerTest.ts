@@ -21,6 +21,8 @@ export interface Fixture {
    */
   readonly connect: (options?: {
     readonly lease?: Duration.Input | undefined
+    /** Asks reach the store in the order in which they are made. */
+    readonly serial?: boolean | undefined
   }) => Effect.Effect<Books, BudgetError.BudgetError, Scope.Scope>
   /** Moves the clock that decides, and with it what waits for time in this process. */
   readonly advance: (millis: number) => Effect.Effect<void>
@@ -76,7 +78,8 @@ interface Tools extends Fixture {
   /** Lets time pass until it is so; in the suite's own steps. */
   readonly until: (
     what: string,
-    isSo: Effect.Effect<boolean, BudgetError.BudgetError>
+    isSo: Effect.Effect<boolean, BudgetError.BudgetError>,
+    steps?: number
   ) => Effect.Effect<void, BudgetError.BudgetError>
   /** Lets everything happen that happens without time. */
   readonly settle: Effect.Effect<void>
@@ -88,32 +91,33 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
   const test = (
     title: string,
     body: (tools: Tools) => Effect.Effect<void, BudgetError.BudgetError, Scope.Scope>,
-    options?: { readonly lease?: Duration.Input; readonly empty?: boolean }
+    options?: { readonly lease?: Duration.Input; readonly empty?: boolean; readonly serial?: boolean }
   ) => {
     const run = Effect.scoped(
       Effect.gen(function* () {
         const fixture = yield* engine.fixture
-        const books = yield* fixture.connect({ lease: options?.lease })
+        const books = yield* fixture.connect({ lease: options?.lease, serial: options?.serial })
         if (options?.empty !== true) yield* openTree(books)
         const pass = engine.live ? Effect.sleep(step) : fixture.advance(step)
         const settle = Effect.forEach(Array.from({ length: engine.live ? 6 : 8 }), () => pass, {
           discard: true
         })
-        const until: Tools["until"] = (what, isSo) => {
+        const until: Tools["until"] = (what, isSo, steps = 400) => {
           const look = (left: number): Effect.Effect<void, BudgetError.BudgetError> =>
             Effect.flatMap(isSo, (now) => {
               if (now) return Effect.void
               if (left === 0) return Effect.die(new Error(`never so: ${what}`))
               return Effect.andThen(pass, look(left - 1))
             })
-          return look(400)
+          return look(steps)
         }
         yield* body({ ...fixture, books, until, settle })
         yield* audited(books)
       })
     )
-    if (engine.live) it.live(title, () => run)
-    else it.effect(title, () => run)
+    const timeout = options?.serial === true ? 120_000 : undefined
+    if (engine.live) it.live(title, () => run, timeout)
+    else it.effect(title, () => run, timeout)
   }
 
   describe(`${name}: a reservation`, () => {
@@ -939,36 +943,77 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
         assert.deepStrictEqual(order, ["large", "small 0", "small 1", "small 2", "last"])
       }))
 
-    test("of many ends for each of them, in order, one place at a time", ({ books, until }) =>
+    /** Waits for the one place that there is, and tells when it is inside; of some it is not waited for. */
+    const visitors = (ledgers: ReadonlyArray<Books>, count: number) =>
       Effect.gen(function* () {
-        const count = engine.live ? 60 : 300
-        const served: Array<number> = []
+        const served = ledgers.map((): Array<number> => [])
         let inside = 0
-        const visitor = (index: number) =>
+        const visit = (ledger: Books, mine: Array<number>, index: number) =>
           Effect.gen(function* () {
-            const held = yield* wait(books, index % 2 === 0 ? "root/a" : "root/b", index % 3 === 0 ? 55 : 51)
-            served.push(index)
+            const held = yield* wait(ledger, "root/b", index % 3 === 0 ? 55 : 51)
+            mine.push(index)
             assert.strictEqual(++inside, 1)
             yield* Effect.yieldNow
             inside--
-            yield* books.settle(held, metered(0))
+            yield* ledger.settle(held, metered(0))
           })
-        const fibers = yield* Effect.forEach(Array.from({ length: count }), (_, index) =>
-          Effect.forkChild(visitor(index))
+        const fibers = yield* Effect.forEach(
+          Array.from({ length: count }, (_, index) => index),
+          (index) => {
+            const which = index % ledgers.length
+            return Effect.forkChild(visit(ledgers[which] as Books, served[which] as Array<number>, index))
+          }
         )
-        yield* until(
-          "all served",
-          Effect.sync(() => fibers.every(isDone))
-        )
-        for (const fiber of fibers) yield* Fiber.join(fiber)
-        assert.strictEqual(new Set(served).size, count)
-        if (!engine.live) {
-          assert.deepStrictEqual(
-            served,
-            Array.from({ length: count }, (_, index) => index)
+        return { served, fibers }
+      })
+
+    test(
+      "of a thousand ends for each in the order of asking, one at a time, and those who leave are not waited for",
+      ({ books, settle, until }) =>
+        Effect.gen(function* () {
+          const count = 1_000
+          const full = yield* take(books, "root", 100)
+          const { fibers, served } = yield* visitors([books], count)
+          yield* settle
+          const isLeaving = (index: number): boolean => index % 7 === 3 || index === count - 1
+          const leaving = fibers.filter((_, index) => isLeaving(index))
+          yield* Effect.forEach(leaving, (fiber) => Fiber.interrupt(fiber), {
+            concurrency: "unbounded",
+            discard: true
+          })
+          assert.isTrue(leaving.every(isDone))
+          yield* books.release(full)
+          yield* until(
+            "all served",
+            Effect.sync(() => fibers.every(isDone)),
+            4_000
           )
-        }
-        assert.deepStrictEqual(yield* numbers(books, "root"), [0, 0])
-      }))
+          const stayed = Array.from({ length: count }, (_, index) => index).filter(
+            (index) => !isLeaving(index)
+          )
+          assert.deepStrictEqual(served, [stayed])
+          assert.deepStrictEqual(yield* numbers(books, "root"), [0, 0])
+        }),
+      { serial: true }
+    )
+
+    if (engine.shared) {
+      test("of many in two processes ends for each of them", ({ books, connect, until }) =>
+        Effect.gen(function* () {
+          const full = yield* take(books, "root", 100)
+          const { fibers, served } = yield* visitors([books, yield* connect()], 100)
+          yield* books.release(full)
+          yield* until(
+            "all served",
+            Effect.sync(() => fibers.every(isDone)),
+            4_000
+          )
+          assert.deepStrictEqual(
+            served.map((mine) => new Set(mine).size),
+            [50, 50]
+          )
+          assert.deepStrictEqual(yield* numbers(books, "root"), [0, 0])
+        }))
+    }
   })
 }

@@ -24,12 +24,20 @@ if (Postgres.isThere)
       yield* sql.unsafe(`CREATE TABLE "${place.schema}".moved AS SELECT 0::bigint AS ahead`)
       yield* Effect.provideService(Migrations.run(names), SqlClient.SqlClient, sql)
       return {
-        connect: (options?: StoredLedger.StoredOptions) =>
-          Effect.flatMap(Effect.orDie(Postgres.client()), (client) =>
-            StoredLedger.make(PostgresStore.make(client, { names, timeout: "5 seconds", poll: "1 second" }), {
-              ...options,
-              poll: "200 millis"
-            })
+        connect: ({
+          serial,
+          ...options
+        }: StoredLedger.StoredOptions & { readonly serial?: boolean | undefined } = {}) =>
+          Effect.flatMap(
+            Effect.orDie(Postgres.client(serial === true ? { maxConnections: 1 } : {})),
+            (client) =>
+              StoredLedger.make(
+                PostgresStore.make(client, { names, timeout: "5 seconds", poll: "1 second" }),
+                {
+                  ...options,
+                  poll: "200 millis"
+                }
+              )
           ),
         advance: (millis: number) =>
           Effect.orDie(sql.unsafe(`UPDATE "${place.schema}".moved SET ahead = ahead + ${millis}`))
