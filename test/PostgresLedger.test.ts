@@ -32,7 +32,11 @@ if (Postgres.isThere)
             Effect.orDie(Postgres.client(serial === true ? { maxConnections: 1 } : {})),
             (client) =>
               StoredLedger.make(
-                PostgresStore.make(client, { names, timeout: "5 seconds", poll: "1 second" }),
+                PostgresStore.make(client, {
+                  names,
+                  timeout: serial === true ? "1 minute" : "5 seconds",
+                  poll: "1 second"
+                }),
                 {
                   ...options,
                   poll: "200 millis"

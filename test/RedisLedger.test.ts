@@ -19,10 +19,13 @@ if (Server.isThere)
       // The server's clock cannot be moved. It counts as standing still at the newest time seen, which can.
       yield* redis.send("HSET", key("meta"), "clock", String(Server.future))
       return {
-        connect: (options?: StoredLedger.StoredOptions) =>
+        connect: ({
+          serial,
+          ...options
+        }: StoredLedger.StoredOptions & { readonly serial?: boolean | undefined } = {}) =>
           Effect.gen(function* () {
             const store = yield* Effect.provideServiceEffect(
-              quiet(RedisStore.make({ prefix, timeout: "5 seconds" })),
+              quiet(RedisStore.make({ prefix, timeout: serial === true ? "1 minute" : "5 seconds" })),
               Redis.Redis,
               Server.client
             )
