@@ -25,19 +25,25 @@ const folder = Effect.acquireRelease(
   (name) => Effect.sync(() => fs.rmSync(name, { recursive: true, force: true }))
 )
 
+// A busy machine may take its time: nothing expires meanwhile, and all that was kept is written at the close.
+const patient = { lease: "10 minutes", writeAtClose: "1 minute" } as const
+
 const everies = [2, 3, 7]
 
 describe.concurrent("answers that are lost charge nothing twice and leak nothing", () => {
   for (const every of everies) {
-    it.live(`of a SQLite file, every ${every}.`, () =>
-      Effect.gen(function* () {
-        const filename = path.join(yield* folder, "budget.db")
-        const line = losing(yield* SqliteStore.make({ path: filename }))
-        const lossy = Layer.effect(Ledger.Ledger, StoredLedger.make(line.store))
-        const tally = yield* run(lossy, () => line.lose(every))
-        assert.isAbove(line.lost(), 300 / every)
-        yield* Effect.provide(judge(tally, `every ${every}.`), SqliteLedger.layer({ filename }))
-      }).pipe(Effect.scoped)
+    it.live(
+      `of a SQLite file, every ${every}.`,
+      () =>
+        Effect.gen(function* () {
+          const filename = path.join(yield* folder, "budget.db")
+          const line = losing(yield* SqliteStore.make({ path: filename }))
+          const lossy = Layer.effect(Ledger.Ledger, StoredLedger.make(line.store, patient))
+          const tally = yield* run(lossy, () => line.lose(every))
+          assert.isAbove(line.lost(), 200 / every)
+          yield* Effect.provide(judge(tally, `every ${every}.`), SqliteLedger.layer({ filename }))
+        }).pipe(Effect.scoped),
+      120_000
     )
 
     it.live.skipIf(!Postgres.isThere)(
@@ -48,9 +54,9 @@ describe.concurrent("answers that are lost charge nothing twice and leak nothing
           yield* Effect.provideService(Migrations.run(names), SqlClient.SqlClient, sql)
           const { schema } = names
           const line = yield* Postgres.line
-          const lossy = PostgresLedger.layerUrl({ url: Redacted.make(line.url), schema })
+          const lossy = PostgresLedger.layerUrl({ url: Redacted.make(line.url), schema, ...patient })
           const tally = yield* run(lossy, () => line.lose(every))
-          assert.isAbove(line.lost(), 300 / every)
+          assert.isAbove(line.lost(), 200 / every)
           const direct = PostgresLedger.layerUrl({ url: Redacted.make(Postgres.url), schema })
           yield* Effect.provide(judge(tally, `every ${every}.`), direct)
         }).pipe(Effect.scoped),
@@ -63,10 +69,10 @@ describe.concurrent("answers that are lost charge nothing twice and leak nothing
         Effect.gen(function* () {
           const { prefix } = yield* Server.somewhere
           const line = yield* Server.line
-          const lossy = RedisLedger.layerUrl({ url: Redacted.make(line.url), prefix })
+          const lossy = RedisLedger.layerUrl({ url: Redacted.make(line.url), prefix, ...patient })
           // On one connection every loss is one for all that is under way: few at once, or little gets through.
           const tally = yield* run(lossy, () => line.lose(every), 1)
-          assert.isAbove(line.lost(), 300 / every)
+          assert.isAbove(line.lost(), 200 / every)
           const direct = RedisLedger.layerUrl({ url: Redacted.make(Server.url), prefix })
           yield* Effect.provide(judge(tally, `every ${every}.`), direct)
         }).pipe(Effect.scoped),

@@ -67,7 +67,7 @@ const own = (tally: Tally, id: string) =>
     return yield* ledger.settle(held, { amount: held.amount, verdict: "metered" })
   })
 
-const agents = 16
+const agents = 12
 const calls = 12
 
 /** Everybody at once, in accounts of their own that come and go. An answer that stays away fails a call, not the rest. */
