@@ -227,8 +227,8 @@ export type Entry = Types.Entry
  * - `open`: opens an account under a parent that is open, with a limit or (`null`) without one. The same name
  *   again joins it, as it is where `limit` and `window` are left out; with another limit, `AccountConflict`.
  *   `thresholds` that are said replace those that are there.
- * - `close`: leaves an account; the last to leave removes its name. What it spent stays in its ancestors' books,
- *   and a reservation that outlives it settles there. An engine that outlives its processes removes `temporary`
+ * - `close`: leaves an account; the last to leave removes its name, once no account is open below it: until then it
+ *   bounds these. What it spent stays in its ancestors' books, and a reservation that outlives it settles there. An engine that outlives its processes removes `temporary`
  *   accounts only: any other stays, with its books, for those who open it next.
  * - `reserve`: admits on the whole chain or not at all. Uninterruptible but for the wait; take its answer where you
  *   cannot be interrupted either, so that what is held reaches the one who ends it. Fails with

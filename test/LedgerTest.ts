@@ -21,6 +21,10 @@ export interface Fixture {
    */
   readonly connect: (options?: {
     readonly lease?: Duration.Input | undefined
+    /** The longest interval at which waiters look for room; engines in real time have one of their own. */
+    readonly poll?: Duration.Input | undefined
+    /** Asks reach the store in the order in which they are made, and may stand in line for it long. */
+    readonly serial?: boolean | undefined
   }) => Effect.Effect<Books, BudgetError.BudgetError, Scope.Scope>
   /** Moves the clock that decides, and with it what waits for time in this process. */
   readonly advance: (millis: number) => Effect.Effect<void>
@@ -76,7 +80,8 @@ interface Tools extends Fixture {
   /** Lets time pass until it is so; in the suite's own steps. */
   readonly until: (
     what: string,
-    isSo: Effect.Effect<boolean, BudgetError.BudgetError>
+    isSo: Effect.Effect<boolean, BudgetError.BudgetError>,
+    steps?: number
   ) => Effect.Effect<void, BudgetError.BudgetError>
   /** Lets everything happen that happens without time. */
   readonly settle: Effect.Effect<void>
@@ -88,32 +93,42 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
   const test = (
     title: string,
     body: (tools: Tools) => Effect.Effect<void, BudgetError.BudgetError, Scope.Scope>,
-    options?: { readonly lease?: Duration.Input; readonly empty?: boolean }
+    options?: {
+      readonly lease?: Duration.Input
+      readonly poll?: Duration.Input
+      readonly empty?: boolean
+      readonly serial?: boolean
+    }
   ) => {
     const run = Effect.scoped(
       Effect.gen(function* () {
         const fixture = yield* engine.fixture
-        const books = yield* fixture.connect({ lease: options?.lease })
+        const books = yield* fixture.connect({
+          lease: options?.lease,
+          poll: options?.poll,
+          serial: options?.serial
+        })
         if (options?.empty !== true) yield* openTree(books)
         const pass = engine.live ? Effect.sleep(step) : fixture.advance(step)
         const settle = Effect.forEach(Array.from({ length: engine.live ? 6 : 8 }), () => pass, {
           discard: true
         })
-        const until: Tools["until"] = (what, isSo) => {
+        const until: Tools["until"] = (what, isSo, steps = 400) => {
           const look = (left: number): Effect.Effect<void, BudgetError.BudgetError> =>
             Effect.flatMap(isSo, (now) => {
               if (now) return Effect.void
               if (left === 0) return Effect.die(new Error(`never so: ${what}`))
               return Effect.andThen(pass, look(left - 1))
             })
-          return look(400)
+          return look(steps)
         }
         yield* body({ ...fixture, books, until, settle })
         yield* audited(books)
       })
     )
-    if (engine.live) it.live(title, () => run)
-    else it.effect(title, () => run)
+    const timeout = options?.serial === true ? 120_000 : undefined
+    if (engine.live) it.live(title, () => run, timeout)
+    else it.effect(title, () => run, timeout)
   }
 
   describe(`${name}: a reservation`, () => {
@@ -196,6 +211,10 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
         ]
         for (const conflict of conflicts) assert.strictEqual(yield* tagOf(conflict), "ReservationConflict")
         assert.deepStrictEqual(yield* books.balances, before)
+        const ends = (yield* Stream.runCollect(books.entries())).filter(
+          ({ _tag }) => _tag === "Settled" || _tag === "Released"
+        )
+        assert.deepStrictEqual(ends, [settledOnce, releasedOnce])
       }))
 
     test("with an id of the caller's is the same when it is asked for again, and no other", ({ books }) =>
@@ -314,6 +333,7 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
           assert.strictEqual(yield* tagOf(books.settle(last, metered(2))), "InvalidAmount")
           yield* books.setLimit("root", Usd.zero)
           assert.strictEqual((yield* books.balance("root")).available, -Number.MAX_SAFE_INTEGER)
+          assert.isNotEmpty((yield* reasonOf(take(books, "root", 1))).message)
           yield* books.settle(last, metered(1))
           assert.deepStrictEqual(yield* numbers(books, "root"), [1, Number.MAX_SAFE_INTEGER - 1])
         }),
@@ -391,6 +411,21 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
         assert.deepStrictEqual(yield* numbers(books, "root/a/t"), [0, 0])
         assert.deepStrictEqual(yield* numbers(books, "root/a"), [20, 0])
         assert.deepStrictEqual(yield* numbers(books, "root"), [20, 0])
+      }))
+
+    test("bounds those below it, also when all who opened it have left", ({ books }) =>
+      Effect.gen(function* () {
+        yield* books.open({ account: "root/t", parent: "root", limit: usd(10), temporary: true })
+        yield* books.open({ account: "root/t/u", parent: "root/t", temporary: true })
+        yield* books.close("root/t")
+        includes(yield* reasonOf(take(books, "root/t/u", 11)), { _tag: "BudgetExceeded", account: "root/t" })
+        const held = yield* take(books, "root/t/u", 9)
+        assert.deepStrictEqual(yield* numbers(books, "root/t"), [0, 9])
+        yield* books.close("root/t/u")
+        for (const gone of ["root/t", "root/t/u"])
+          assert.strictEqual(yield* tagOf(books.balance(gone)), "InvalidAccount")
+        yield* books.settle(held, metered(8))
+        assert.deepStrictEqual(yield* numbers(books, "root"), [8, 0])
       }))
 
     if (engine.shared) {
@@ -571,6 +606,9 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
   })
 
   describe(`${name}: a window`, () => {
+    // Longer than any: where time is moved by hours, nothing has to be renewed a thousand times.
+    const lease = "100 days"
+
     test(
       "holds its limit anew, and a call is charged to the one that admitted it",
       ({ advance, books }) =>
@@ -603,7 +641,7 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
           yield* books.settle(next, metered(50))
           assert.deepStrictEqual(yield* numbers(books, "day"), [50, 0])
         }),
-      { empty: true }
+      { empty: true, lease }
     )
 
     test(
@@ -626,7 +664,7 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
           assert.deepStrictEqual(yield* numbers(books, "root"), [0, 50])
           yield* books.release(second)
         }),
-      { empty: true }
+      { empty: true, lease }
     )
 
     test(
@@ -650,7 +688,7 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
           )
           assert.lengthOf(crossed, 2)
         }),
-      { empty: true }
+      { empty: true, lease, poll: "1 minute" }
     )
   })
 
@@ -765,7 +803,48 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
         )
         const reason = yield* Fiber.join(hoping)
         includes(reason, { _tag: "BudgetExceeded", account: "root/a", spent: 35, required: 30 })
+        assert.isAtLeast(reason._tag === "BudgetExceeded" ? reason.waitedMillis : 0, 100)
         assert.strictEqual((yield* Fiber.join(modest)).amount, 25)
+      }))
+
+    test("that loses hope by what happened elsewhere lets those behind it in", ({ books, settle, until }) =>
+      Effect.gen(function* () {
+        yield* take(books, "root/a", 20)
+        const hoping = yield* Effect.forkChild(reasonOf(wait(books, "root/a", 50)))
+        yield* settle
+        const behind = yield* Effect.forkChild(wait(books, "root/a", 5))
+        yield* settle
+        assert.isFalse(isDone(hoping) || isDone(behind))
+        yield* spend(books, "root/b", 60)
+        yield* until(
+          "both told",
+          Effect.sync(() => isDone(hoping) && isDone(behind))
+        )
+        includes(yield* Fiber.join(hoping), { account: "root", spent: 60, required: 50 })
+        assert.strictEqual((yield* Fiber.join(behind)).amount, 5)
+      }))
+
+    test("is told by a lowered limit that it can never fit", ({ books, settle, until }) =>
+      Effect.gen(function* () {
+        yield* take(books, "root", 90)
+        const dropped = yield* Effect.forkChild(reasonOf(wait(books, "root/b", 40)))
+        yield* settle
+        const patient = yield* Effect.forkChild(wait(books, "root/b", 20))
+        yield* settle
+        yield* books.setLimit("root", usd(39))
+        yield* until(
+          "dropped",
+          Effect.sync(() => isDone(dropped))
+        )
+        includes(yield* Fiber.join(dropped), { account: "root", limit: 39, required: 40 })
+        yield* settle
+        assert.isFalse(isDone(patient))
+        yield* books.setLimit("root", usd(110))
+        yield* until(
+          "woken",
+          Effect.sync(() => isDone(patient))
+        )
+        assert.strictEqual((yield* Fiber.join(patient)).amount, 20)
       }))
 
     test("is woken by a raised limit and by a resume", ({ books, settle, until }) =>
@@ -878,36 +957,77 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
         assert.deepStrictEqual(order, ["large", "small 0", "small 1", "small 2", "last"])
       }))
 
-    test("of many ends for each of them, in order, one place at a time", ({ books, until }) =>
+    /** Waits for the one place that there is, and tells when it is inside; of some it is not waited for. */
+    const visitors = (ledgers: ReadonlyArray<Books>, count: number) =>
       Effect.gen(function* () {
-        const count = engine.live ? 60 : 300
-        const served: Array<number> = []
+        const served = ledgers.map((): Array<number> => [])
         let inside = 0
-        const visitor = (index: number) =>
+        const visit = (ledger: Books, mine: Array<number>, index: number) =>
           Effect.gen(function* () {
-            const held = yield* wait(books, index % 2 === 0 ? "root/a" : "root/b", index % 3 === 0 ? 55 : 51)
-            served.push(index)
+            const held = yield* wait(ledger, "root/b", index % 3 === 0 ? 55 : 51)
+            mine.push(index)
             assert.strictEqual(++inside, 1)
             yield* Effect.yieldNow
             inside--
-            yield* books.settle(held, metered(0))
+            yield* ledger.settle(held, metered(0))
           })
-        const fibers = yield* Effect.forEach(Array.from({ length: count }), (_, index) =>
-          Effect.forkChild(visitor(index))
+        const fibers = yield* Effect.forEach(
+          Array.from({ length: count }, (_, index) => index),
+          (index) => {
+            const which = index % ledgers.length
+            return Effect.forkChild(visit(ledgers[which] as Books, served[which] as Array<number>, index))
+          }
         )
-        yield* until(
-          "all served",
-          Effect.sync(() => fibers.every(isDone))
-        )
-        for (const fiber of fibers) yield* Fiber.join(fiber)
-        assert.strictEqual(new Set(served).size, count)
-        if (!engine.live) {
-          assert.deepStrictEqual(
-            served,
-            Array.from({ length: count }, (_, index) => index)
+        return { served, fibers }
+      })
+
+    test(
+      "of a thousand ends for each in the order of asking, one at a time, and those who leave are not waited for",
+      ({ books, settle, until }) =>
+        Effect.gen(function* () {
+          const count = 1_000
+          const full = yield* take(books, "root", 100)
+          const { fibers, served } = yield* visitors([books], count)
+          yield* settle
+          const isLeaving = (index: number): boolean => index % 7 === 3 || index === count - 1
+          const leaving = fibers.filter((_, index) => isLeaving(index))
+          yield* Effect.forEach(leaving, (fiber) => Fiber.interrupt(fiber), {
+            concurrency: "unbounded",
+            discard: true
+          })
+          assert.isTrue(leaving.every(isDone))
+          yield* books.release(full)
+          yield* until(
+            "all served",
+            Effect.sync(() => fibers.every(isDone)),
+            4_000
           )
-        }
-        assert.deepStrictEqual(yield* numbers(books, "root"), [0, 0])
-      }))
+          const stayed = Array.from({ length: count }, (_, index) => index).filter(
+            (index) => !isLeaving(index)
+          )
+          assert.deepStrictEqual(served, [stayed])
+          assert.deepStrictEqual(yield* numbers(books, "root"), [0, 0])
+        }),
+      { serial: true }
+    )
+
+    if (engine.shared) {
+      test("of many in two processes ends for each of them", ({ books, connect, until }) =>
+        Effect.gen(function* () {
+          const full = yield* take(books, "root", 100)
+          const { fibers, served } = yield* visitors([books, yield* connect()], 100)
+          yield* books.release(full)
+          yield* until(
+            "all served",
+            Effect.sync(() => fibers.every(isDone)),
+            4_000
+          )
+          assert.deepStrictEqual(
+            served.map((mine) => new Set(mine).size),
+            [50, 50]
+          )
+          assert.deepStrictEqual(yield* numbers(books, "root"), [0, 0])
+        }))
+    }
   })
 }

@@ -3,13 +3,13 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import * as Migrator from "effect/sql/Migrator"
 import * as SqlClient from "effect/sql/SqlClient"
-import { Ledger, Usd } from "agent-budget"
 import * as PostgresLedger from "agent-budget/PostgresLedger"
 import * as Migrations from "../src/internal/postgresMigrations.ts"
 import * as PostgresStore from "../src/internal/postgresStore.ts"
 import * as StoredLedger from "../src/internal/storedLedger.ts"
 import { ledgerSuite } from "./LedgerTest.ts"
 import * as Postgres from "./utils/postgres.ts"
+import { spend } from "./utils/spend.ts"
 
 if (Postgres.isThere)
   ledgerSuite("a ledger in PostgreSQL", {
@@ -24,12 +24,24 @@ if (Postgres.isThere)
       yield* sql.unsafe(`CREATE TABLE "${place.schema}".moved AS SELECT 0::bigint AS ahead`)
       yield* Effect.provideService(Migrations.run(names), SqlClient.SqlClient, sql)
       return {
-        connect: (options?: StoredLedger.StoredOptions) =>
-          Effect.flatMap(Effect.orDie(Postgres.client()), (client) =>
-            StoredLedger.make(PostgresStore.make(client, { names, timeout: "5 seconds", poll: "1 second" }), {
-              ...options,
-              poll: "200 millis"
-            })
+        connect: ({
+          serial,
+          ...options
+        }: StoredLedger.StoredOptions & { readonly serial?: boolean | undefined } = {}) =>
+          Effect.flatMap(
+            Effect.orDie(Postgres.client(serial === true ? { maxConnections: 1 } : {})),
+            (client) =>
+              StoredLedger.make(
+                PostgresStore.make(client, {
+                  names,
+                  timeout: serial === true ? "1 minute" : "5 seconds",
+                  poll: "1 second"
+                }),
+                {
+                  ...options,
+                  poll: "200 millis"
+                }
+              )
           ),
         advance: (millis: number) =>
           Effect.orDie(sql.unsafe(`UPDATE "${place.schema}".moved SET ahead = ahead + ${millis}`))
@@ -38,14 +50,6 @@ if (Postgres.isThere)
     live: true,
     shared: true
   })
-
-const spend = Effect.gen(function* () {
-  const ledger = yield* Ledger.Ledger
-  yield* ledger.open({ account: "root", limit: Usd.dollars("2") })
-  const held = yield* ledger.reserve({ account: "root", least: Usd.dollars("0.25") })
-  yield* ledger.settle(held, { amount: Usd.dollars("0.20"), verdict: "metered" })
-  return Usd.format((yield* ledger.balance("root")).spent)
-})
 
 const database = PgClient.layer({ url: Redacted.make(Postgres.url) })
 

@@ -1,50 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Queue, Stream, Tracer } from "effect"
 import { Usd } from "agent-budget"
-import type { EndAsk, LedgerStore, ReserveAsk } from "../src/internal/ledgerStore.ts"
-import { includes } from "./utils/assertions.ts"
-import { findings } from "./utils/bookReplay.ts"
+import { storeSuite } from "./LedgerStoreTest.ts"
 import * as Postgres from "./utils/postgres.ts"
 import * as Agreement from "./utils/storeAgreement.ts"
+import { account, ask, audit, detailOf, ending, everything, rowOf } from "./utils/storeAsks.ts"
 import { randomOf } from "./utils/storeScript.ts"
-
-const account = (name: string, limit: number | null, parent: string | null = null) => ({
-  account: name,
-  parent,
-  limit: limit === null ? null : Usd.nanos(limit),
-  frame: undefined,
-  thresholds: undefined,
-  opener: null
-})
-
-const ask = (id: string, least: number, more: Partial<ReserveAsk> = {}): ReserveAsk => ({
-  id,
-  fingerprint: "f",
-  account: "root",
-  least,
-  most: least,
-  share: 1,
-  lease: 60_000,
-  place: null,
-  ...more
-})
-
-const ending = (id: string, amount: number): EndAsk => ({ id, amount, verdict: "metered", label: null })
-
-const everything = { after: 0, size: 1_000_000, account: null, from: null, to: null }
-
-const audit = Effect.fnUntraced(function* (store: LedgerStore) {
-  return findings(yield* store.entries(everything), (yield* store.balances(null)).rows)
-})
-
-const rowOf = (store: LedgerStore, name: string) =>
-  Effect.map(store.balances(name), ({ rows }) => rows.map(({ reserved, spent }) => ({ reserved, spent }))[0])
-
-/** From here on the clock of the server is behind the newest time seen, so that time is what a test says it is. */
-const future = 4_000_000_000_000
-
-const setClock = ({ names, sql }: Postgres.Ledger, at: number) =>
-  sql.unsafe(`UPDATE ${names.of("head")} SET at = ${future + at}`)
 
 const plays = Effect.fnUntraced(function* (seeds: ReadonlyArray<number>) {
   const coverage: Agreement.Coverage = new Map()
@@ -57,8 +18,21 @@ const plays = Effect.fnUntraced(function* (seeds: ReadonlyArray<number>) {
 
 const all = { concurrency: "unbounded" } as const
 
-const detailOf = <A>(verb: Effect.Effect<A, { readonly detail: string }>) =>
-  Effect.map(Effect.flip(verb), ({ detail }) => detail)
+if (Postgres.isThere)
+  storeSuite("a store in PostgreSQL", {
+    fixture: Effect.gen(function* () {
+      const { names, sql, store } = yield* Postgres.ledger()
+      const head = names.of("head")
+      // From here on the clock of the server is behind the newest time seen, so that time stands still.
+      yield* sql.unsafe(`UPDATE ${head} SET at = 4000000000000`)
+      return {
+        store,
+        join: Effect.orDie(Effect.map(Postgres.join(names), (other) => other.store)),
+        advance: (millis: number) => Effect.orDie(sql.unsafe(`UPDATE ${head} SET at = at + ${millis}`))
+      }
+    }).pipe(Effect.orDie),
+    live: true
+  })
 
 describe.skipIf(!Postgres.isThere)("every verb", () => {
   it.live(
@@ -69,68 +43,6 @@ describe.skipIf(!Postgres.isThere)("every verb", () => {
         assert.deepStrictEqual(Agreement.unseen(yield* plays(seeds)), [])
       }),
     120_000
-  )
-
-  it.live("counts what happens at the very millisecond in which time runs out as too late", () =>
-    Effect.gen(function* () {
-      const ledger = yield* Postgres.ledger()
-      const { store } = ledger
-      yield* setClock(ledger, 0)
-      yield* store.open({ ...account("root", 10), frame: "rolling 10" })
-      yield* store.roll("root", "rolling 10", future, future + 100)
-      yield* store.reserve(ask("held", 10, { lease: 50 }))
-      yield* store.reserve(ask("first", 1, { place: 50 }))
-      yield* setClock(ledger, 49)
-      assert.deepStrictEqual(yield* store.expire(9), [])
-      yield* setClock(ledger, 50)
-      assert.strictEqual((yield* store.expire(9))[0]?._tag, "Expired")
-      yield* store.setLimit("root", Usd.nanos(20))
-      // The first one's place has passed: nobody is ahead of the second.
-      assert.strictEqual((yield* store.reserve(ask("second", 1, { place: 50 })))._tag, "Granted")
-      yield* setClock(ledger, 100)
-      assert.strictEqual((yield* store.reserve(ask("third", 1)))._tag, "Stale")
-      yield* store.roll("root", "rolling 10", future + 100, future + 101)
-      assert.strictEqual((yield* store.reserve(ask("third", 1)))._tag, "Granted")
-      assert.deepStrictEqual(yield* audit(store), [])
-    }).pipe(Effect.scoped)
-  )
-
-  it.live("lets no time go back", () =>
-    Effect.gen(function* () {
-      const ledger = yield* Postgres.ledger()
-      const { store } = ledger
-      yield* store.open(account("root", 10))
-      yield* setClock(ledger, 7)
-      const answer = yield* store.reserve(ask("one", 5, { lease: 10 }))
-      assert.deepStrictEqual(answer, {
-        _tag: "Granted",
-        held: { id: "one", account: "root", amount: Usd.nanos(5), at: future + 7, expiresAt: future + 17 }
-      })
-      assert.strictEqual((yield* store.balances(null)).now, future + 7)
-      assert.deepStrictEqual(yield* store.renew(["one"], 5), [{ id: "one", expiresAt: future + 12 }])
-      assert.deepStrictEqual(yield* audit(store), [])
-    }).pipe(Effect.scoped)
-  )
-
-  it.live("keeps any text and any exact amount as it is", () =>
-    Effect.gen(function* () {
-      const { store } = yield* Postgres.ledger()
-      const name = "a\\u0000 \0 \\ \ud800 'quoted' \"twice\" \u{1f600} {1,NULL}"
-      yield* store.open({ ...account(name, Number.MAX_SAFE_INTEGER), thresholds: [1, 1_000_000] })
-      const id = `${name}#`
-      yield* store.reserve(ask(id, Number.MAX_SAFE_INTEGER, { account: name }))
-      assert.deepInclude(yield* store.end({ ...ending(id, Number.MAX_SAFE_INTEGER), label: name }), {
-        _tag: "Ended"
-      })
-      const [opened, held, settled, low, high] = yield* store.entries({ ...everything, account: name })
-      includes(opened, { _tag: "Opened", account: name, limit: Number.MAX_SAFE_INTEGER })
-      includes(held, { reservation: id, limits: [Number.MAX_SAFE_INTEGER] })
-      includes(settled, { label: name, amount: Number.MAX_SAFE_INTEGER })
-      includes(low, { threshold: 0.000001 })
-      includes(high, { threshold: 1, spent: Number.MAX_SAFE_INTEGER })
-      assert.deepStrictEqual(yield* store.entries({ ...everything, account: "a" }), [])
-      assert.deepStrictEqual(yield* store.renew([id], 1), [])
-    }).pipe(Effect.scoped)
   )
 
   it.live("is one statement", () =>
@@ -179,30 +91,6 @@ describe.skipIf(!Postgres.isThere)("every verb", () => {
 })
 
 describe.skipIf(!Postgres.isThere)("others at the ledger", () => {
-  it.live("admit together what fits and nothing more, each ask once", () =>
-    Effect.gen(function* () {
-      const one = yield* Postgres.ledger()
-      const others = yield* Effect.forEach([2, 3], () => Postgres.join(one.names), all)
-      const stores = [one.store, ...others.map(({ store }) => store)]
-      yield* Effect.forEach(stores, (store) => store.open(account("root", 1_000)), all)
-      yield* Effect.forEach(stores, (store) => store.open(account("root/x", null, "root")), all)
-      const answers = yield* Effect.forEach(
-        Array.from({ length: 300 }, (_, index) => index),
-        (index) =>
-          Effect.forEach(stores, (store) => store.reserve(ask(`r${index}`, 7, { account: "root/x" })), all),
-        all
-      )
-      const granted = answers.filter((same) => same.some(({ _tag }) => _tag === "Granted"))
-      assert.strictEqual(granted.length, Math.floor(1_000 / 7))
-      for (const same of granted) {
-        const held = same.flatMap((answer) => (answer._tag === "Granted" ? [answer.held] : []))
-        assert.strictEqual(new Set(held.map((each) => JSON.stringify(each))).size, 1)
-      }
-      assert.deepStrictEqual(yield* audit(one.store), [])
-      assert.deepStrictEqual(yield* rowOf(one.store, "root"), { reserved: 994, spent: 0 })
-    }).pipe(Effect.scoped)
-  )
-
   it.live("admit together what the account above them has", () =>
     Effect.gen(function* () {
       const { store } = yield* Postgres.ledger({ maxConnections: 16 })
@@ -241,39 +129,6 @@ describe.skipIf(!Postgres.isThere)("others at the ledger", () => {
         240
       )
       assert.deepStrictEqual(yield* audit(store), [])
-    }).pipe(Effect.scoped)
-  )
-
-  it.live("end a reservation once, whoever is first, and take nothing of a cancelled one", () =>
-    Effect.gen(function* () {
-      const one = yield* Postgres.ledger()
-      const two = yield* Postgres.join(one.names)
-      yield* one.store.open(account("root", null))
-      const rounds = Array.from({ length: 60 }, (_, index) => `r${index}`)
-      yield* Effect.forEach(
-        rounds,
-        (id) =>
-          Effect.gen(function* () {
-            const [left, right] = yield* Effect.all(
-              [one.store.reserve(ask(id, 5)), two.store.reserve(ask(id, 5, { fingerprint: "g" }))],
-              all
-            )
-            assert.sameMembers([left._tag, right._tag], ["Granted", "Taken"])
-            const ends = yield* Effect.all(
-              [one.store.end(ending(id, 3)), two.store.end(ending(id, 3)), two.store.end(ending(id, 3))],
-              all
-            )
-            const entries = ends.flatMap((end) => (end._tag === "Ended" ? [JSON.stringify(end.entry)] : []))
-            assert.strictEqual(entries.length, 3)
-            assert.strictEqual(new Set(entries).size, 1)
-            assert.strictEqual(ends.filter((end) => end._tag === "Ended" && !end.again).length, 1)
-            yield* Effect.all([one.store.reserve(ask(`${id}-`, 5)), two.store.cancel(`${id}-`)], all)
-            assert.strictEqual((yield* one.store.reserve(ask(`${id}-`, 5)))._tag, "Taken")
-          }),
-        all
-      )
-      assert.deepStrictEqual(yield* rowOf(one.store, "root"), { reserved: 0, spent: 180 })
-      assert.deepStrictEqual(yield* audit(one.store), [])
     }).pipe(Effect.scoped)
   )
 
@@ -415,19 +270,14 @@ describe.skipIf(!Postgres.isThere)("a server that is away", () => {
     Effect.gen(function* () {
       const one = yield* Postgres.ledger()
       yield* one.store.open(account("root", 10))
-      const line = yield* Postgres.stuckLine
-      const { store } = yield* Postgres.join(
-        one.names,
-        { stream: line.connect, connectTimeout: "1 second" },
-        "1 second"
-      )
+      const line = yield* Postgres.line
+      const { store } = yield* Postgres.join(one.names, { connectTimeout: "1 second" }, "1 second", line.url)
       assert.strictEqual((yield* store.reserve(ask("one", 5)))._tag, "Granted")
       line.stick()
       const started = performance.now()
       assert.include(yield* detailOf(store.end(ending("one", 5))), "no answer within 1000 ms")
       assert.isBelow(performance.now() - started, 10_000)
-      line.free()
-      // The pool may have begun to connect before the line was free.
+      line.cut()
       const ended = yield* Effect.retry(store.end(ending("one", 5)), { times: 5 })
       assert.deepInclude(ended, { _tag: "Ended" })
       assert.deepStrictEqual(yield* audit(one.store), [])

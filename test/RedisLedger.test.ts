@@ -1,13 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger, Redacted, References } from "effect"
 import * as Redis from "effect/persistence/Redis"
-import { Ledger, Usd } from "agent-budget"
+import type { Ledger } from "agent-budget"
 import * as RedisLedger from "agent-budget/RedisLedger"
 import { concerns, unavailable } from "../src/internal/redisFailure.ts"
 import * as RedisStore from "../src/internal/redisStore.ts"
 import * as StoredLedger from "../src/internal/storedLedger.ts"
 import { ledgerSuite } from "./LedgerTest.ts"
 import * as Server from "./utils/redis.ts"
+import { spend } from "./utils/spend.ts"
 
 const quiet = Effect.provideService(References.MinimumLogLevel, "Error")
 
@@ -18,10 +19,13 @@ if (Server.isThere)
       // The server's clock cannot be moved. It counts as standing still at the newest time seen, which can.
       yield* redis.send("HSET", key("meta"), "clock", String(Server.future))
       return {
-        connect: (options?: StoredLedger.StoredOptions) =>
+        connect: ({
+          serial,
+          ...options
+        }: StoredLedger.StoredOptions & { readonly serial?: boolean | undefined } = {}) =>
           Effect.gen(function* () {
             const store = yield* Effect.provideServiceEffect(
-              quiet(RedisStore.make({ prefix, timeout: "5 seconds" })),
+              quiet(RedisStore.make({ prefix, timeout: serial === true ? "1 minute" : "5 seconds" })),
               Redis.Redis,
               Server.client
             )
@@ -34,14 +38,6 @@ if (Server.isThere)
     live: true,
     shared: true
   })
-
-const spend = Effect.gen(function* () {
-  const ledger = yield* Ledger.Ledger
-  yield* ledger.open({ account: "root", limit: Usd.dollars("2") })
-  const held = yield* ledger.reserve({ account: "root", least: Usd.dollars("0.25") })
-  yield* ledger.settle(held, { amount: Usd.dollars("0.20"), verdict: "metered" })
-  return Usd.format((yield* ledger.balance("root")).spent)
-})
 
 const refusal = (layer: Layer.Layer<Ledger.Ledger, unknown>) =>
   Effect.map(Effect.flip(Effect.scoped(Layer.build(layer))), String)

@@ -2,48 +2,13 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Queue, References, Schedule, type Scope, Stream } from "effect"
 import * as Redis from "effect/persistence/Redis"
 import { Usd } from "agent-budget"
-import type { EndAsk, LedgerStore, ReserveAsk } from "../src/internal/ledgerStore.ts"
 import * as RedisStore from "../src/internal/redisStore.ts"
+import { storeSuite } from "./LedgerStoreTest.ts"
 import { includes } from "./utils/assertions.ts"
-import { findings } from "./utils/bookReplay.ts"
 import * as Server from "./utils/redis.ts"
 import * as Agreement from "./utils/storeAgreement.ts"
+import { account, ask, audit, detailOf, ending, everything, tagOf } from "./utils/storeAsks.ts"
 import { randomOf } from "./utils/storeScript.ts"
-
-const account = (name: string, limit: number | null, parent: string | null = null) => ({
-  account: name,
-  parent,
-  limit: limit === null ? null : Usd.nanos(limit),
-  frame: undefined,
-  thresholds: undefined,
-  opener: null
-})
-
-const ask = (id: string, least: number, more: Partial<ReserveAsk> = {}): ReserveAsk => ({
-  id,
-  fingerprint: "f",
-  account: "root",
-  least,
-  most: least,
-  share: 1,
-  lease: 60_000,
-  place: null,
-  ...more
-})
-
-const ending = (id: string, amount: number): EndAsk => ({ id, amount, verdict: "metered", label: null })
-
-const everything = { after: 0, size: 1_000_000, account: null, from: null, to: null }
-
-const audit = Effect.fnUntraced(function* (store: LedgerStore) {
-  return findings(yield* store.entries(everything), (yield* store.balances(null)).rows)
-})
-
-const tagOf = <A extends { readonly _tag: string }, E>(verb: Effect.Effect<A, E>) =>
-  Effect.map(verb, ({ _tag }) => _tag)
-
-const detailOf = <A>(verb: Effect.Effect<A, { readonly detail: string }>) =>
-  Effect.map(Effect.flip(verb), ({ detail }) => detail)
 
 /** Why a store was not made. */
 const refusalOf = <A, E extends object, R>(made: Effect.Effect<A, E, R>) =>
@@ -79,57 +44,28 @@ const storeThrough = (prefix: string, through: (redis: Server.Client) => Server.
 const insisting = <A>(verb: Effect.Effect<A, { readonly detail: string }>) =>
   Effect.retry(verb, { times: 200, schedule: Schedule.spaced("20 millis") })
 
+if (Server.isThere)
+  storeSuite("a store in Redis", {
+    fixture: Effect.gen(function* () {
+      const ledger = yield* Server.ledger
+      const { key, prefix, redis, store } = ledger
+      yield* Server.setClock(ledger, 0)
+      return {
+        store,
+        join: Effect.provideService(Effect.orDie(Server.join(prefix)), References.MinimumLogLevel, "Error"),
+        advance: (millis: number) =>
+          Effect.orDie(Effect.asVoid(redis.send("HINCRBY", key("meta"), "clock", String(millis))))
+      }
+    }).pipe(Effect.orDie, Effect.provideService(References.MinimumLogLevel, "Error")),
+    live: true
+  })
+
 describe.skipIf(!Server.isThere)("every verb", () => {
   live(
     "answers in any sequence as the reference does",
     Effect.gen(function* () {
       const seeds = Array.from({ length: 20 }, (_, index) => index + 1)
       assert.deepStrictEqual(Agreement.unseen(yield* plays(seeds)), [])
-    })
-  )
-
-  live(
-    "counts what happens at the very millisecond in which time runs out as too late",
-    Effect.gen(function* () {
-      const ledger = yield* Server.ledger
-      const { store } = ledger
-      const { future } = Server
-      yield* Server.setClock(ledger, 0)
-      yield* store.open({ ...account("root", 10), frame: "rolling 10" })
-      yield* store.roll("root", "rolling 10", future, future + 100)
-      yield* store.reserve(ask("held", 10, { lease: 50 }))
-      yield* store.reserve(ask("first", 1, { place: 50 }))
-      yield* Server.setClock(ledger, 49)
-      assert.deepStrictEqual(yield* store.expire(9), [])
-      yield* store.setLimit("root", Usd.nanos(20))
-      // The first one's place has not passed: it is ahead of the next.
-      assert.strictEqual(yield* tagOf(store.reserve(ask("next", 1, { place: 50 }))), "Short")
-      yield* store.leave("next")
-      yield* Server.setClock(ledger, 50)
-      assert.strictEqual((yield* store.expire(9))[0]?._tag, "Expired")
-      assert.strictEqual(yield* tagOf(store.reserve(ask("second", 1, { place: 50 }))), "Granted")
-      yield* Server.setClock(ledger, 100)
-      assert.strictEqual(yield* tagOf(store.reserve(ask("third", 1))), "Stale")
-      yield* store.roll("root", "rolling 10", future + 100, future + 101)
-      assert.strictEqual(yield* tagOf(store.reserve(ask("third", 1))), "Granted")
-      assert.deepStrictEqual(yield* audit(store), [])
-    })
-  )
-
-  live(
-    "lets no time go back",
-    Effect.gen(function* () {
-      const ledger = yield* Server.ledger
-      const { store } = ledger
-      const { future } = Server
-      yield* store.open(account("root", 10))
-      yield* Server.setClock(ledger, 7)
-      assert.deepStrictEqual(yield* store.reserve(ask("one", 5, { lease: 10 })), {
-        _tag: "Granted",
-        held: { id: "one", account: "root", amount: Usd.nanos(5), at: future + 7, expiresAt: future + 17 }
-      })
-      assert.strictEqual((yield* store.balances(null)).now, future + 7)
-      assert.deepStrictEqual(yield* store.renew(["one"], 5), [{ id: "one", expiresAt: future + 12 }])
     })
   )
 
@@ -142,35 +78,6 @@ describe.skipIf(!Server.isThere)("every verb", () => {
       assert.strictEqual(answer._tag, "Short")
       const clock = Number(yield* redis.send("HGET", key("meta"), "clock"))
       assert.strictEqual("now" in answer ? answer.now : 0, clock)
-    })
-  )
-
-  live(
-    "keeps any text and any exact amount as it is",
-    Effect.gen(function* () {
-      const { store } = yield* Server.ledger
-      const name = 'a\\u0000 \0 \t\n \\ \ud800 "twice" \u{1f600} {1},"window":1}'
-      yield* store.open({ ...account(name, Number.MAX_SAFE_INTEGER), thresholds: [1, 1_000_000] })
-      yield* store.open(account(`${name}/`, null, name))
-      const id = `${name}#`
-      const more = { account: `${name}/`, fingerprint: name }
-      const held = yield* store.reserve(ask(id, Number.MAX_SAFE_INTEGER, more))
-      assert.deepStrictEqual(yield* store.reserve(ask(id, Number.MAX_SAFE_INTEGER, more)), held)
-      yield* store.end({ ...ending(id, Number.MAX_SAFE_INTEGER), label: name })
-      const [opened, child, reserved, settled, low, high] = yield* store.entries({
-        ...everything,
-        account: name
-      })
-      includes(opened, { _tag: "Opened", account: name, limit: Number.MAX_SAFE_INTEGER })
-      includes(child, { account: `${name}/` })
-      includes(reserved, { reservation: id, limits: [null, Number.MAX_SAFE_INTEGER] })
-      includes(settled, { label: name, amount: Number.MAX_SAFE_INTEGER })
-      includes(low, { account: name, threshold: 0.000001 })
-      includes(high, { threshold: 1, spent: Number.MAX_SAFE_INTEGER })
-      const { rows } = yield* store.balances(`${name}/`)
-      includes(rows[0], { account: `${name}/`, parent: name, spent: Number.MAX_SAFE_INTEGER, reserved: 0 })
-      assert.deepStrictEqual(yield* store.entries({ ...everything, account: "a" }), [])
-      assert.strictEqual(yield* tagOf(store.end({ ...ending(id, 1) })), "Differs")
     })
   )
 
@@ -268,48 +175,6 @@ describe.skipIf(!Server.isThere)("many at once", () => {
         entries.map((_, index) => index + 1)
       )
       assert.isAbove(entries.filter(({ _tag }) => _tag === "Reserved").length, 20)
-    })
-  )
-
-  live(
-    "grant the last of it once",
-    Effect.gen(function* () {
-      const { prefix, store } = yield* Server.ledger
-      yield* store.open(account("root", 100))
-      yield* store.open(account("root/a", null, "root"))
-      const stores = yield* Effect.forEach(Array.from({ length: actors }), () => Server.join(prefix), all)
-      const asked = stores.flatMap((own, actor) =>
-        Array.from({ length: 20 }, (_, index) =>
-          own.reserve(ask(`${actor} ${index}`, 7, { account: "root/a" }))
-        )
-      )
-      const answers = yield* Effect.all(asked, all)
-      assert.strictEqual(answers.filter(({ _tag }) => _tag === "Granted").length, 14)
-      assert.deepStrictEqual(yield* audit(store), [])
-    })
-  )
-
-  live(
-    "that send the same get the same answer, and change the books once",
-    Effect.gen(function* () {
-      const { prefix, store } = yield* Server.ledger
-      yield* store.open(account("root", 100))
-      const stores = yield* Effect.forEach(Array.from({ length: actors }), () => Server.join(prefix), all)
-      const both = <A, E>(verb: (own: LedgerStore) => Effect.Effect<A, E>) =>
-        Effect.all([...stores, ...stores].map(verb), all)
-      for (let index = 0; index < 10; index++) {
-        const [held, ...others] = yield* both((own) => own.reserve(ask(`r${index}`, 30)))
-        for (const other of others) assert.deepStrictEqual(other, held)
-        const ended = yield* both((own) => own.end(ending(`r${index}`, 3)))
-        assert.strictEqual(ended.filter((answer) => answer._tag === "Ended" && !answer.again).length, 1)
-        const entries = new Set(
-          ended.map((answer) => JSON.stringify("entry" in answer ? answer.entry : answer))
-        )
-        assert.strictEqual(entries.size, 1)
-      }
-      const { rows } = yield* store.balances("root")
-      includes(rows[0], { spent: 30, reserved: 0 })
-      assert.deepStrictEqual(yield* audit(store), [])
     })
   )
 })

@@ -1,6 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { Ledger, Usd } from "agent-budget"
 import * as SqliteLedger from "agent-budget/SqliteLedger"
 import * as fs from "node:fs"
 import * as os from "node:os"
@@ -8,19 +7,12 @@ import * as path from "node:path"
 import { TestClock } from "effect/testing"
 import { pathToFileURL } from "node:url"
 import { ledgerSuite } from "./LedgerTest.ts"
+import { spend } from "./utils/spend.ts"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "agent-budget-sqlite-"))),
   (name) => Effect.sync(() => fs.rmSync(name, { recursive: true, force: true }))
 )
-
-const spend = Effect.gen(function* () {
-  const ledger = yield* Ledger.Ledger
-  yield* ledger.open({ account: "root", limit: Usd.dollars("2") })
-  const held = yield* ledger.reserve({ account: "root", least: Usd.dollars("0.25") })
-  yield* ledger.settle(held, { amount: Usd.dollars("0.20"), verdict: "metered" })
-  return Usd.format((yield* ledger.balance("root")).spent)
-})
 
 describe("SqliteLedger", () => {
   it.live("goes on where the last process stopped, however the file is named", () =>

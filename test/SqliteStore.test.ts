@@ -5,12 +5,11 @@ import * as fs from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import * as os from "node:os"
 import * as path from "node:path"
-import { Usd } from "agent-budget"
-import type { LedgerStore, ReserveAsk } from "../src/internal/ledgerStore.ts"
 import * as SqliteFile from "../src/internal/sqliteFile.ts"
 import * as SqliteStore from "../src/internal/sqliteStore.ts"
-import { findings } from "./utils/bookReplay.ts"
+import { storeSuite } from "./LedgerStoreTest.ts"
 import * as Agreement from "./utils/storeAgreement.ts"
+import { account, ask, detailOf, ending, everything } from "./utils/storeAsks.ts"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "agent-budget-sqlite-"))),
@@ -28,37 +27,6 @@ const stranger = (file: string) =>
     (database) => Effect.sync(() => database.close())
   )
 
-const account = (name: string, limit: number | null, parent: string | null = null) => ({
-  account: name,
-  parent,
-  limit: limit === null ? null : Usd.nanos(limit),
-  frame: undefined,
-  thresholds: undefined,
-  opener: null
-})
-
-const ask = (id: string, least: number, more: Partial<ReserveAsk> = {}): ReserveAsk => ({
-  id,
-  fingerprint: "f",
-  account: "root",
-  least,
-  most: least,
-  share: 1,
-  lease: 60_000,
-  place: null,
-  ...more
-})
-
-const everything = { after: 0, size: 1_000_000, account: null, from: null, to: null }
-
-const audit = Effect.fnUntraced(function* (books: LedgerStore) {
-  return findings(yield* books.entries(everything), (yield* books.balances(null)).rows)
-})
-
-/** What a failure says. */
-const detail = <A, E extends { readonly detail: string }, R>(failing: Effect.Effect<A, E, R>) =>
-  Effect.map(Effect.flip(failing), (error) => error.detail)
-
 const plays = Effect.fnUntraced(function* (
   seeds: ReadonlyArray<number>,
   elapse: (millis: number) => Effect.Effect<void>
@@ -73,6 +41,15 @@ const plays = Effect.fnUntraced(function* (
   return coverage
 })
 
+storeSuite("a store in a SQLite file", {
+  fixture: Effect.gen(function* () {
+    const make = SqliteStore.make({ path: yield* somewhere })
+    const advance = (millis: number) => TestClock.adjust(millis)
+    return { store: yield* make, join: Effect.orDie(make), advance }
+  }).pipe(Effect.orDie),
+  live: false
+})
+
 describe("every verb", () => {
   it.effect("answers in any sequence as the reference does", () =>
     Effect.gen(function* () {
@@ -82,93 +59,6 @@ describe("every verb", () => {
   )
 
   it.live("answers like that by the machine's clock, too", () => plays([101, 102, 103], Effect.sleep))
-
-  it.effect("counts what happens at the very millisecond in which time runs out as too late", () =>
-    Effect.gen(function* () {
-      const books = yield* store
-      yield* books.open({ ...account("root", 10), frame: "rolling 10" })
-      yield* books.roll("root", "rolling 10", 0, 100)
-      yield* books.reserve(ask("held", 10, { lease: 50 }))
-      yield* books.reserve(ask("first", 1, { place: 50 }))
-      yield* TestClock.adjust(49)
-      assert.deepStrictEqual(yield* books.expire(9), [])
-      yield* TestClock.adjust(1)
-      assert.strictEqual((yield* books.expire(9))[0]?._tag, "Expired")
-      yield* books.setLimit("root", Usd.nanos(20))
-      // The first one's place has passed: nobody is ahead of the second.
-      assert.strictEqual((yield* books.reserve(ask("second", 1, { place: 50 })))._tag, "Granted")
-      yield* TestClock.adjust(50)
-      assert.strictEqual((yield* books.reserve(ask("third", 1)))._tag, "Stale")
-      // A window that has not begun, one that is over, and another one's are none.
-      yield* books.roll("root", "rolling 10", 101, 200)
-      yield* books.roll("root", "rolling 10", 90, 100)
-      yield* books.roll("root", "rolling 11", 100, 101)
-      assert.strictEqual((yield* books.reserve(ask("third", 1)))._tag, "Stale")
-      yield* books.roll("root", "rolling 10", 100, 101)
-      assert.strictEqual((yield* books.reserve(ask("third", 1)))._tag, "Granted")
-      assert.deepStrictEqual(yield* audit(books), [])
-    })
-  )
-
-  it.effect("lets those in line pass in order, and others beside it", () =>
-    Effect.gen(function* () {
-      const books = yield* store
-      yield* books.open(account("root", 10))
-      yield* books.reserve(ask("held", 10))
-      const line = (id: string, least: number) => books.reserve(ask(id, least, { place: 1_000 }))
-      assert.strictEqual((yield* line("big", 8))._tag, "Short")
-      assert.strictEqual((yield* line("small", 1))._tag, "Short")
-      yield* books.end({ id: "held", amount: 5, verdict: "metered", label: null })
-      // There is room for the small one, but the big one came first; it waits for a higher limit.
-      assert.deepInclude(yield* line("big", 8), { _tag: "Short", hopeless: true })
-      assert.strictEqual((yield* line("small", 1))._tag, "Granted")
-      assert.strictEqual((yield* line("big", 4))._tag, "Granted")
-      assert.strictEqual((yield* line("late", 1))._tag, "Short")
-      yield* books.setLimit("root", Usd.nanos(12))
-      assert.strictEqual((yield* line("later", 1))._tag, "Short")
-      assert.strictEqual((yield* books.reserve(ask("beside", 1)))._tag, "Granted")
-      assert.strictEqual((yield* line("late", 1))._tag, "Granted")
-    })
-  )
-
-  it.effect("keeps an account that was opened again apart from the one that was removed", () =>
-    Effect.gen(function* () {
-      const books = yield* store
-      yield* books.open(account("root", null))
-      const child = { ...account("root/x", 10, "root"), opener: "me" }
-      yield* books.open(child)
-      yield* books.reserve(ask("one", 7, { account: "root/x" }))
-      yield* books.close("root/x", "me")
-      yield* books.open(child)
-      yield* books.end({ id: "one", amount: 6, verdict: "metered", label: null })
-      const numbers = (yield* books.balances(null)).rows.map((row) => [row.account, row.spent, row.reserved])
-      assert.deepStrictEqual(numbers, [
-        ["root", 6, 0],
-        ["root/x", 0, 0]
-      ])
-    })
-  )
-
-  it.effect("passes over an account above that was removed, also where its name is there again", () =>
-    Effect.gen(function* () {
-      const books = yield* store
-      yield* books.open(account("root", 20))
-      const middle = { ...account("root/x", 5, "root"), opener: "me" }
-      yield* books.open(middle)
-      yield* books.open(account("root/x/y", null, "root/x"))
-      yield* books.close("root/x", "me")
-      yield* books.open(middle)
-      const held = yield* books.reserve(ask("one", 7, { account: "root/x/y" }))
-      assert.strictEqual(held._tag, "Granted")
-      assert.strictEqual((yield* books.reserve(ask("two", 14, { account: "root/x/y" })))._tag, "Short")
-      const numbers = (yield* books.balances(null)).rows.map((row) => [row.account, row.reserved])
-      assert.deepStrictEqual(numbers, [
-        ["root", 7],
-        ["root/x", 0],
-        ["root/x/y", 7]
-      ])
-    })
-  )
 })
 
 describe("the file", () => {
@@ -190,10 +80,10 @@ describe("the file", () => {
       assert.deepStrictEqual([yield* books.balances(null), yield* books.entries(everything)], [...before])
       assert.strictEqual(before[0].rows[0]?.spent, Number.MAX_SAFE_INTEGER)
       assert.deepInclude(yield* books.reserve(ask("three", 1)), { _tag: "Taken", how: "cancelled" })
-      assert.deepInclude(
-        yield* books.end({ id: "one", amount: Number.MAX_SAFE_INTEGER, verdict: "metered", label: null }),
-        { _tag: "Ended", again: true }
-      )
+      assert.deepInclude(yield* books.end(ending("one", Number.MAX_SAFE_INTEGER)), {
+        _tag: "Ended",
+        again: true
+      })
     })
   )
 
@@ -240,7 +130,7 @@ describe("the file", () => {
       const books = yield* open
       assert.strictEqual((yield* books.balances(null)).now, 5_500)
       assert.deepStrictEqual(yield* books.renew(["one"], 1_000), [{ id: "one", expiresAt: 6_500 }])
-      yield* books.end({ id: "one", amount: 1, verdict: "metered", label: null })
+      yield* books.end(ending("one", 1))
       assert.deepStrictEqual(
         (yield* books.entries(everything)).map(({ at }) => at),
         [5_000, 5_000, 5_500]
@@ -251,7 +141,7 @@ describe("the file", () => {
   it.effect("is refused where it is somebody else's, newer than this version, or no database", () =>
     Effect.gen(function* () {
       const file = yield* somewhere
-      const refusal = detail(Effect.scoped(SqliteStore.make({ path: file })))
+      const refusal = detailOf(Effect.scoped(SqliteStore.make({ path: file })))
       fs.writeFileSync(file, "Dear diary, today I have spent nothing at all. ".repeat(50))
       assert.include(yield* refusal, "file is not a database")
       fs.rmSync(file)
@@ -265,7 +155,7 @@ describe("the file", () => {
       other.close()
       assert.include(yield* refusal, "schema is version 7")
       const nowhere = SqliteStore.make({ path: path.join(file, "nowhere", "budget.db") })
-      assert.include(yield* detail(nowhere), "unable to open database file")
+      assert.include(yield* detailOf(nowhere), "unable to open database file")
     })
   )
 
@@ -277,7 +167,7 @@ describe("the file", () => {
         Effect.sync(() => Object.assign(process, { getBuiltinModule: () => undefined })),
         () => Effect.sync(() => Object.defineProperty(process, "getBuiltinModule", found ?? {}))
       )
-      assert.include(yield* detail(SqliteStore.make({ path: file })), "from 22.13 and 23.4 on")
+      assert.include(yield* detailOf(SqliteStore.make({ path: file })), "from 22.13 and 23.4 on")
       assert.isFalse(fs.existsSync(file))
     })
   )
@@ -288,16 +178,16 @@ describe("the file", () => {
       const books = yield* SqliteStore.make({ path: file })
       yield* books.open(account("root", 10))
       yield* books.reserve(ask("one", 5))
-      const ended = { id: "one", amount: 1, verdict: "metered", label: null } as const
+      const ended = ending("one", 1)
       yield* books.end(ended)
       const database = yield* stranger(file)
       database.exec("UPDATE entries SET body = '{}' WHERE seq = 3")
-      const [bad, good] = yield* Effect.all([detail(books.end(ended)), books.reserve(ask("two", 5))], {
+      const [bad, good] = yield* Effect.all([detailOf(books.end(ended)), books.reserve(ask("two", 5))], {
         concurrency: "unbounded"
       })
       assert.include(bad, "entry 3 of the file cannot be read")
       assert.strictEqual(good._tag, "Granted")
-      assert.include(yield* detail(books.entries(everything)), "entry 3")
+      assert.include(yield* detailOf(books.entries(everything)), "entry 3")
     })
   )
 })
@@ -312,7 +202,7 @@ describe("others at the file", () => {
       other.exec("BEGIN IMMEDIATE")
       let turns = 0
       const count = setInterval(() => turns++, 5)
-      const failed = yield* detail(books.reserve(ask("one", 1)))
+      const failed = yield* detailOf(books.reserve(ask("one", 1)))
       clearInterval(count)
       assert.include(failed, "other processes held the file for 300 ms")
       assert.isAbove(turns, 15)
@@ -320,36 +210,6 @@ describe("others at the file", () => {
       yield* Effect.sleep(50)
       other.exec("COMMIT")
       assert.strictEqual((yield* Fiber.join(waiting))._tag, "Granted")
-    })
-  )
-
-  it.live("admit together what fits and nothing more, each ask once", () =>
-    Effect.gen(function* () {
-      const file = yield* somewhere
-      const stores = yield* Effect.forEach([1, 2, 3], () => SqliteStore.make({ path: file }), {
-        concurrency: "unbounded"
-      })
-      const each = <A>(run: (books: LedgerStore) => A): ReadonlyArray<A> => stores.map(run)
-      yield* Effect.all(each((books) => books.open(account("root", 1_000))))
-      yield* Effect.all(each((books) => books.open(account("root/x", null, "root"))))
-      const answers = yield* Effect.forEach(
-        Array.from({ length: 300 }, (_, index) => index),
-        (index) =>
-          Effect.all(
-            each((books) => books.reserve(ask(`r${index}`, 7, { account: "root/x" }))),
-            { concurrency: "unbounded" }
-          ),
-        { concurrency: "unbounded" }
-      )
-      const granted = answers.filter((same) => same.some(({ _tag }) => _tag === "Granted"))
-      assert.strictEqual(granted.length, Math.floor(1_000 / 7))
-      for (const same of granted) {
-        const held = same.flatMap((answer) => (answer._tag === "Granted" ? [answer.held] : []))
-        assert.deepStrictEqual(new Set(held.map((one) => JSON.stringify(one))).size, 1)
-      }
-      const books = yield* SqliteStore.make({ path: file })
-      assert.deepStrictEqual(yield* audit(books), [])
-      assert.strictEqual((yield* books.balances("root")).rows[0]?.reserved, 994)
     })
   )
 

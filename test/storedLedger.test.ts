@@ -20,7 +20,10 @@ ledgerSuite("a stored ledger", {
 })
 
 storeSuite("the reference store", {
-  fixture: Effect.sync(() => ({ store: ReferenceStore.make(), advance })),
+  fixture: Effect.sync(() => {
+    const store = ReferenceStore.make()
+    return { store, join: Effect.succeed(store), advance }
+  }),
   live: false
 })
 
@@ -168,6 +171,55 @@ describe("an answer that is lost", () => {
       store.faults.loses = () => false
       yield* TestClock.adjust("1 second")
       assert.lengthOf(yield* books.balances, 1)
+      yield* close
+    })
+  )
+})
+
+describe("an answer that is lost of a close", () => {
+  const request = { account: "root/t", parent: "root", limit: usd(40), temporary: true }
+
+  it.effect("is found in the books, with the account's last numbers", () =>
+    Effect.gen(function* () {
+      const { books, close, store } = yield* opened()
+      const use = Effect.gen(function* () {
+        yield* books.open(request)
+        yield* books.settle(yield* books.reserve({ account: "root/t", least: usd(10) }), charge(7))
+        yield* books.release(yield* books.reserve({ account: "root/t", least: usd(5) }))
+        const held = yield* books.reserve({ account: "root/t", least: usd(3) })
+        yield* books.setLimit("root/t", usd(50))
+        yield* books.pause("root/t")
+        return held
+      })
+      const one = yield* use
+      const first = yield* books.close("root/t")
+      const other = yield* use
+      // Of the account that had the name before.
+      yield* books.settle(one, charge(2))
+      let lost = 0
+      store.faults.loses = (verb) => verb === "close" && lost++ === 0
+      assert.deepStrictEqual(yield* inTime(books.close("root/t")), first)
+      assert.strictEqual(lost, 2)
+      assert.strictEqual(yield* tagOf(books.close("root/t")), "InvalidAccount")
+      yield* books.release(other)
+      const { reserved, spent } = yield* books.balance("root")
+      assert.deepStrictEqual([spent, reserved], [16, 0].map(usd))
+      yield* close
+    })
+  )
+
+  it.effect("counts the last window that admitted something", () =>
+    Effect.gen(function* () {
+      const { books, close, store } = yield* opened()
+      yield* books.open({ ...request, window: { every: "hour" } })
+      const early = yield* books.reserve({ account: "root/t", least: usd(10) })
+      yield* advance(3_600_000)
+      yield* books.settle(yield* books.reserve({ account: "root/t", least: usd(6) }), charge(5))
+      yield* books.settle(early, charge(4))
+      let lost = 0
+      store.faults.loses = (verb) => verb === "close" && lost++ === 0
+      const { available, reserved, spent } = yield* inTime(books.close("root/t"))
+      assert.deepStrictEqual([spent, reserved, available], [5, 0, 35].map(usd))
       yield* close
     })
   )

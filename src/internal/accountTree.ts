@@ -30,7 +30,7 @@ export interface Account {
   readonly links: ReadonlyArray<Link>
   /** Parts per million of the limit, ascending. */
   thresholds: ReadonlyArray<number>
-  /** How many have opened it and not closed it. */
+  /** How many have opened it and not closed it, the accounts below it among them. */
   opened: number
   /** Waiters that this account blocks, by ticket; those who left are skipped. */
   queue: Array<Waiter>

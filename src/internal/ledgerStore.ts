@@ -8,8 +8,8 @@
  * 2. The store's own clock decides, inside that step; no time of a caller is ever compared with anything. (SQLite
  *    has no clock but its machine's; its processes share that one.) `now` in an answer is that clock, in
  *    milliseconds of the epoch. It may stand still; where it could go back, the newest time seen counts.
- * 3. Every verb may be sent again, and then changes nothing more and answers the same. That is what makes an answer
- *    that was lost harmless; the verbs say below by which key.
+ * 3. Every verb may be sent again, and then changes nothing more and answers the same (`close` says where it cannot).
+ *    That is what makes an answer that was lost harmless; the verbs say below by which key.
  * 4. It fails only with `StoreUnavailable`, which says nothing on whether the write happened. Everything else is an
  *    answer.
  *    A verb answers or fails in bounded time (some seconds): the store itself gives up on a connection that is stuck.
@@ -19,14 +19,18 @@
  * 6. Nothing is forgotten that a repeat may ask for: the endings of reservations are kept as long as the entries.
  *
  * Names. An account that was removed and is opened again is another account, whatever its name: endings of
- * reservations that it did not admit leave it alone. So rows refer to accounts by an id of the store.
+ * reservations that it did not admit leave it alone. So rows refer to accounts by an id of the store. An account that
+ * is open counts as an opener of a temporary parent, so that an ancestor is never removed under a live child: a limit
+ * holds for whoever is below it, also when those who set it have left.
  *
  * Rows. An account: name, parent, chain (itself and its ancestors, nearest first; parents never change), limit,
  * spent, reserved, paused, frame (the key of its window, or null), windowStart, windowEnd, thresholds (parts per
  * million of the limit), its openers or that it is not temporary. A reservation: id, fingerprint, chain with the window that
  * admitted it at each account, amount, at, expiresAt, state, the seq of its first end (its `Expired` or its own
  * ending) and of its correction. Entries: as `Entry` (`chain` with the names, self first, and the `windowStart` that it counts in), `seq` from 1, without gaps, in the order of booking. A line:
- * account, id of the ask, ticket, until; a place whose `until` has passed may be deleted at any time.
+ * account, id of the ask, ticket, until. A place whose `until` has passed stands in nobody's way, and keeps its ticket:
+ * a process that was held up for a while finds its waiters where they stood, in their order. After a day it may be
+ * deleted.
  *
  * Windows. Calendars are not a store's business. An account in windows has `spent` and `reserved` of its current one,
  * `[windowStart, windowEnd)`. When `reserve` meets an account on the chain whose window is none or has ended, it
@@ -223,8 +227,11 @@ export interface LedgerStore {
   /** Repeats are known by `opener`; an account that is not temporary is simply there. */
   readonly open: (ask: OpenAsk) => Answer<OpenAnswer>
   /**
-   * Takes the opener off a temporary account and removes it with the last one; other accounts stay as they are. Answers
-   * the row as it was, or `null` where there is none.
+   * Takes the opener off a temporary account and removes it with the last one, and after it the temporary ones above
+   * that only it kept open; other accounts stay as they are. Answers the row as it was, or `null` where there is none.
+   * So a repeat of the close that removed the account answers `null`: the one verb that does not answer the same, since
+   * stores keep nothing of a removed account but its entries. Only an opener's own close can have removed what it has
+   * open, so it takes `null` for done, and the numbers from the books (`lastBalance`).
    */
   readonly close: (
     account: string,

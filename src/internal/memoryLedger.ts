@@ -174,6 +174,7 @@ class MemoryBooks {
     if (existing === undefined) {
       const account = Tree.make(id, parent, limit ?? Tree.unlimited, frame, thresholds)
       this.accounts.set(id, account)
+      if (parent !== undefined) parent.opened++
       if (!this.admissions) return Effect.void
       const seq = ++this.written
       const chain = Tree.linksOf(account)
@@ -200,7 +201,13 @@ class MemoryBooks {
     const account = this.accounts.get(id)
     if (account === undefined) return Checks.notOpen(id)
     return Effect.map(this.look(fiber, account), () => {
-      if (--account.opened === 0) this.accounts.delete(id)
+      for (
+        let at: Tree.Account | undefined = account;
+        at !== undefined && --at.opened === 0;
+        at = at.parent
+      ) {
+        this.accounts.delete(at.id)
+      }
       return balanceOf(account)
     })
   }

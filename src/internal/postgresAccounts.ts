@@ -11,16 +11,30 @@ const changed = ({ of }: Names, tag: string): string => `
   e.chain := a.chain;
   e.windows := ${of("windows_of")}(a.chain);`
 
-/** A new row, and its entry; nothing where another process was quicker. */
+/**
+ * A new row, and its entry; nothing where another process was quicker. It opens a temporary parent, which cannot go
+ * meanwhile. Others are not locked: they never go.
+ */
 const opened = (names: Names): string => {
   const { of } = names
   return `
+    IF above_.temporary THEN
+      SELECT * INTO above_ FROM ${of("accounts")} WHERE name = parent_ FOR KEY SHARE;
+      IF NOT FOUND THEN
+        answer := json_build_object('_tag', 'NoParent');
+        RETURN;
+      END IF;
+    END IF;
+    chain_ := name_ || above_.chain;
     INSERT INTO ${of("accounts")} (name, chain, limit_nanos, frame, thresholds, temporary)
       VALUES (name_, chain_, limit_, frame_, coalesce(thresholds_, '{}'), opener_ IS NOT NULL)
       ON CONFLICT DO NOTHING RETURNING * INTO a;
     IF FOUND THEN
       IF a.temporary THEN
         INSERT INTO ${of("openers")} VALUES (a.id, opener_);
+      END IF;
+      IF above_.temporary THEN
+        INSERT INTO ${of("openers")} VALUES (above_.id, 'below ' || a.id);
       END IF;
       ${changed(names, "'Opened'")}
       e.limit_to := limit_;
@@ -54,13 +68,14 @@ export const open = (names: Names): string => {
     names,
     "open",
     `name_ text, parent_ text, keep_limit_ boolean, limit_ bigint, frame_ text, thresholds_ integer[], opener_ text`,
-    `chain_ text[] := ARRAY[name_];
+    `chain_ text[];
+  above_ ${of("accounts")}%ROWTYPE;
   a ${of("accounts")}%ROWTYPE;
   e ${of("entries")}%ROWTYPE;
   now_ bigint;`,
     `
   IF parent_ IS NOT NULL THEN
-    SELECT name_ || chain INTO chain_ FROM ${of("accounts")} WHERE name = parent_;
+    SELECT * INTO above_ FROM ${of("accounts")} WHERE name = parent_;
     IF NOT FOUND THEN
       answer := json_build_object('_tag', 'NoParent');
       RETURN;
@@ -86,6 +101,7 @@ export const close = (names: Names): string => {
     "close",
     "name_ text, opener_ text",
     `a ${of("accounts")}%ROWTYPE;
+  gone_ bigint[];
   now_ bigint;`,
     `
   SELECT * INTO a FROM ${of("accounts")} WHERE name = name_ FOR UPDATE;
@@ -95,11 +111,18 @@ export const close = (names: Names): string => {
   END IF;
   ${readNow(names)};
   answer := json_build_object('now', now_, 'row', ${of("account_row")}(a));
-  DELETE FROM ${of("openers")} WHERE account_id = a.id AND opener = opener_;
-  IF FOUND AND NOT EXISTS (SELECT FROM ${of("openers")} WHERE account_id = a.id) THEN
+  LOOP
+    DELETE FROM ${of("openers")} WHERE account_id = a.id AND opener = opener_;
+    EXIT WHEN NOT FOUND OR EXISTS (SELECT FROM ${of("openers")} WHERE account_id = a.id);
     DELETE FROM ${of("accounts")} WHERE id = a.id;
-    PERFORM ${of("tell")}(ARRAY[a.id]);
-    ${dropLines(names, "account_id = a.id")}
+    gone_ := gone_ || a.id;
+    opener_ := 'below ' || a.id;
+    SELECT * INTO a FROM ${of("accounts")} WHERE name = a.chain[2] AND temporary FOR UPDATE;
+    EXIT WHEN NOT FOUND;
+  END LOOP;
+  IF gone_ IS NOT NULL THEN
+    PERFORM ${of("tell")}(gone_);
+    ${dropLines(names, "account_id = ANY (gone_)")}
   END IF;
   ${lasting}`
   )

@@ -36,6 +36,12 @@ book('Opened', name, linksOf(namesOf(a.chain)), ',"limit":' .. orNull(a.limit))
 if opener then call('SADD', openers, a.born .. ':' .. opener) end
 settle(a)
 store({ a })
+if up and up.opened then
+  call('SADD', openers, up.born .. ':below ' .. a.born)
+  up.opened = up.opened + 1
+  settle(up)
+  store({ up })
+end
 flush()
 return '{"_tag":"Opened"}'
 `
@@ -45,14 +51,17 @@ local name, opener = ARGV[1], given(ARGV[2])
 local a = account(name)
 if not a then return 'null' end
 local answer = '{"now":' .. moment .. ',"row":' .. row(a) .. '}'
-if a.opened and opener and call('SREM', openers, a.born .. ':' .. opener) == 1 then
+while a and a.opened and opener and call('SREM', openers, a.born .. ':' .. opener) == 1 do
   a.opened = a.opened - 1
-  if a.opened == 0 then
-    call('HDEL', accounts, name)
-  else
+  if a.opened > 0 then
     settle(a)
     store({ a })
+    break
   end
+  call('HDEL', accounts, a.name)
+  local up = namesOf(a.chain)[2]
+  opener = 'below ' .. a.born
+  a = up and account(up)
 end
 flush()
 return answer

@@ -12,6 +12,9 @@ import { statements } from "./sqliteStatements.ts"
 /** How long a place that has lapsed keeps its ticket, in milliseconds: far longer than anybody waits. */
 const forgotten = 30 * 86_400_000
 
+/** Who an account is to the temporary one above it, which it keeps open. */
+const below = (id: number | bigint): string => `below ${id}`
+
 /** The books on one connection. */
 export class SqliteBooks {
   readonly #sql: ReturnType<typeof statements>
@@ -76,6 +79,7 @@ export class SqliteBooks {
       ask.opener === null ? 0 : 1
     )
     if (ask.opener !== null) this.#sql.addOpener.run(lastInsertRowid, ask.opener)
+    if (parent?.temporary === 1) this.#sql.addOpener.run(parent.id, below(lastInsertRowid))
     const links = [
       { account: ask.account, window: null },
       ...(parent === undefined ? [] : this.#current(parent))
@@ -90,14 +94,20 @@ export class SqliteBooks {
   ): { readonly now: number; readonly row: Store.AccountRow } | null {
     const row = this.#sql.account.get(account)
     if (row === undefined) return null
-    if (row.temporary !== 0 && opener !== null) {
-      this.#sql.removeOpener.run(row.id, opener)
-      if (this.#sql.anyOpener.get(row.id) === undefined) {
-        this.#sql.clearLine.run(row.id)
-        this.#sql.removeAccount.run(row.id)
-      }
-    }
+    if (opener !== null) this.#withdraw(row, opener)
     return { now: this.#now, row: Rows.rowOf(row) }
+  }
+
+  /** With its last opener an account goes, and opens the one above it no more. */
+  #withdraw(row: Rows.AccountData, opener: string): void {
+    if (row.temporary === 0) return
+    this.#sql.removeOpener.run(row.id, opener)
+    if (this.#sql.anyOpener.get(row.id) !== undefined) return
+    this.#sql.clearLine.run(row.id)
+    this.#sql.removeAccount.run(row.id)
+    const [above] = Rows.ancestorsOf(row)
+    const parent = above === undefined ? undefined : this.#sql.accountById.get(above[1])
+    if (parent !== undefined) this.#withdraw(parent, below(row.id))
   }
 
   reserve(ask: Store.ReserveAsk): Store.ReserveAnswer {

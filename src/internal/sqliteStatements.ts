@@ -11,11 +11,35 @@ interface Rows<R> {
   readonly all: (...values: ReadonlyArray<SQLInputValue>) => ReadonlyArray<R>
 }
 
+/** UTF-8 has no half of a pair: what SQLite would make of each, one and the same sign, announces its number here. */
+const strange = /\ufffd|\p{Surrogate}/gu
+
+const toStored = (value: SQLInputValue): SQLInputValue =>
+  typeof value === "string"
+    ? value.replace(strange, (half) => `\ufffd${half.charCodeAt(0).toString(16)}`)
+    : value
+
+const restored = <R extends object | undefined>(row: R): R => {
+  if (row === undefined) return row
+  for (const [name, value] of Object.entries(row)) {
+    if (typeof value !== "string" || !value.includes("\ufffd")) continue
+    const text = value.replace(/\ufffd([0-9a-f]{4})/g, (_, code: string) =>
+      String.fromCharCode(Number.parseInt(code, 16))
+    )
+    Object.assign(row, { [name]: text })
+  }
+  return row
+}
+
 const rows = <R>(statement: StatementSync): Rows<R> => ({
   // The schema says what a row is; see above.
-  get: (...values) => statement.get(...values) as R | undefined,
-  one: (...values) => statement.get(...values) as R,
-  all: (...values) => statement.all(...values) as unknown as ReadonlyArray<R>
+  get: (...values) => restored(statement.get(...values.map(toStored))) as R | undefined,
+  one: (...values) => restored(statement.get(...values.map(toStored))) as R,
+  all: (...values) => statement.all(...values.map(toStored)).map(restored) as unknown as ReadonlyArray<R>
+})
+
+const writes = (statement: StatementSync) => ({
+  run: (...values: ReadonlyArray<SQLInputValue>) => statement.run(...values.map(toStored))
 })
 
 /** Prepares all of them on one connection. */
@@ -29,25 +53,29 @@ export const statements = (prepare: (sql: string) => StatementSync) => ({
     prepare(`SELECT clock, ticket, ifnull(last.seq, 0) AS seq, ifnull(last.at, 0) AS at
     FROM meta LEFT JOIN (SELECT seq, at FROM entries ORDER BY seq DESC LIMIT 1) AS last`)
   ),
-  setMeta: prepare("UPDATE meta SET clock = ?, ticket = ?"),
+  setMeta: writes(prepare("UPDATE meta SET clock = ?, ticket = ?")),
 
   account: rows<AccountData>(prepare("SELECT * FROM accounts WHERE name = ?")),
   accountById: rows<AccountData>(prepare("SELECT * FROM accounts WHERE id = ?")),
   accounts: rows<AccountData>(prepare("SELECT * FROM accounts ORDER BY depth, id")),
-  addAccount: prepare(`INSERT INTO accounts
+  addAccount: writes(
+    prepare(`INSERT INTO accounts
     (name, parent, chain, depth, cap, frame, thresholds, temporary, spent, reserved, paused)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0)`),
-  removeAccount: prepare("DELETE FROM accounts WHERE id = ?"),
-  keep: prepare("UPDATE accounts SET temporary = 0 WHERE id = ?"),
-  setNumbers: prepare("UPDATE accounts SET spent = ?, reserved = ? WHERE id = ?"),
-  setCap: prepare("UPDATE accounts SET cap = ? WHERE id = ?"),
-  setPaused: prepare("UPDATE accounts SET paused = ? WHERE id = ?"),
-  setThresholds: prepare("UPDATE accounts SET thresholds = ? WHERE id = ?"),
-  roll: prepare("UPDATE accounts SET window_start = ?, window_end = ?, spent = 0, reserved = 0 WHERE id = ?"),
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0)`)
+  ),
+  removeAccount: writes(prepare("DELETE FROM accounts WHERE id = ?")),
+  keep: writes(prepare("UPDATE accounts SET temporary = 0 WHERE id = ?")),
+  setNumbers: writes(prepare("UPDATE accounts SET spent = ?, reserved = ? WHERE id = ?")),
+  setCap: writes(prepare("UPDATE accounts SET cap = ? WHERE id = ?")),
+  setPaused: writes(prepare("UPDATE accounts SET paused = ? WHERE id = ?")),
+  setThresholds: writes(prepare("UPDATE accounts SET thresholds = ? WHERE id = ?")),
+  roll: writes(
+    prepare("UPDATE accounts SET window_start = ?, window_end = ?, spent = 0, reserved = 0 WHERE id = ?")
+  ),
 
-  addOpener: prepare("INSERT OR IGNORE INTO openers (account, opener) VALUES (?, ?)"),
-  removeOpener: prepare("DELETE FROM openers WHERE account = ? AND opener = ?"),
-  clearOpeners: prepare("DELETE FROM openers WHERE account = ?"),
+  addOpener: writes(prepare("INSERT OR IGNORE INTO openers (account, opener) VALUES (?, ?)")),
+  removeOpener: writes(prepare("DELETE FROM openers WHERE account = ? AND opener = ?")),
+  clearOpeners: writes(prepare("DELETE FROM openers WHERE account = ?")),
   anyOpener: rows<unknown>(prepare("SELECT 1 FROM openers WHERE account = ? LIMIT 1")),
 
   reservation: rows<ReservationData>(prepare("SELECT * FROM reservations WHERE id = ?")),
@@ -56,15 +84,19 @@ export const statements = (prepare: (sql: string) => StatementSync) => ({
       "SELECT * FROM reservations WHERE state = 'held' AND expires_at <= ? ORDER BY expires_at, seq LIMIT ?"
     )
   ),
-  hold: prepare(`INSERT INTO reservations
+  hold: writes(
+    prepare(`INSERT INTO reservations
     (id, state, fingerprint, account, links, amount, at, expires_at, seq)
-    VALUES (?, 'held', ?, ?, ?, ?, ?, ?, ?)`),
-  forbid: prepare(`INSERT INTO reservations
+    VALUES (?, 'held', ?, ?, ?, ?, ?, ?, ?)`)
+  ),
+  forbid: writes(
+    prepare(`INSERT INTO reservations
     (id, state, fingerprint, account, links, amount, at, expires_at, seq)
-    VALUES (?, 'cancelled', '', '', '[]', 0, ?, 0, 0)`),
-  renew: prepare("UPDATE reservations SET expires_at = ? WHERE id = ? AND state = 'held'"),
-  finish: prepare("UPDATE reservations SET state = ?, ending = ? WHERE id = ?"),
-  correct: prepare("UPDATE reservations SET state = 'corrected', correction = ? WHERE id = ?"),
+    VALUES (?, 'cancelled', '', '', '[]', 0, ?, 0, 0)`)
+  ),
+  renew: writes(prepare("UPDATE reservations SET expires_at = ? WHERE id = ? AND state = 'held'")),
+  finish: writes(prepare("UPDATE reservations SET state = ?, ending = ? WHERE id = ?")),
+  correct: writes(prepare("UPDATE reservations SET state = 'corrected', correction = ? WHERE id = ?")),
 
   entry: rows<EntryData>(prepare("SELECT * FROM entries WHERE seq = ?")),
   page: rows<EntryData>(prepare("SELECT * FROM entries WHERE seq > ? AND seq < ? ORDER BY seq LIMIT ?")),
@@ -72,14 +104,14 @@ export const statements = (prepare: (sql: string) => StatementSync) => ({
     prepare(`SELECT entries.* FROM postings CROSS JOIN entries ON entries.seq = postings.seq
     WHERE postings.account = ? AND postings.seq > ? AND postings.seq < ? ORDER BY postings.seq LIMIT ?`)
   ),
-  addEntry: prepare("INSERT INTO entries (seq, at, body) VALUES (?, ?, ?)"),
-  addPosting: prepare("INSERT INTO postings (account, seq) VALUES (?, ?)"),
+  addEntry: writes(prepare("INSERT INTO entries (seq, at, body) VALUES (?, ?, ?)")),
+  addPosting: writes(prepare("INSERT INTO postings (account, seq) VALUES (?, ?)")),
 
   ticket: rows<{ readonly ticket: number }>(prepare("SELECT ticket FROM lines WHERE waiter = ?")),
   ahead: rows<unknown>(prepare("SELECT 1 FROM lines WHERE account = ? AND ticket < ? AND until > ? LIMIT 1")),
-  stand: prepare("INSERT OR REPLACE INTO lines (waiter, account, ticket, until) VALUES (?, ?, ?, ?)"),
-  stay: prepare("UPDATE lines SET until = ? WHERE waiter = ?"),
-  leave: prepare("DELETE FROM lines WHERE waiter = ?"),
-  clearLine: prepare("DELETE FROM lines WHERE account = ?"),
-  clearLapsed: prepare("DELETE FROM lines WHERE until <= ?")
+  stand: writes(prepare("INSERT OR REPLACE INTO lines (waiter, account, ticket, until) VALUES (?, ?, ?, ?)")),
+  stay: writes(prepare("UPDATE lines SET until = ? WHERE waiter = ?")),
+  leave: writes(prepare("DELETE FROM lines WHERE waiter = ?")),
+  clearLine: writes(prepare("DELETE FROM lines WHERE account = ?")),
+  clearLapsed: writes(prepare("DELETE FROM lines WHERE until <= ?"))
 })

@@ -10,7 +10,11 @@ interface Sums {
   reserved: bigint
 }
 
-const keyOf = ({ account, window }: Link): string => JSON.stringify([account, window])
+/** An account that was opened again under its name is another one: told apart by the entry that opened it. */
+type Born = ReadonlyMap<string, number>
+
+const keyOf = ({ account, window }: Link, born: Born): string =>
+  JSON.stringify([account, born.get(account), window])
 
 const admissions = (entry: Entry, sumsOf: (link: Link) => Sums): ReadonlyArray<string> =>
   entry._tag !== "Reserved"
@@ -56,7 +60,9 @@ export const findings = (
   const wrong: Array<string> = []
   const sums = new Map<string, Sums>()
   const states = new Map<string, string>()
-  const sumsOf = (link: Link): Sums => sums.get(keyOf(link)) ?? { spent: 0n, reserved: 0n }
+  let born: Born = new Map()
+  const admitted = new Map<string, Born>()
+  const sumsOf = (link: Link, when = born): Sums => sums.get(keyOf(link, when)) ?? { spent: 0n, reserved: 0n }
   entries.forEach((entry, index) => {
     if (entry.seq !== index + 1) wrong.push(`entry ${entry.seq} is at ${index + 1}`)
     if (entry.at < (entries[index - 1]?.at ?? -Infinity)) wrong.push(`entry ${entry.seq} went back in time`)
@@ -66,10 +72,16 @@ export const findings = (
         wrong.push(`${entry._tag} ${entry.reservation} after ${state ?? "nothing"}`)
       states.set(entry.reservation, entry._tag)
     }
+    if (entry._tag === "Opened") born = new Map([...born, [entry.account, entry.seq]])
+    if (entry._tag === "Reserved") admitted.set(entry.reservation, born)
     const effect = effectOf(entry)
+    const when = "reservation" in entry ? admitted.get(entry.reservation) : born
     for (const link of entry.chain) {
-      const { reserved, spent } = sumsOf(link)
-      sums.set(keyOf(link), { spent: spent + effect.spent, reserved: reserved + effect.reserved })
+      const { reserved, spent } = sumsOf(link, when)
+      sums.set(keyOf(link, when ?? born), {
+        spent: spent + effect.spent,
+        reserved: reserved + effect.reserved
+      })
     }
     wrong.push(...admissions(entry, sumsOf))
   })

@@ -4,11 +4,11 @@ import { type Duration, Effect, Redacted } from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import * as SqlClient from "effect/sql/SqlClient"
 import { randomBytes } from "node:crypto"
-import * as net from "node:net"
 import type { LedgerStore } from "../../src/internal/ledgerStore.ts"
 import * as Migrations from "../../src/internal/postgresMigrations.ts"
 import * as PostgresStore from "../../src/internal/postgresStore.ts"
 import { type Names, namesOf } from "../../src/internal/postgresTables.ts"
+import { wire } from "./wire.ts"
 
 export const url = process.env["AGENT_BUDGET_TEST_POSTGRES"] ?? "postgres://postgres@127.0.0.1:5432/test"
 
@@ -62,9 +62,10 @@ export const storeOf = (sql: PgClient.PgClient, names: Names, timeout: Duration.
 export const join = (
   names: Names,
   more: Partial<PgClient.PgPoolConfig> = {},
-  timeout: Duration.Input = "20 seconds"
+  timeout: Duration.Input = "20 seconds",
+  at = url
 ) =>
-  Effect.map(client(more), (sql): Ledger => ({
+  Effect.map(clientOf(at, more), (sql): Ledger => ({
     names,
     sql,
     store: storeOf(sql, names, timeout)
@@ -78,18 +79,15 @@ export const ledger = (more: Partial<PgClient.PgPoolConfig> = {}) =>
     return yield* join(names, more)
   })
 
-/** A way to the server that can be made to swallow everything, without closing. */
-export const stuckLine = Effect.sync(() => {
-  let isStuck = false
-  return {
-    stick: () => void (isStuck = true),
-    free: () => void (isStuck = false),
-    connect: () => {
-      const { hostname, port } = new URL(url)
-      const socket = net.connect(Number(port) || 5432, hostname)
-      const write = socket.write.bind(socket)
-      const stuck = (chunk: Uint8Array) => isStuck || write(chunk)
-      return Object.assign(socket, { write: stuck })
-    }
-  }
+/** A way to the server that loses what it is told to lose. */
+export const line = Effect.gen(function* () {
+  const far = new URL(url)
+  // A connection begins with a message without a type, and perhaps a password.
+  const asks = (request: Buffer): boolean => request[0] !== 0 && request[0] !== "p".charCodeAt(0)
+  // One statement at a time is on its way.
+  const ends = (sent: Buffer): ReadonlyArray<number> => [sent.length]
+  const between = yield* wire({ host: far.hostname, port: Number(far.port) || 5432, asks, ends })
+  far.hostname = "127.0.0.1"
+  far.port = String(between.port)
+  return { ...between, url: far.href }
 })

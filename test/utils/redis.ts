@@ -3,10 +3,10 @@ import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import { Context, type Duration, Effect, Layer } from "effect"
 import * as Redis from "effect/persistence/Redis"
 import { randomBytes } from "node:crypto"
-import * as net from "node:net"
 import type { LedgerStore } from "../../src/internal/ledgerStore.ts"
 import { keyNames } from "../../src/internal/redisRows.ts"
 import * as RedisStore from "../../src/internal/redisStore.ts"
+import { wire } from "./wire.ts"
 
 export type Client = Redis.Redis["Service"]
 
@@ -77,49 +77,12 @@ export const setClock = ({ key, redis }: Pick<Ledger, "key" | "redis">, at: numb
 /** A way to the server that loses what it is told to lose. */
 export const line = Effect.gen(function* () {
   const { hostname, port } = new URL(url)
-  const sockets = new Set<net.Socket>()
-  let stuck = new Set<net.Socket>()
-  let losing = 0
-  let answered = 0
-  const server = net.createServer((near) => {
-    const far = net.connect(Number(port) || 6379, hostname)
-    const both = [near, far] as const
-    for (const socket of both) {
-      sockets.add(socket)
-      socket.on("error", () => undefined)
-      socket.on("close", () => {
-        sockets.delete(socket)
-        for (const other of both) other.destroy()
-      })
-    }
-    near.on("data", (chunk) => stuck.has(near) || far.write(chunk))
-    far.on("data", (chunk) => {
-      answered++
-      if (losing > 0 && answered % losing === 0) near.destroy()
-      else if (!stuck.has(far)) near.write(chunk)
-    })
-  })
-  yield* Effect.promise(() => new Promise<void>((done) => server.listen(0, "127.0.0.1", done)))
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      for (const socket of sockets) socket.destroy()
-      server.close()
-    })
-  )
-  const address = server.address()
-  const at = typeof address === "object" && address !== null ? address.port : 0
-  return {
-    url: `redis://127.0.0.1:${at}`,
-    /** The connections that there are swallow everything from now on, without closing. */
-    stick: () => {
-      stuck = new Set(sockets)
-    },
-    /** Closes the connection instead of each `every`-th answer; the request has reached the server. 0: none. */
-    lose: (every: number) => {
-      losing = every
-    },
-    cut: () => {
-      for (const socket of sockets) socket.destroy()
-    }
-  }
+  // Each script answers JSON; what makes a connection does not.
+  const ends = (sent: Buffer): ReadonlyArray<number> =>
+    Array.from(
+      sent.toString("latin1").matchAll(/\$\d+\r\n(?:[{[][^\r]*|null)\r\n/g),
+      (found) => found.index + found[0].length
+    )
+  const between = yield* wire({ host: hostname, port: Number(port) || 6379, asks: () => true, ends })
+  return { ...between, url: `redis://127.0.0.1:${between.port}` }
 })

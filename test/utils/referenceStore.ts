@@ -44,6 +44,9 @@ type Draft<E> = E extends unknown ? Omit<E, "seq"> : never
 const chainOf = (account: Account): ReadonlyArray<Account> =>
   account.parent === undefined ? [account] : [account, ...chainOf(account.parent)]
 
+/** Who an account is to the temporary one above it. */
+const below = ({ name }: Account): string => `below ${name}`
+
 const limitOf = (account: Account): number => account.limit ?? Store.noLimit
 const room = (account: Account): number => limitOf(account) - account.spent - account.reserved
 
@@ -142,6 +145,7 @@ class Books {
         line: new Map()
       }
       this.accounts.set(ask.account, account)
+      parent?.openers?.add(below(account))
       const limit = ask.limit ?? null
       const chain = linksOf(linked(account))
       this.write<EntryOf<"Opened">>({ _tag: "Opened", at: this.now, account: ask.account, chain, limit })
@@ -162,8 +166,11 @@ class Books {
     const account = this.accounts.get(name)
     if (account === undefined) return null
     const row = rowOf(account)
-    if (opener !== null && account.openers?.delete(opener) === true && account.openers.size === 0) {
-      this.accounts.delete(name)
+    let leaves = opener
+    for (let at: Account | undefined = account; at !== undefined && leaves !== null; at = at.parent) {
+      if (at.openers?.delete(leaves) !== true || at.openers.size > 0) break
+      this.accounts.delete(at.name)
+      leaves = below(at)
     }
     return { now: this.now, row }
   }

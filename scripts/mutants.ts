@@ -1,0 +1,91 @@
+/**
+ * Takes one guard after another out of a copy of this project, and runs there the tests that must miss it:
+ * `npm run mutants -- ledgers`, or the names of some engines. Fails where a mutant lives.
+ */
+import { spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { type Engine, ledgers, mutate } from "../test/utils/mutants.ts"
+
+interface Report {
+  readonly testResults: ReadonlyArray<{
+    readonly assertionResults: ReadonlyArray<{ readonly status: string; readonly fullName: string }>
+  }>
+}
+
+const root = path.resolve(import.meta.dirname, "..")
+const copied = ["src", "test", "examples", "package.json", "tsconfig.json", "vitest.config.ts"]
+
+const chosen = (args: ReadonlyArray<string>): ReadonlyArray<readonly [string, Engine]> => {
+  const all = Object.entries(ledgers)
+  const unknown = args.filter((arg) => arg !== "ledgers" && !(arg in ledgers))
+  if (args.length === 0 || unknown.length > 0) {
+    throw new Error(`Say what to mutate: ledgers, or some of ${Object.keys(ledgers).join(", ")}.`)
+  }
+  return all.filter(([name]) => args.includes("ledgers") || args.includes(name))
+}
+
+/** The first test that fails; `undefined` where all pass. It throws where there was nothing to run. */
+const firstFailure = (copy: string, { files, suites }: Engine): string | undefined => {
+  const out = path.join(copy, "report.json")
+  fs.rmSync(out, { force: true })
+  const only = `^(${suites.join("|")})`
+  const vitest = path.join(copy, "node_modules", "vitest", "vitest.mjs")
+  const options = [
+    "--bail",
+    "1",
+    "--no-file-parallelism",
+    "--reporter",
+    "json",
+    "--outputFile",
+    out,
+    "-t",
+    only
+  ]
+  const ran = spawnSync(process.execPath, [vitest, "run", ...files, ...options], {
+    cwd: copy,
+    timeout: 600_000
+  })
+  if (!fs.existsSync(out)) throw new Error(`The tests did not run: ${ran.stderr.toString()}`)
+  // Written by vitest.
+  const report = JSON.parse(fs.readFileSync(out, "utf8")) as Report
+  const tests = report.testResults.flatMap((file) => file.assertionResults)
+  const ended = tests.filter(({ status }) => status === "passed" || status === "failed")
+  if (ended.length === 0) throw new Error(`No test was run: ${ran.stdout.toString()}`)
+  return ended.find(({ status }) => status === "failed")?.fullName
+}
+
+const main = (args: ReadonlyArray<string>): void => {
+  const engines = chosen(args)
+  const copy = fs.mkdtempSync(path.join(os.tmpdir(), "agent-budget-mutants-"))
+  let alive = 0
+  try {
+    for (const each of copied) fs.cpSync(path.join(root, each), path.join(copy, each), { recursive: true })
+    fs.symlinkSync(path.join(root, "node_modules"), path.join(copy, "node_modules"))
+    console.log("| engine | without | caught by |\n| --- | --- | --- |")
+    for (const [name, engine] of engines) {
+      const before = firstFailure(copy, engine)
+      if (before !== undefined) throw new Error(`${name} fails as it is: ${before}`)
+      for (const mutant of engine.mutants) {
+        const file = path.join(copy, "src", "internal", mutant.file)
+        const text = fs.readFileSync(file, "utf8")
+        const made = mutate(text, mutant)
+        if (typeof made === "string") throw new Error(made)
+        fs.writeFileSync(file, made.text)
+        const caught = firstFailure(copy, engine)
+        fs.writeFileSync(file, text)
+        if (caught === undefined) alive++
+        console.log(`| ${name} | ${mutant.name} | ${caught ?? "NOTHING"} |`)
+      }
+    }
+  } finally {
+    fs.rmSync(copy, { recursive: true, force: true })
+  }
+  if (alive > 0) {
+    console.error(`${alive} mutants live.`)
+    process.exitCode = 1
+  }
+}
+
+main(process.argv.slice(2))

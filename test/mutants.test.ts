@@ -1,0 +1,30 @@
+/** The list of mutants keeps up with the engines; `npm run mutants -- ledgers` shows that each is caught. */
+import { assert, describe, it } from "@effect/vitest"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { ledgers, mutate } from "./utils/mutants.ts"
+
+const source = (file: string): string =>
+  fs.readFileSync(path.join(import.meta.dirname, "..", "src", "internal", file), "utf8")
+
+describe("the mutants of the ledgers", () => {
+  for (const [name, { files, mutants }] of Object.entries(ledgers)) {
+    it(`stand where they say in ${name}, four at least, each by a name of its own`, () => {
+      const wrong = mutants
+        .map((each) => mutate(source(each.file), each))
+        .filter((made) => typeof made === "string")
+      assert.deepStrictEqual(wrong, [])
+      assert.isAtLeast(mutants.length, 4)
+      assert.strictEqual(new Set(mutants.map((each) => each.name)).size, mutants.length)
+      for (const file of files) assert.isTrue(fs.existsSync(path.join(import.meta.dirname, "..", file)), file)
+    })
+  }
+
+  it("are told where their text is gone, stands twice, or changes nothing", () => {
+    const one = { name: "a guard", file: "a.ts", from: "if (bad) ", to: "" }
+    assert.deepStrictEqual(mutate("if (bad) stop()", one), { text: "stop()" })
+    assert.strictEqual(mutate("", one), "a.ts, a guard: its text stands 0 times, not once.")
+    assert.strictEqual(mutate("if (bad) if (bad) ", one), "a.ts, a guard: its text stands 2 times, not once.")
+    assert.strictEqual(mutate("if (bad) ", { ...one, to: one.from }), "a.ts, a guard: it changes nothing.")
+  })
+})

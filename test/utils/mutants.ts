@@ -1,0 +1,218 @@
+/**
+ * Engines with one guard taken away, each of which the suites must catch: a text that stands once in a file, and what
+ * to put in its place. `npm run mutants -- ledgers` runs them.
+ */
+
+/** One guard less. */
+export interface Mutant {
+  readonly name: string
+  /** Below `src/internal`. */
+  readonly file: string
+  readonly from: string
+  readonly to: string
+}
+
+/** An engine: its tests of the contract, by file and by what their names begin with, and its mutants. */
+export interface Engine {
+  readonly files: ReadonlyArray<string>
+  readonly suites: ReadonlyArray<string>
+  readonly mutants: ReadonlyArray<Mutant>
+}
+
+const mutant = (file: string, name: string, from: string, to = ""): Mutant => ({ name, file, from, to })
+
+const memory: Engine = {
+  files: ["test/memoryLedger.test.ts"],
+  suites: ["the memory ledger: "],
+  mutants: [
+    mutant(
+      "accountTree.ts",
+      "the limit",
+      "account.paused || available(account) < amount",
+      "account.paused || available(account) < -amount"
+    ),
+    mutant("accountTree.ts", "a pause", "account.paused || available(account)", "available(account)"),
+    mutant(
+      "accountTree.ts",
+      "the line",
+      "    if (head !== undefined && head.ticket < waiter.ticket) return at\n"
+    ),
+    mutant(
+      "accountTree.ts",
+      "the window that admitted",
+      "  at.frame === undefined || links[index]?.window === at.start",
+      "  at.frame === undefined || links[index] !== undefined"
+    ),
+    mutant(
+      "accountTree.ts",
+      "the exact range",
+      " && !Number.isSafeInteger(at.spent + at.reserved + by)",
+      " && Number.isNaN(at.spent + by)"
+    ),
+    mutant("memoryLedger.ts", "one end", "    held.ended = entry\n"),
+    mutant(
+      "memoryLedger.ts",
+      "a grant to one who left",
+      "    if (taken === undefined) return Effect.void\n",
+      "    if (taken === undefined || taken.ended === undefined) return Effect.void\n"
+    ),
+    mutant(
+      "memoryLedger.ts",
+      "an account above a live one",
+      "      if (parent !== undefined) parent.opened++\n"
+    )
+  ]
+}
+
+const sqlite: Engine = {
+  files: ["test/SqliteStore.test.ts", "test/SqliteLedger.test.ts"],
+  suites: ["a store in a SQLite file: ", "SqliteLedger: "],
+  mutants: [
+    mutant("sqliteBooks.ts", "the limit", "        Rows.roomOf(row) < ask.least ||\n"),
+    mutant("sqliteBooks.ts", "a pause", "        row.paused !== 0 ||\n"),
+    mutant("sqliteBooks.ts", "the line", "this.#isBehind(row, ticket))", "ticket < 0)"),
+    mutant("sqliteBooks.ts", "the ticket of a place", "this.#sql.ticket.get(waiter)?.ticket ?? this", "this"),
+    mutant(
+      "sqliteBooks.ts",
+      "the window that admitted",
+      "if (at?.window_start !== window) return []",
+      "if (at === undefined) return []"
+    ),
+    mutant("sqliteBooks.ts", "a window that is not over", " || !Rows.isStale(row, this.#now)"),
+    mutant(
+      "sqliteBooks.ts",
+      "an account above a live one",
+      "    if (parent?.temporary === 1) this.#sql.addOpener.run(parent.id, below(lastInsertRowid))\n"
+    ),
+    mutant(
+      "sqliteRows.ts",
+      "the exact range",
+      "spent + reserved <= Store.noLimit",
+      "spent + reserved <= Infinity"
+    ),
+    mutant(
+      "sqliteRows.ts",
+      "one ask an id",
+      '  if (row.fingerprint !== ask.fingerprint) return { _tag: "Taken", how: "another ask" }\n'
+    ),
+    mutant(
+      "sqliteRows.ts",
+      "a cancelled id",
+      '  if (row.state === "cancelled") return { _tag: "Taken", how: "cancelled" }\n'
+    )
+  ]
+}
+
+const postgres: Engine = {
+  files: ["test/PostgresStore.test.ts", "test/PostgresLedger.test.ts"],
+  suites: ["a store in PostgreSQL: ", "a ledger in PostgreSQL: "],
+  mutants: [
+    mutant("postgresReserve.ts", "the limit", "IF a.paused OR free_ < least_ OR (", "IF a.paused OR ("),
+    mutant("postgresReserve.ts", "a pause", "IF a.paused OR free_", "IF free_"),
+    mutant("postgresReserve.ts", "the line", "AND ticket < coalesce(own_.ticket, ${most})", "AND false"),
+    mutant(
+      "postgresReserve.ts",
+      "one ask an id",
+      "IF r.state = 'held' AND r.fingerprint = fingerprint_ THEN",
+      "IF r.state = 'held' THEN"
+    ),
+    mutant("postgresReserve.ts", "the lock on an id", "`${lockId(names)};\n  ${known", "`${known"),
+    mutant(
+      "postgresTables.ts",
+      "the window that admitted",
+      "IF FOUND AND a.window_start IS NOT DISTINCT FROM r.windows[i] THEN",
+      "IF FOUND THEN"
+    ),
+    mutant(
+      "postgresEndings.ts",
+      "a cancelled id",
+      "IF NOT FOUND OR r.state = 'cancelled' THEN",
+      "IF NOT FOUND THEN"
+    ),
+    mutant(
+      "postgresAccounts.ts",
+      "a window that is not over",
+      "(a.window_end IS NULL OR a.window_end <= now_) AND"
+    ),
+    mutant(
+      "postgresAccounts.ts",
+      "an account above a live one",
+      "        INSERT INTO ${of(\"openers\")} VALUES (above_.id, 'below ' || a.id);\n",
+      "        NULL;\n"
+    )
+  ]
+}
+
+const redis: Engine = {
+  files: ["test/RedisStore.test.ts", "test/RedisLedger.test.ts"],
+  suites: ["a store in Redis: ", "a ledger in Redis: "],
+  mutants: [
+    mutant("redisScripts.ts", "the limit", "if a.paused or free < least or (", "if a.paused or ("),
+    mutant("redisScripts.ts", "a pause", "if a.paused or free", "if free"),
+    mutant("redisScripts.ts", "the line", " or (place and ahead(a)) then", " then"),
+    mutant("redisScripts.ts", "one ask an id", " or known.fingerprint ~= fingerprint and 'another ask'"),
+    mutant(
+      "redisScripts.ts",
+      "the exact range",
+      "if spent > most or spent > most - (a.reserved - freed) then",
+      "if false then"
+    ),
+    mutant(
+      "redisScripts.ts",
+      "a window that is not over",
+      "(not a.till or a.till <= now) and start",
+      "start"
+    ),
+    mutant("redisScripts.ts", "an account above a live one", "if up and up.opened then", "if false then"),
+    mutant("redisRows.ts", "the window that admitted", " and (a.from or false) == windows[i] then", " then"),
+    mutant("redisRows.ts", "the account that admitted", "if a and a.born == born and (", "if a and (")
+  ]
+}
+
+/** What the durable engines share. */
+const stored: Engine = {
+  files: ["test/storedLedger.test.ts"],
+  suites: ["a stored ledger: ", "a store that is away", "an answer that is lost", "a grant that meets"],
+  mutants: [
+    mutant(
+      "storedLedger.ts",
+      "an ask without an answer",
+      "        if (request.id === undefined) this.cancel(ask.id)\n"
+    ),
+    mutant(
+      "storedLedger.ts",
+      "a grant to one who left",
+      ' && told?._tag === "Granted") this.cancel(ask.id)',
+      " && told === undefined) this.cancel(ask.id)"
+    ),
+    mutant(
+      "storedLedger.ts",
+      "an end that is kept",
+      '      return Checks.conflict(reservation, "another end of it waits to be written.")\n',
+      "      this.late.delete(key)\n"
+    ),
+    mutant(
+      "storedLedger.ts",
+      "an opening without an answer",
+      "          if (opener !== null) this.later(`close ${opener}`, { run: this.store.close(account, opener) })\n"
+    ),
+    mutant(
+      "storedLedger.ts",
+      "a close without an answer",
+      "return lastBalance(account, entries) ?? (yield* Checks.notOpen(account))",
+      "return yield* Checks.notOpen(account)"
+    )
+  ]
+}
+
+export const ledgers: Readonly<Record<string, Engine>> = { memory, sqlite, postgres, redis, stored }
+
+/** The text with the guard taken away; or what is wrong with the mutant. */
+export const mutate = (
+  text: string,
+  { file, from, name, to }: Mutant
+): { readonly text: string } | string => {
+  const parts = text.split(from)
+  if (parts.length !== 2) return `${file}, ${name}: its text stands ${parts.length - 1} times, not once.`
+  return from === to ? `${file}, ${name}: it changes nothing.` : { text: parts.join(to) }
+}
