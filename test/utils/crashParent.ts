@@ -1,6 +1,8 @@
 /** The parent of a crash test: the provider, and the one who starts processes and kills them. See `crashRun`. */
 import { type ChildProcess, spawn } from "node:child_process"
 import * as net from "node:net"
+import * as os from "node:os"
+import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { mostSkew } from "./crashEngines.ts"
 import type { Call } from "./crashVerdict.ts"
@@ -52,6 +54,9 @@ export interface Held {
   readonly at: number
 }
 
+/** Where processes leave compiled code for the next ones, as Node does unless told otherwise: they start often. */
+const cache = path.join(os.tmpdir(), "node-compile-cache")
+
 interface Life {
   readonly slot: number
   readonly life: number
@@ -80,8 +85,6 @@ export const overrunning = "loose"
 export class Parent {
   readonly plan: Plan
   readonly place: Place
-  /** A folder where processes leave compiled code for the next ones: they are started often. */
-  readonly cache: string
   readonly isExpired: (held: Held) => Promise<boolean>
   readonly draw: Random
   readonly lives = new Set<Life>()
@@ -102,10 +105,9 @@ export class Parent {
   #deadline: NodeJS.Timeout | undefined
   #finish: () => void = () => undefined
 
-  constructor(options: Pick<Parent, "place" | "plan" | "cache" | "isExpired">) {
+  constructor(options: Pick<Parent, "place" | "plan" | "isExpired">) {
     this.place = options.place
     this.plan = options.plan
-    this.cache = options.cache
     this.isExpired = options.isExpired
     this.draw = random(options.plan.seed)
     this.server = net.createServer((socket) => this.#meet(socket))
@@ -155,7 +157,7 @@ export class Parent {
     const child = spawn(
       process.execPath,
       ["--conditions=agent-budget-source", "--no-warnings", worker, JSON.stringify(settings)],
-      { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, NODE_COMPILE_CACHE: this.cache } }
+      { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, NODE_COMPILE_CACHE: cache } }
     )
     const started: Life = {
       slot,
@@ -302,7 +304,7 @@ export class Parent {
 
   /** Lets a stopped process go on when its call was charged because of that, or when it takes too long. */
   async #goOn(life: Life, held: Held): Promise<void> {
-    const until = performance.now() + 10_000
+    const until = performance.now() + 30_000
     while (life.killed === undefined && performance.now() < until && !(await this.isExpired(held)))
       await sleep(20)
     life.next = { where: "anywhere", after: 5 }

@@ -43,7 +43,7 @@ export interface Report {
   readonly violations: ReadonlyArray<string>
 }
 
-/** The tree: what fills up is given more room, a little at a time. `blue` has a new window twice a second. */
+/** The tree: what is nearly full is given some more room. `blue` has a new window twice a second. */
 const plant = (ledger: Ledger.Ledger["Service"], room: number) =>
   Effect.gen(function* () {
     const thresholds = [0.5, 0.9]
@@ -53,6 +53,9 @@ const plant = (ledger: Ledger.Ledger["Service"], room: number) =>
     yield* ledger.open({ account: "root/blue", parent: "root", limit: Usd.nanos(share(room)), window })
     yield* ledger.open({ account: overrunning, limit: Usd.nanos(1e12) })
   })
+
+/** What a call holds, at most. */
+const most = 1_500_000
 
 const share = (room: number): number => Math.floor(room * 0.7)
 
@@ -67,7 +70,7 @@ const watch = (engine: Engine, parent: Parent, room: number) => {
       if (used > limit) parent.violations.add(`${account}: ${used} of ${limit}`)
       if (account === "root" && used / limit > seen.peak.used / seen.peak.limit) seen.peak = { used, limit }
       const more = account === "root" ? room : account === "root/red" ? share(room) : 0
-      if (limit - used >= more / 2) continue
+      if (more === 0 || limit - used >= most) continue
       if (account === "root") {
         parent.allowed = used + more
         seen.raised++
@@ -110,10 +113,9 @@ const folder = Effect.acquireRelease(
 export const run = (name: Name, plan: Plan) =>
   Effect.gen(function* () {
     const since = performance.now()
-    const place = yield* folder
-    const engine = yield* engines[name].make(plan.lease, place)
+    const engine = yield* engines[name].make(plan.lease, yield* folder)
     const { ledger } = engine
-    const room = plan.processes * 2_000_000
+    const room = plan.processes * most
     yield* plant(ledger, room)
     const isExpired = ({ account, at, id }: Held) =>
       Effect.runPromise(
@@ -123,9 +125,7 @@ export const run = (name: Name, plan: Plan) =>
         )
       )
     const parent = yield* Effect.acquireRelease(
-      Effect.sync(
-        () => new Parent({ place: engine.place, plan, cache: path.join(place, "cache"), isExpired })
-      ),
+      Effect.sync(() => new Parent({ place: engine.place, plan, isExpired })),
       (made) => Effect.promise(() => made.close())
     )
     parent.allowed = room
