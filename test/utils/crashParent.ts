@@ -257,7 +257,8 @@ export class Parent {
       }
       case "send":
         // What the dead sent last is lost on its way.
-        return life.killed === undefined ? this.#bill(life, said, answer) : undefined
+        if (life.killed === undefined) this.#bill(life, said, answer)
+        return
       case "ended":
         this.#call(said.id).ended = said.how
         this.#reach(life, "anywhere", 20)

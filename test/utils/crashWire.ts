@@ -91,8 +91,11 @@ export const connect = (port: number) => {
     socket.write(`${JSON.stringify({ n: ++last, said })}\n`)
     return last
   }
-  const ask = <A>(said: Said, told: (answer: A) => void): void => {
-    waiting.set(say(said), (answer) => told(answer as A))
+  const hello = (told: (welcome: Welcome) => void): void => {
+    waiting.set(say({ tag: "hello", pid: process.pid }), (answer) => told(answer as Welcome))
   }
-  return { say, ask }
+  const send = (said: Extract<Said, { tag: "send" }>, told: (bill: Bill) => void): void => {
+    waiting.set(say(said), (answer) => told(answer as Bill))
+  }
+  return { say, hello, send }
 }

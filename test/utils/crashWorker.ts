@@ -78,9 +78,7 @@ const send = (held: Ledger.Reservation | undefined, unbilled: boolean) =>
     Effect.callback<Bill>((resume) => {
       if (held === undefined) throw new Error("A call was sent without a reservation.")
       const { account, amount, at, id } = held
-      wire.ask<Bill>({ tag: "send", id, account, amount, at, unbilled }, (bill) =>
-        resume(Effect.succeed(bill))
-      )
+      wire.send({ tag: "send", id, account, amount, at, unbilled }, (bill) => resume(Effect.succeed(bill)))
     }),
     ({ amount, how, stall }) => {
       // A process that is stopped for a while: nothing of it runs, the renewal of its leases neither.
@@ -167,14 +165,11 @@ const program = Effect.gen(function* () {
     Effect.forever(next)
   )
   const overrunning = Effect.forever(call).pipe(Budget.within({ account: "bob" }), on(loose))
-  yield* Effect.all([lasting("red"), lasting("blue"), temporary, byHands, overrunning], {
-    concurrency: "unbounded"
-  })
+  const lanes = [lasting("red"), lasting("red"), lasting("blue"), temporary, temporary, byHands, overrunning]
+  yield* Effect.all(lanes, { concurrency: "unbounded" })
 })
 
-const { repeat } = await new Promise<Welcome>((resolve) =>
-  wire.ask<Welcome>({ tag: "hello", pid: process.pid }, resolve)
-)
+const { repeat } = await new Promise<Welcome>((told) => wire.hello(told))
 const layer = await layerOf(place)
 // Whoever is killed leaves nothing for the next one to start faster with.
 flushCompileCache()
