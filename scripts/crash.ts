@@ -33,12 +33,12 @@ if (names.length === 0 || missing.length > 0) {
   process.exit(1)
 }
 
-const often: Partial<Record<Where, number>> = { starting: 1, asking: 20 }
+const often: Partial<Record<Where, number>> = { starting: 1, asking: 40 }
 
 /** Most processes live for less than a second. */
 const fate = (_slot: number, _life: number, draw: Random): Fate => {
   const where = draw.one(places)
-  return { where, after: draw.between(1, often[where] ?? 80) }
+  return { where, after: draw.between(1, often[where] ?? 150) }
 }
 
 const listed = (counts: ReadonlyMap<string, number>): string =>

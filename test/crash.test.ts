@@ -38,7 +38,7 @@ describe("processes that share a ledger and are killed, with clocks that are min
           const report = yield* run(name, {
             processes: fates.length,
             seed,
-            lease: 750,
+            lease: 500,
             fate: (slot, life) => fates[slot]?.[life]
           })
           assert.deepStrictEqual(report.violations, [])

@@ -65,6 +65,8 @@ interface Life {
   readonly fate: Fate
   /** Where it is looked for: a stopped process goes on. */
   next: Fate
+  /** What it held when it was stopped. */
+  late: string | undefined
   socket: net.Socket | undefined
   killed: Where | "the end" | undefined
   words: string
@@ -166,6 +168,7 @@ export class Parent {
       fate,
       next: fate,
       times: new Map(),
+      late: undefined,
       socket: undefined,
       killed: undefined,
       words: ""
@@ -261,6 +264,8 @@ export class Parent {
         return
       case "ended":
         this.#call(said.id).ended = said.how
+        if (said.id === life.late)
+          life.next = { where: "anywhere", after: (life.times.get("anywhere") ?? 0) + 5 }
         this.#reach(life, "anywhere", 20)
         return
       case "refused":
@@ -308,7 +313,9 @@ export class Parent {
     const until = performance.now() + 30_000
     while (life.killed === undefined && performance.now() < until && !(await this.isExpired(held)))
       await sleep(20)
-    life.next = { where: "anywhere", after: 5 }
+    // It is killed soon after it has ended this one, or when it never does.
+    life.late = held.id
+    life.next = { where: "anywhere", after: 200 }
     life.child.stdin?.write("!")
   }
 }

@@ -137,6 +137,8 @@ const join = (account: string): ReturnType<typeof Budget.make> =>
     Effect.catch((error) => (error.reason._tag === "AccountConflict" ? join(account) : Effect.fail(error)))
   )
 
+let asks = 0
+
 const program = Effect.gen(function* () {
   const ledger = yield* Ledger.Ledger
   const root = yield* join("root")
@@ -156,7 +158,6 @@ const program = Effect.gen(function* () {
     )
   )
   const temporary = Effect.forever(visiting).pipe(Budget.within({ account: "red" }), on(root))
-  let asks = 0
   const next = Effect.suspend(() =>
     byHand(ledger, { id: `${slot}-${life}-${++asks}`, account: "root/red/ann", least: quote() })
   )
@@ -174,6 +175,10 @@ const layer = await layerOf(place)
 // Whoever is killed leaves nothing for the next one to start faster with.
 flushCompileCache()
 
+// On a machine that is busy starting others the store may be late.
 await Effect.runPromise(
-  Effect.scoped(program.pipe(Effect.updateService(Ledger.Ledger, told), Effect.provide(layer)))
+  Effect.retry(
+    Effect.scoped(program.pipe(Effect.updateService(Ledger.Ledger, told), Effect.provide(layer))),
+    { times: 5, while: ({ reason }) => reason._tag === "LedgerUnavailable" }
+  )
 )
