@@ -71,7 +71,8 @@ export type Window = Windows.Window
 /**
  * What to open. `limit`: `null` for none. `thresholds` are fractions of the limit, above 0 and at most 1: as
  * `spent` reaches one, a `ThresholdCrossed` entry is written, once, and again only after it fell below or in a new
- * window. A `temporary` account is gone with the last who leaves it, in engines that outlive their processes too.
+ * window. A `temporary` account is gone with the last who leaves it, in engines that outlive their processes too; a
+ * process that was killed never leaves, so what it had open stays there, with what it spent.
  *
  * @example
  * ```ts

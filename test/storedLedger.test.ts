@@ -286,6 +286,32 @@ describe("a process that lives", () => {
   )
 })
 
+describe("a process that was killed", () => {
+  it.effect("has what it held charged by whoever comes after its lease, however short that one lives", () =>
+    Effect.gen(function* () {
+      const store = ReferenceStore.make()
+      const root = { account: "root", parent: null, limit: usd(100), frame: undefined, thresholds: undefined }
+      yield* store.open({ ...root, opener: null })
+      const ask = {
+        id: "its",
+        fingerprint: "its",
+        account: "root",
+        least: 10,
+        most: 10,
+        share: 1,
+        place: null
+      }
+      yield* store.reserve({ ...ask, lease: 60_000 })
+      yield* TestClock.adjust("1 minute")
+      yield* Effect.scoped(Effect.andThen(StoredLedger.make(store), TestClock.adjust("1 second")))
+      assert.deepStrictEqual(
+        store.written.map(({ _tag }) => _tag),
+        ["Opened", "Reserved", "Expired"]
+      )
+    })
+  )
+})
+
 describe("a grant that meets an interruption", () => {
   it.effect("while the store decides goes back, also where nobody waits", () =>
     Effect.gen(function* () {

@@ -554,7 +554,8 @@ class StoredBooks {
       this.tell(entries)
       return entries.length < pageSize ? Effect.void : swept
     })
-    return this.every(this.lease / 3, Effect.andThen(renewed, swept))
+    // At once too: a process may be done before its first turn, as many in a row may be.
+    return Effect.andThen(quietly(swept), this.every(this.lease / 3, Effect.andThen(renewed, swept)))
   }
 
   /** Keeps the places of those who wait. */
@@ -569,9 +570,11 @@ class StoredBooks {
   }
 
   every(interval: number, work: Answer<void>): Effect.Effect<never> {
-    const safe = Effect.catch(Effect.uninterruptible(work), ({ detail }) =>
-      Effect.logDebug(`The ledger's store is away: ${detail}`)
-    )
-    return Effect.forever(Effect.andThen(Effect.sleep(Math.max(1, interval)), safe))
+    return Effect.forever(Effect.andThen(Effect.sleep(Math.max(1, interval)), quietly(work)))
   }
 }
+
+const quietly = (work: Answer<void>): Effect.Effect<void> =>
+  Effect.catch(Effect.uninterruptible(work), ({ detail }) =>
+    Effect.logDebug(`The ledger's store is away: ${detail}`)
+  )
