@@ -314,6 +314,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     `${server.prefix}probe`,
     format
   )
+  if (found === "32") {
+    return yield* unavailable("Redis: its Lua writes numbers with 32 bits. Use a build for 64 bits.")
+  }
   if (found !== format) {
     return yield* unavailable(
       `Redis: the ledger under ${server.prefix} is of layout ${String(found)}, and this version reads ${format}.`
