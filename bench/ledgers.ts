@@ -279,9 +279,9 @@ const redisBench = Effect.gen(function* () {
   )
   const ledger = yield* RedisLedger.make({ prefix })
   yield* open(ledger)
-  const setting = (name: string) => redis.send<ReadonlyArray<string>>("CONFIG", "GET", name)
+  const settings = yield* redis.send("CONFIG", "GET", "append*")
   console.log(
-    `Redis, ${(yield* setting("append*")).join(" ")}; bare: EVALSHA of two HINCRBY and a comparison, by the same connection`
+    `Redis ${JSON.stringify(settings)}; bare: EVALSHA of two HINCRBY and a comparison, by the same connection`
   )
   const rounds = isQuick ? 8 : 30
   const compareWith = Effect.fnUntraced(function* (
