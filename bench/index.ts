@@ -9,63 +9,11 @@
  */
 import { fork } from "node:child_process"
 import { once } from "node:events"
-import { Effect, Layer } from "effect"
-import { Budget, BudgetedSession, Ledger, Usd } from "agent-budget"
+import { BudgetedSession } from "agent-budget"
 import OpenAI from "openai"
+import { cpu, isQuick, judged, median } from "./measure.ts"
 
-const rounds = process.argv.includes("quick") ? 5 : 15
-
-const median = (values: ReadonlyArray<number>): number => {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? NaN
-}
-
-/** CPU time: the clock on the wall also counts what others did meanwhile. */
-const microseconds = (calls: number, since: NodeJS.CpuUsage): number => {
-  const { user, system } = process.cpuUsage(since)
-  return (user + system) / calls
-}
-
-const ledgerBench = Effect.gen(function* () {
-  const ledger = yield* Ledger.Ledger
-  yield* ledger.open({ account: "root/team", parent: "root", limit: Usd.maximum })
-  const cent = Usd.dollars("0.01")
-  const calls = 100_000
-  const pair = (account: string) =>
-    Effect.flatMap(ledger.reserve({ account, least: cent }), (held) =>
-      ledger.settle(held, { amount: cent, verdict: "metered", label: "bench" })
-    )
-  const budgeted = Effect.void.pipe(Budget.withBudget({ quote: cent, cost: () => cent }))
-  const measure = Effect.fnUntraced(function* (effect: Effect.Effect<unknown, unknown, Budget.Budget>) {
-    const times: Array<number> = []
-    for (let round = 0; round < rounds; round++) {
-      const since = process.cpuUsage()
-      for (let call = 0; call < calls; call++) yield* effect
-      times.push(microseconds(calls, since))
-    }
-    return median(times)
-  })
-  const concurrent = Effect.fnUntraced(function* (effect: Effect.Effect<unknown, unknown, Budget.Budget>) {
-    const times: Array<number> = []
-    for (let round = 0; round < rounds; round++) {
-      const since = process.cpuUsage()
-      yield* Effect.forEach(Array.from({ length: 1_000 }), () => Effect.repeat(effect, { times: 19 }), {
-        concurrency: "unbounded",
-        discard: true
-      })
-      times.push(microseconds(20_000, since))
-    }
-    return median(times)
-  })
-  console.log("ledger, microseconds a call (mark: reserve + settle 1.0, withBudget 2.5)")
-  console.log(`  reserve + settle, one account          ${(yield* measure(pair("root"))).toFixed(2)}`)
-  console.log(`  reserve + settle, two accounts deep    ${(yield* measure(pair("root/team"))).toFixed(2)}`)
-  console.log(`  reserve + settle, 1,000 fibers         ${(yield* concurrent(pair("root"))).toFixed(2)}`)
-  console.log(`  withBudget(void)                       ${(yield* measure(budgeted)).toFixed(2)}`)
-  console.log(`  withBudget(void), 1,000 fibers         ${(yield* concurrent(budgeted)).toFixed(2)}`)
-  console.log(`  an empty effect, for scale             ${(yield* measure(Effect.void)).toFixed(2)}`)
-  console.log(`  an empty effect, 1,000 fibers          ${(yield* concurrent(Effect.void)).toFixed(2)}`)
-})
+const rounds = isQuick ? 5 : 15
 
 const answer = JSON.stringify({
   id: "chatcmpl-bench",
@@ -94,13 +42,6 @@ const stub = (): Promise<Response> =>
 
 const prose = (bytes: number): string =>
   'The quick brown fox said: "no".\n'.repeat(Math.ceil(bytes / 32)).slice(0, bytes)
-
-const cpu = async (batch: () => Promise<unknown>): Promise<number> => {
-  const since = process.cpuUsage()
-  await batch()
-  const { user, system } = process.cpuUsage(since)
-  return user + system
-}
 
 interface Scenario {
   readonly rounds: number
@@ -145,8 +86,8 @@ const compare = async (bare: OpenAI, wrapped: OpenAI, scenario: Scenario): Promi
     bares.push(base / scenario.calls)
   }
   console.log(
-    `  ${scenario.name.padEnd(38)} ${median(ratios).toFixed(2)}  (mark ${scenario.mark.toFixed(2)}; ` +
-      `${median(ratios) > scenario.mark ? "MISSED; " : ""}bare over bare ${median(controls).toFixed(2)}; bare ${median(bares).toFixed(0)} us)`
+    `  ${scenario.name.padEnd(38)} ${judged(median(ratios), scenario.mark)}  ` +
+      `bare over bare ${median(controls).toFixed(2)}; bare ${median(bares).toFixed(0)} us`
   )
 }
 
@@ -208,11 +149,6 @@ const loopback = async (use: (baseURL: string) => Promise<void>): Promise<void> 
   }
 }
 
-await Effect.runPromise(
-  ledgerBench.pipe(
-    Effect.provide(Budget.layer({ limit: Usd.maximum }).pipe(Layer.provideMerge(Ledger.layerMemory())))
-  )
-)
 console.log("wrapped client over bare client, CPU time, median of interleaved pairs, stubbed transport")
 await clients({ apiKey: "sk-bench", baseURL: "http://127.0.0.1/v1", fetch: stub }, async (bare, wrapped) => {
   for (const scenario of scenarios(1.35, 2.2)) await compare(bare, wrapped, scenario)

@@ -45,6 +45,33 @@ describe.skipIf(!Postgres.isThere)("every verb", () => {
     120_000
   )
 
+  it.live("gives up the place in line of an ask that no longer waits", () =>
+    Effect.gen(function* () {
+      const { store } = yield* Postgres.ledger()
+      yield* store.open(account("root", 10))
+      yield* store.reserve(ask("held", 10))
+      assert.strictEqual((yield* store.reserve(ask("first", 5, { place: 60_000 })))._tag, "Short")
+      yield* store.setLimit("root", Usd.nanos(20))
+      assert.strictEqual((yield* store.reserve(ask("first", 5)))._tag, "Granted")
+      assert.strictEqual((yield* store.reserve(ask("second", 5, { place: 60_000 })))._tag, "Granted")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("changes nothing along a chain where one sum would leave the exact range", () =>
+    Effect.gen(function* () {
+      const { store } = yield* Postgres.ledger()
+      yield* store.open(account("root", null))
+      yield* store.open(account("root/x", null, "root"))
+      yield* store.reserve(ask("most", Number.MAX_SAFE_INTEGER - 10))
+      yield* store.reserve(ask("one", 5, { account: "root/x" }))
+      assert.deepStrictEqual(yield* store.end(ending("one", 16)), { _tag: "OutOfRange" })
+      assert.deepStrictEqual(yield* rowOf(store, "root/x"), { reserved: 5, spent: 0 })
+      assert.strictEqual((yield* store.end(ending("one", 10)))._tag, "Ended")
+      assert.deepStrictEqual(yield* rowOf(store, "root/x"), { reserved: 0, spent: 10 })
+      assert.deepStrictEqual(yield* audit(store), [])
+    }).pipe(Effect.scoped)
+  )
+
   it.live("is one statement", () =>
     Effect.gen(function* () {
       const { store } = yield* Postgres.ledger()

@@ -296,6 +296,22 @@ describe.skipIf(!Server.isThere)("a server", () => {
   )
 
   live(
+    "whose Lua writes numbers with 32 bits is refused",
+    Effect.gen(function* () {
+      const narrow = Redis.make({
+        send: <A>() => Effect.succeed("32" as A),
+        subscribe: () => Effect.never,
+        connect: Effect.never
+      })
+      const made = RedisStore.make({ prefix: "any", timeout: "1 second" })
+      assert.strictEqual(
+        yield* refusalOf(Effect.provideServiceEffect(made, Redis.Redis, narrow)),
+        "Redis: its Lua writes numbers with 32 bits. Use a build for 64 bits."
+      )
+    })
+  )
+
+  live(
     "whose keys hold something else is unavailable, and says so",
     Effect.gen(function* () {
       const { key, redis, store } = yield* Server.ledger

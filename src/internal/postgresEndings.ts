@@ -2,7 +2,7 @@
  * How reservations of the PostgreSQL ledger end or go on, as procedures. The rules are those of `ledgerStore`.
  */
 import { lasting, lockId, procedure } from "./postgresProcedure.ts"
-import { type Names, readNow } from "./postgresTables.ts"
+import { type Names, readNow, tellOf } from "./postgresTables.ts"
 
 export const end = (names: Names): string => {
   const { of } = names
@@ -31,10 +31,11 @@ export const end = (names: Names): string => {
   entries_ := ${of("charge")}(r, CASE WHEN r.state = 'expired' THEN 'Corrected' WHEN verdict_ = 'released'
     THEN 'Released' ELSE 'Settled' END, amount_, verdict_, label_);
   IF entries_ IS NULL THEN
+    ROLLBACK;
     answer := json_build_object('_tag', 'OutOfRange');
     RETURN;
   END IF;
-  PERFORM ${of("tell")}(r.account_ids);
+  ${tellOf(names, "r.account_ids")}
   answer := json_build_object('_tag', 'Ended', 'entries', entries_, 'again', false);
   ${lasting}`
   )

@@ -3,7 +3,7 @@
  * order, are those of `ledgerStore`.
  */
 import { dropLines, lasting, lockId, most, procedure } from "./postgresProcedure.ts"
-import { type Names, readNow } from "./postgresTables.ts"
+import { millis, type Names, readNow } from "./postgresTables.ts"
 
 /** How long a place is kept after its time has passed: its ask may yet `stay`. No waiter does that after 30 days. */
 const forgotten = 30 * 86_400_000
@@ -51,6 +51,44 @@ export const leave = (names: Names): string => {
   )
 }
 
+/** Where there is room for an account: it is not paused, and has as much. Nothing else is looked at here. */
+const fits = "NOT link.paused AND least_ <= free"
+
+const room = ({ of }: Names): string => `
+    FROM ${of("accounts")} link CROSS JOIN LATERAL (
+      SELECT coalesce(link.limit_nanos, ${most}) - link.spent - link.reserved AS free,
+        CASE WHEN link.frame IS NOT NULL THEN coalesce(link.window_end, 0) END AS till
+    ) numbers`
+
+/**
+ * What most asks are: for an account that is there, with room all the way up and nobody in line. Says in `fits_` whether
+ * it is so, with everything on the chain locked; where not, all is looked at once more. Lines and clock are read
+ * once the accounts are locked, and only by who needs them. The id's lock is held, so that what is known of it holds.
+ */
+const quick = (names: Names): string => {
+  const { of } = names
+  return `
+  SELECT link.chain, ARRAY[link.id], ARRAY[link.window_start], ARRAY[link.limit_nanos], till, free, ${fits}
+      AND NOT EXISTS (SELECT FROM ${of("reservations")} WHERE id = id_)
+      AND NOT EXISTS (SELECT FROM ${of("lines")} WHERE id = id_)
+    INTO chain_, ids_, windows_, limits_, till_, room_, fits_ ${room(names)}
+    WHERE link.name = account_ FOR NO KEY UPDATE OF link;
+  FOR i IN 2..coalesce(cardinality(chain_), 0) LOOP
+    EXIT WHEN fits_ IS NOT TRUE;
+    SELECT ids_ || link.id, windows_ || link.window_start, limits_ || link.limit_nanos, least(till_, till),
+        least(room_, free), ${fits}
+      INTO ids_, windows_, limits_, till_, room_, fits_ ${room(names)}
+      WHERE link.name = chain_[i] FOR NO KEY UPDATE OF link;
+  END LOOP;
+  IF fits_ AND till_ IS NOT NULL THEN
+    ${readNow(names)};
+    fits_ := now_ < till_;
+  END IF;
+  IF fits_ AND place_ IS NOT NULL THEN
+    fits_ := NOT EXISTS (SELECT FROM ${of("lines")} WHERE account_id = ANY (ids_));
+  END IF;`
+}
+
 const known = ({ of }: Names): string => `
   SELECT * INTO r FROM ${of("reservations")} WHERE id = id_;
   IF FOUND THEN
@@ -76,13 +114,17 @@ const lockChain = (names: Names): string => {
     answer := json_build_object('_tag', 'NotOpen');
     RETURN;
   END IF;
-  r.chain := a.chain;
-  FOR i IN 1..cardinality(r.chain) LOOP
+  chain_ := a.chain;
+  ids_ := NULL;
+  windows_ := NULL;
+  limits_ := NULL;
+  room_ := ${most};
+  FOR i IN 1..cardinality(chain_) LOOP
     IF i > 1 THEN
-      SELECT * INTO a FROM ${of("accounts")} WHERE name = r.chain[i] FOR NO KEY UPDATE;
+      SELECT * INTO a FROM ${of("accounts")} WHERE name = chain_[i] FOR NO KEY UPDATE;
     END IF;
-    r.account_ids := r.account_ids || a.id;
-    r.windows := r.windows || a.window_start;
+    ids_ := ids_ || a.id;
+    windows_ := windows_ || a.window_start;
     limits_ := limits_ || a.limit_nanos;
     IF a.id IS NOT NULL THEN
       rows_ := rows_ || a;
@@ -129,31 +171,32 @@ const blocked = (names: Names): string => {
   END LOOP;`
 }
 
-/** Books the hold as `book` does, in one statement with its row: most verbs are this one. */
-const hold = ({ of }: Names): string => `
-  r.amount := greatest(least_, least(most_, floor(share_ * room_::float8)::bigint));
-  FOREACH a IN ARRAY rows_ LOOP
-    UPDATE ${of("accounts")} SET reserved = reserved + r.amount WHERE id = a.id;
+/** All that the hold writes at the account itself, in one statement: see `charge`. */
+const hold = ({ clock, of }: Names): string => `
+  amount_ := greatest(least_, least(most_, floor(share_ * room_::float8)::bigint));
+  FOR i IN 2..cardinality(ids_) LOOP
+    UPDATE ${of("accounts")} SET reserved = reserved + amount_ WHERE id = ids_[i];
   END LOOP;
   IF own_.id IS NOT NULL THEN
     DELETE FROM ${of("lines")} WHERE id = id_;
-    PERFORM ${of("tell")}(r.account_ids);
+    PERFORM ${of("tell")}(ids_);
   END IF;
-  r.expires_at := now_ + lease_;
-  WITH head AS (
-    UPDATE ${of("head")} SET seq = seq + 1, at = greatest(at, now_) RETURNING seq, at
+  WITH own AS (
+    UPDATE ${of("accounts")} SET reserved = reserved + amount_ WHERE id = ids_[1]
+  ), head AS (
+    UPDATE ${of("head")} SET seq = seq + 1, at = greatest(at, coalesce(now_, ${millis(clock)})) RETURNING seq, at
   ), held AS (
     INSERT INTO ${of("reservations")} (
       id, fingerprint, state, account, chain, account_ids, windows, amount, at, expires_at, seq
     ) SELECT
-      id_, fingerprint_, 'held', account_, r.chain, r.account_ids, r.windows, r.amount, at, r.expires_at, seq
+      id_, fingerprint_, 'held', account_, chain_, ids_, windows_, amount_, at, at + lease_, seq
     FROM head
   ) INSERT INTO ${of("entries")} (
     seq, at, tag, account, chain, windows, reservation, reserved, limits, expires_at
-  ) SELECT seq, at, 'Reserved', account_, r.chain, r.windows, id_, r.amount, limits_, r.expires_at FROM head
+  ) SELECT seq, at, 'Reserved', account_, chain_, windows_, id_, amount_, limits_, at + lease_ FROM head
     RETURNING at INTO now_;
   answer := json_build_object('_tag', 'Granted', 'held', json_build_object(
-    'id', id_, 'account', account_, 'amount', r.amount, 'at', now_, 'expiresAt', r.expires_at));`
+    'id', id_, 'account', account_, 'amount', amount_, 'at', now_, 'expiresAt', now_ + lease_));`
 
 export const reserve = (names: Names): string => {
   const { of } = names
@@ -165,15 +208,24 @@ export const reserve = (names: Names): string => {
     `r ${of("reservations")}%ROWTYPE;
   a ${of("accounts")}%ROWTYPE;
   own_ ${of("lines")}%ROWTYPE;
+  chain_ text[];
+  ids_ bigint[];
+  windows_ bigint[];
   limits_ bigint[];
   rows_ ${of("accounts")}[];
+  fits_ boolean;
+  amount_ bigint;
   now_ bigint;
+  till_ bigint;
   free_ bigint;
-  room_ bigint := ${most};`,
+  room_ bigint;`,
     `${lockId(names)};
-  ${known(names)}
-  ${lockChain(names)}
-  ${blocked(names)}
+  ${quick(names)}
+  IF fits_ IS NOT TRUE THEN
+    ${known(names)}
+    ${lockChain(names)}
+    ${blocked(names)}
+  END IF;
   ${hold(names)}
   ${lasting}`
   )

@@ -87,13 +87,13 @@ const fieldsOf = (row: typeof EntryRow.Type): object => ({
   spent: row.spent
 })
 
-const decodeRow = Schema.decodeUnknownEffect(EntryRow)
-const decodeEntry = Schema.decodeUnknownEffect(Entry)
+const decodeRow = Schema.decodeUnknownExit(EntryRow)
+const decodeEntry = Schema.decodeUnknownExit(Entry)
 
 const entry = (input: unknown): Effect.Effect<Entry, Schema.SchemaError> =>
   Effect.flatMap(decodeRow(input), (row) => decodeEntry(fieldsOf(row)))
 
-const decodeRows = Schema.decodeUnknownEffect(Schema.Array(Schema.Unknown))
+const decodeRows = Schema.decodeUnknownExit(Schema.Array(Schema.Unknown))
 
 /** Entries, in order. */
 export const entries = (input: unknown): Effect.Effect<ReadonlyArray<Entry>, Schema.SchemaError> =>
@@ -102,7 +102,7 @@ export const entries = (input: unknown): Effect.Effect<ReadonlyArray<Entry>, Sch
 /** Entries, or nothing where there is no such account. */
 export const changed = (input: unknown) => (input === null ? Effect.succeed(null) : entries(input))
 
-const decodeEnd = Schema.decodeUnknownEffect(
+const decodeEnd = Schema.decodeUnknownExit(
   Schema.Union([
     Schema.TaggedStruct("Ended", { entries: Schema.Array(Schema.Unknown), again: Schema.Boolean }),
     Schema.TaggedStruct("Differs", { entries: Schema.Array(Schema.Unknown) }),
@@ -128,7 +128,7 @@ export const end = Effect.fnUntraced(function* (input: unknown) {
 
 const refused = { now: Schema.Finite, row: Row }
 
-export const open = Schema.decodeUnknownEffect(
+export const open = Schema.decodeUnknownExit(
   Schema.Union([
     Schema.TaggedStruct("Opened", {}),
     Schema.TaggedStruct("NoParent", {}),
@@ -136,9 +136,9 @@ export const open = Schema.decodeUnknownEffect(
   ])
 )
 
-export const close = Schema.decodeUnknownEffect(Schema.NullOr(Schema.Struct(refused)))
+export const close = Schema.decodeUnknownExit(Schema.NullOr(Schema.Struct(refused)))
 
-export const reserve = Schema.decodeUnknownEffect(
+export const reserve = Schema.decodeUnknownExit(
   Schema.Union([
     Schema.TaggedStruct("Granted", {
       held: Schema.Struct({
@@ -157,13 +157,13 @@ export const reserve = Schema.decodeUnknownEffect(
   ])
 )
 
-export const renew = Schema.decodeUnknownEffect(
+export const renew = Schema.decodeUnknownExit(
   Schema.Array(Schema.Struct({ id: Text, expiresAt: Schema.Finite }))
 )
 
-export const balances = Schema.decodeUnknownEffect(
+export const balances = Schema.decodeUnknownExit(
   Schema.Struct({ now: Schema.Finite, rows: Schema.Array(Row) })
 )
 
 /** Verbs that answer nothing. */
-export const nothing = Schema.decodeUnknownEffect(Schema.Null)
+export const nothing = Schema.decodeUnknownExit(Schema.Null)

@@ -12,6 +12,7 @@ import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type { Answer, LedgerStore, OpenAsk, ReserveAsk } from "./ledgerStore.ts"
 import { StoreUnavailable } from "./ledgerStore.ts"
+import { inTime } from "./inTime.ts"
 import * as Failure from "./postgresFailure.ts"
 import * as Rows from "./postgresRows.ts"
 import type { Names } from "./postgresTables.ts"
@@ -68,18 +69,19 @@ class Server {
     values: ReadonlyArray<Value>,
     read: (answer: unknown) => Effect.Effect<A, unknown>
   ): Answer<A> {
-    return this.sql.unsafe<{ readonly answer: unknown }>(query, values).withoutTransform.pipe(
-      Effect.mapError((error) => Failure.unavailable(verb, error)),
-      Effect.flatMap((rows) =>
-        Effect.mapError(read(rows[0]?.answer), () =>
-          unavailable(`PostgreSQL (${verb}): its answer is none of this ledger's.`)
-        )
-      ),
-      Effect.timeoutOrElse({
-        duration: this.timeout,
-        orElse: () => Effect.fail(unavailable(`PostgreSQL (${verb}): no answer within ${this.timeout} ms.`))
-      }),
-      Effect.updateContext(Context.omit(this.sql.transactionService))
+    const answered: Answer<A> = this.sql
+      .unsafe<{ readonly answer: unknown }>(query, values)
+      .withoutTransform.pipe(
+        Effect.mapError((error) => Failure.unavailable(verb, error)),
+        Effect.flatMap((rows) =>
+          Effect.mapError(read(rows[0]?.answer), () =>
+            unavailable(`PostgreSQL (${verb}): its answer is none of this ledger's.`)
+          )
+        ),
+        Effect.updateContext(Context.omit(this.sql.transactionService))
+      )
+    return inTime(answered, this.timeout, () =>
+      Effect.fail(unavailable(`PostgreSQL (${verb}): no answer within ${this.timeout} ms.`))
     )
   }
 }

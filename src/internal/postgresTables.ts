@@ -118,9 +118,12 @@ export const tables = ({ bare, of }: Names): ReadonlyArray<string> => [
   `INSERT INTO ${of("head")} (version) VALUES (${version})`
 ]
 
+/** A clock in milliseconds. */
+export const millis = (clock: string): string => `floor(date_part('epoch', ${clock}) * 1000)::bigint`
+
 /** Reads the store's clock: never back behind what was written. */
 export const readNow = ({ clock, of }: Names): string =>
-  `SELECT greatest(at, floor(date_part('epoch', ${clock}) * 1000)::bigint) INTO now_ FROM ${of("head")}`
+  `SELECT greatest(at, ${millis(clock)}) INTO now_ FROM ${of("head")}`
 
 const row = ({ of }: Names): string => `
 CREATE FUNCTION ${of("account_row")}(a ${of("accounts")}) RETURNS json LANGUAGE sql IMMUTABLE AS $$
@@ -167,85 +170,101 @@ BEGIN
   RETURN entries_;
 END $$`
 
+/** The entries of the thresholds that an account crossed when its `spent` rose by so much; its row has it already. */
+const crossings = ({ of }: Names): string => `
+CREATE FUNCTION ${of("crossings")}(a ${of("accounts")}, added_ bigint) RETURNS ${of("entries")}[] LANGUAGE plpgsql AS $$
+DECLARE
+  e ${of("entries")}%ROWTYPE;
+  entries_ ${of("entries")}[];
+  mark_ integer;
+BEGIN
+  FOREACH mark_ IN ARRAY a.thresholds LOOP
+    IF ${of("reached")}(a.limit_nanos, a.spent, mark_)
+      AND NOT ${of("reached")}(a.limit_nanos, a.spent - added_, mark_) THEN
+      e.tag := 'ThresholdCrossed';
+      e.account := a.name;
+      e.chain := a.chain;
+      e.windows := ${of("windows_of")}(a.chain);
+      e.threshold := mark_;
+      e.limit_to := a.limit_nanos;
+      e.spent := a.spent;
+      entries_ := entries_ || e;
+    END IF;
+  END LOOP;
+  RETURN entries_;
+END $$`
+
 /**
  * Ends a reservation whose row is locked, or books what its expiry had charged too much or too little: takes back what
  * was held, adds what it cost. Accounts that are gone, or in another window than the one that admitted it, keep their
- * numbers. Answers the entry and the thresholds that it crossed; nothing where a sum would leave the exact range.
+ * numbers. Answers the entry and the thresholds that it crossed; nothing where a sum would leave the exact range, and
+ * then the caller has to roll back.
+ *
+ * Every call of a model ends here, so an account is changed without being read first, and the head, the reservation and
+ * the entry in one statement: what a statement costs is mostly its beginning and its end.
  */
-const charge = (names: Names): string => {
-  const { of } = names
-  return `
+const charge = ({ clock, of }: Names): string => `
 CREATE FUNCTION ${of("charge")}(r ${of("reservations")}, tag_ text, amount_ bigint, verdict_ text, label_ text)
 RETURNS ${of("entries")}[] LANGUAGE plpgsql AS $$
 DECLARE
   freed_ bigint := CASE WHEN r.state = 'held' THEN r.amount ELSE 0 END;
   added_ bigint := amount_ - r.amount + freed_;
-  n_ integer := cardinality(r.chain);
-  touched_ ${of("accounts")}[];
   a ${of("accounts")}%ROWTYPE;
   e ${of("entries")}%ROWTYPE;
-  entries_ ${of("entries")}[];
-  mark_ integer;
-  now_ bigint;
+  crossed_ ${of("entries")}[] := '{}';
 BEGIN
-  FOR i IN 1..n_ LOOP
-    SELECT * INTO a FROM ${of("accounts")} WHERE id = r.account_ids[i] FOR NO KEY UPDATE;
-    IF FOUND AND a.window_start IS NOT DISTINCT FROM r.windows[i] THEN
+  FOR i IN 1..cardinality(r.chain) LOOP
+    LOOP
+      UPDATE ${of("accounts")} SET spent = spent + added_, reserved = reserved - freed_
+        WHERE id = r.account_ids[i] AND window_start IS NOT DISTINCT FROM r.windows[i]
+          AND spent + added_ + reserved - freed_ <= ${most}
+        RETURNING * INTO a;
+      EXIT WHEN FOUND;
+      SELECT * INTO a FROM ${of("accounts")}
+        WHERE id = r.account_ids[i] AND window_start IS NOT DISTINCT FROM r.windows[i] FOR NO KEY UPDATE;
+      EXIT WHEN NOT FOUND;
       IF a.spent + added_ + a.reserved - freed_ > ${most} THEN
         RETURN NULL;
       END IF;
-      touched_ := touched_ || a;
+    END LOOP;
+    IF FOUND AND added_ <> 0 AND a.thresholds <> '{}' THEN
+      crossed_ := crossed_ || ${of("crossings")}(a, added_);
     END IF;
   END LOOP;
-  e.tag := tag_;
-  e.account := r.account;
-  e.chain := r.chain;
-  e.windows := r.windows;
-  e.reservation := r.id;
-  e.reserved := r.amount;
-  e.charged := CASE WHEN tag_ = 'Corrected' THEN r.amount END;
-  e.amount := CASE WHEN tag_ <> 'Released' THEN amount_ END;
-  e.verdict := verdict_;
-  e.label := label_;
-  entries_ := ARRAY[e];
-  FOR i IN 1..coalesce(cardinality(touched_), 0) LOOP
-    a := touched_[i];
-    UPDATE ${of("accounts")} SET spent = spent + added_, reserved = reserved - freed_ WHERE id = a.id;
-    IF added_ <> 0 AND a.thresholds <> '{}' THEN
-      FOREACH mark_ IN ARRAY a.thresholds LOOP
-        IF ${of("reached")}(a.limit_nanos, a.spent + added_, mark_)
-          AND NOT ${of("reached")}(a.limit_nanos, a.spent, mark_) THEN
-          e := NULL;
-          e.tag := 'ThresholdCrossed';
-          e.account := a.name;
-          e.chain := a.chain;
-          e.windows := ${of("windows_of")}(a.chain);
-          e.threshold := mark_;
-          e.limit_to := a.limit_nanos;
-          e.spent := a.spent + added_;
-          entries_ := entries_ || e;
-        END IF;
-      END LOOP;
-    END IF;
+  WITH head AS (
+    UPDATE ${of("head")} SET seq = seq + 1 + cardinality(crossed_), at = greatest(at, ${millis(clock)})
+      RETURNING seq - cardinality(crossed_) AS seq, at
+  ), done AS (
+    UPDATE ${of("reservations")} SET
+      state = CASE WHEN tag_ = 'Expired' THEN 'expired' ELSE 'ended' END,
+      end_seq = CASE WHEN tag_ = 'Corrected' THEN end_seq ELSE head.seq END,
+      corrected_seq = CASE WHEN tag_ = 'Corrected' THEN head.seq END
+    FROM head WHERE id = r.id
+  ) INSERT INTO ${of("entries")} (
+    seq, at, tag, account, chain, windows, reservation, reserved, amount, charged, verdict, label
+  ) SELECT seq, at, tag_, r.account, r.chain, r.windows, r.id, r.amount,
+      CASE WHEN tag_ <> 'Released' THEN amount_ END, CASE WHEN tag_ = 'Corrected' THEN r.amount END, verdict_, label_
+    FROM head RETURNING * INTO e;
+  FOR i IN 1..cardinality(crossed_) LOOP
+    crossed_[i].seq := e.seq + i;
+    crossed_[i].at := e.at;
   END LOOP;
-  ${readNow(names)};
-  entries_ := ${of("book")}(entries_, now_);
-  UPDATE ${of("reservations")} SET
-    state = CASE WHEN tag_ = 'Expired' THEN 'expired' ELSE 'ended' END,
-    end_seq = CASE WHEN tag_ = 'Corrected' THEN end_seq ELSE (entries_[1]).seq END,
-    corrected_seq = CASE WHEN tag_ = 'Corrected' THEN (entries_[1]).seq END
-  WHERE id = r.id;
-  RETURN entries_;
+  IF crossed_ <> '{}' THEN
+    INSERT INTO ${of("entries")} SELECT * FROM unnest(crossed_);
+  END IF;
+  RETURN e || crossed_;
 END $$`
-}
 
 /** Whoever waits in another process stands in line; where nobody does, nobody has to be told. */
-const tell = ({ channel, of }: Names): string => `
-CREATE FUNCTION ${of("tell")}(account_ids_ bigint[]) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-  IF EXISTS (SELECT FROM ${of("lines")} WHERE account_id = ANY (account_ids_)) THEN
+export const tellOf = ({ channel, of }: Names, accountIds: string): string => `
+  IF EXISTS (SELECT FROM ${of("lines")} WHERE account_id = ANY (${accountIds})) THEN
     PERFORM pg_notify('${channel}', '');
-  END IF;
+  END IF;`
+
+const tell = (names: Names): string => `
+CREATE FUNCTION ${names.of("tell")}(account_ids_ bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  ${tellOf(names, "account_ids_")}
 END $$`
 
 /**
@@ -258,4 +277,4 @@ export const flush = `IF pg_logical_emit_message(true, 'agent-budget', '') IS NU
 
 /** The functions under the verbs. */
 export const functions = (names: Names): ReadonlyArray<string> =>
-  [row, reached, windowsOf, book, charge, tell].map((make) => make(names))
+  [row, reached, windowsOf, book, crossings, charge, tell].map((make) => make(names))

@@ -12,35 +12,37 @@ local a = account(name)
 local up = parent and account(parent)
 if parent and not up then return '{"_tag":"NoParent"}' end
 if a then
-  local other = namesOf(a.chain)[2] ~= parent or (limit ~= '' and a.limit ~= tonumber(limit)) or
+  local other = match(a.chain, '^[^\t]*\t([^\t]*)\t') ~= parent or (limit ~= '' and a.limit ~= tonumber(limit)) or
     (frame and a.frame ~= frame)
   if other then return '{"_tag":"Differs","row":' .. row(a) .. '}' end
-  local joins = opener and a.opened and call('SADD', openers, a.born .. ':' .. opener) == 1
-  local stays = not opener and a.opened
-  if joins then a.opened = a.opened + 1 end
-  if stays then a.opened = nil end
+  local isTemporary = a.opened ~= '-'
+  local joins = opener and isTemporary and call('SADD', openers, a.born .. ':' .. opener) == 1
+  local stays = not opener and isTemporary
+  if joins then a.opened = int(a.opened + 1) end
+  if stays then a.opened = '-' end
   if marks ~= '' then a.marks = marks end
   if joins or stays or marks ~= '' then
     settle(a)
-    store({ a })
+    store(a)
   end
   return '{"_tag":"Opened"}'
 end
+limit = tonumber(limit)
 a = {
-  name = name, spent = 0, reserved = 0, limit = tonumber(limit), paused = false, born = int(following('born')),
-  opened = opener and 1 or nil, marks = marks ~= '' and marks or '-', frame = frame,
+  name = name, spent = 0, reserved = 0, limit = limit, cap = orNull(limit), from = 'null', paused = false,
+  born = following('born'), opened = opener and '1' or '-', marks = marks ~= '' and marks or '-', frame = frame,
   chain = name .. '\t' .. (up and up.chain or '')
 }
 found[name] = a
-book('Opened', name, linksOf(namesOf(a.chain)), ',"limit":' .. orNull(a.limit))
+book('Opened', name, linksOf(a.chain), ',"limit":' .. a.cap)
 if opener then call('SADD', openers, a.born .. ':' .. opener) end
 settle(a)
-store({ a })
-if up and up.opened then
+store(a)
+if up and up.opened ~= '-' then
   call('SADD', openers, up.born .. ':below ' .. a.born)
-  up.opened = up.opened + 1
+  up.opened = int(up.opened + 1)
   settle(up)
-  store({ up })
+  store(up)
 end
 flush()
 return '{"_tag":"Opened"}'
@@ -51,15 +53,15 @@ local name, opener = ARGV[1], given(ARGV[2])
 local a = account(name)
 if not a then return 'null' end
 local answer = '{"now":' .. moment .. ',"row":' .. row(a) .. '}'
-while a and a.opened and opener and call('SREM', openers, a.born .. ':' .. opener) == 1 do
-  a.opened = a.opened - 1
-  if a.opened > 0 then
+while a and a.opened ~= '-' and opener and call('SREM', openers, a.born .. ':' .. opener) == 1 do
+  a.opened = int(a.opened - 1)
+  if a.opened ~= '0' then
     settle(a)
-    store({ a })
+    store(a)
     break
   end
   call('HDEL', accounts, a.name)
-  local up = namesOf(a.chain)[2]
+  local up = match(a.chain, '^[^\t]*\t([^\t]*)\t')
   opener = 'below ' .. a.born
   a = up and account(up)
 end
@@ -67,32 +69,43 @@ flush()
 return answer
 `
 
+/** Its links, caps and ids of accounts along the chain are made before it is known whether they are needed: most are. */
 const reserve = String.raw`
-local id, fingerprint, name = ARGV[1], ARGV[2], ARGV[3]
-local least, upTo, share, period, place =
-  tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local id, fingerprint, name, place = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[8])
+local least = tonumber(ARGV[4])
 
-local function granted(r, expiresAt)
-  local of = match(r.chain, '^.{"account":"(.-)","window":')
-  return '{"_tag":"Granted","held":{"id":"' .. id .. '","account":"' .. of .. '","amount":' .. int(r.amount) ..
-    ',"at":' .. int(r.at) .. ',"expiresAt":' .. expiresAt .. '}}'
+local function granted(of, amount, at, expiresAt)
+  return '{"_tag":"Granted","held":{"id":"' .. id .. '","account":"' .. of .. '","amount":' .. amount .. ',"at":' ..
+    at .. ',"expiresAt":' .. expiresAt .. '}}'
 end
 
 local known = reservation(id)
 if known then
   local how = known.state == 'cancelled' and 'cancelled' or known.fingerprint ~= fingerprint and 'another ask'
   if not how and known.state == 'held' then
-    return granted(known, int(tonumber(call('ZSCORE', leases, lease(known)))))
+    local expiresAt = int(tonumber(call('ZSCORE', leases, lease(known))))
+    return granted(match(known.chain, '^.{"account":"(.-)","window":'), known.held, known.at, expiresAt)
   end
   return '{"_tag":"Taken","how":"' .. (how or 'ended') .. '"}'
 end
 local own = account(name)
 if not own then return '{"_tag":"NotOpen"}' end
-local names = namesOf(own.chain)
-local chain = along(names)
+
+local chain, n, links, caps, borns = {}, 0, '', '', ''
+for each in string.gmatch(own.chain, '([^\t]*)\t') do
+  local a = account(each)
+  if links ~= '' then links, caps, borns = links .. ',', caps .. ',', borns .. ',' end
+  links = links .. '{"account":"' .. each .. '","window":' .. (a and a.from or 'null') .. '}'
+  caps = caps .. (a and a.cap or 'null')
+  borns = borns .. (a and a.born or '0')
+  if a then
+    n = n + 1
+    chain[n] = a
+  end
+end
 
 local function refuse(tag, a, rest)
-  flush()
+  if now > clock then call('HSET', meta, 'clock', moment) end
   return '{"_tag":"' .. tag .. '","now":' .. moment .. ',"row":' .. row(a) .. (rest or '') .. '}'
 end
 
@@ -100,7 +113,9 @@ for _, a in ipairs(chain) do
   if a.frame and (not a.till or a.till <= now) then return refuse('Stale', a) end
 end
 local mine
-if call('HLEN', waiting) > 0 then
+local isCrowded = call('HLEN', waiting) > 0
+if isCrowded or place then withPlaces() end
+if isCrowded then
   clear()
   mine = placeOf(id)
 end
@@ -117,7 +132,7 @@ end
 local function ahead(a)
   local first = call('ZRANGE', lines, '[' .. a.born .. ':', '(' .. a.born .. ';', 'BYLEX', 'LIMIT', 0, 1)[1]
   if not first then return false end
-  return not mine or tonumber(string.sub(first, #a.born + 2, #a.born + 17)) < mine.ticket
+  return not mine or tonumber(string.sub(first, #a.born + 2, #a.born + 17)) < tonumber(mine.ticket)
 end
 
 local function wait(a)
@@ -129,46 +144,40 @@ end
 local room = most
 for _, a in ipairs(chain) do
   local free = (a.limit or most) - a.spent - a.reserved
-  if a.paused or free < least or (place and ahead(a)) then
+  if a.paused or free < least or (place and isCrowded and ahead(a)) then
     if place then wait(a) end
     if a.paused then return refuse('Paused', a) end
     return refuse('Short', a, ',"hopeless":false')
   end
-  room = math.min(room, free)
+  if free < room then room = free end
 end
 
-local amount = math.max(least, math.min(upTo, math.floor(share * room)))
-local limits, born = {}, {}
-for i, each in ipairs(names) do
-  local a = found[each]
-  limits[i], born[i] = orNull(a and a.limit), a and a.born or '0'
+local amount = math.max(least, math.min(tonumber(ARGV[5]), math.floor(tonumber(ARGV[6]) * room)))
+local held, expiresAt, first = int(amount), int(math.floor(now + tonumber(ARGV[7]))), int(seq + 1)
+for _, a in ipairs(chain) do
+  call('HSET', accounts, a.name, a.paid .. ' ' .. int(a.reserved + amount) .. ' ' .. a.rest)
 end
-local links = linksOf(names)
-local expiresAt = int(now + period)
-book('Reserved', name, links, ',"reservation":"' .. id .. '","reserved":' .. int(amount) .. ',"limits":[' ..
-  table.concat(limits, ',') .. '],"expiresAt":' .. expiresAt)
-local held = {
-  id = id, state = 'held', seq = seq, amount = amount, at = now, born = table.concat(born, ','), last = 0, charged = 0,
-  verdict = '-', chain = links, fingerprint = fingerprint
-}
-for _, a in ipairs(chain) do a.reserved = a.reserved + amount end
-store(chain)
-keep(held)
-call('ZADD', leases, expiresAt, lease(held))
+links = '[' .. links .. ']'
+call('HSET', reservations, id, 'held ' .. first .. ' ' .. held .. ' ' .. moment .. ' ' .. borns .. ' 0 0 -\t' ..
+  fingerprint .. '\t' .. links)
+call('ZADD', leases, expiresAt, format('%016d:', first) .. id)
 if mine then
   giveUp(mine)
   tell()
 end
-flush()
-return granted(held, expiresAt)
+call('XADD', entries, first .. '-0', 'e', '{"_tag":"Reserved","seq":' .. first .. ',"at":' .. moment ..
+  ',"account":"' .. name .. '","chain":' .. links .. ',"reservation":"' .. id .. '","reserved":' .. held ..
+  ',"limits":[' .. caps .. '],"expiresAt":' .. expiresAt .. '}')
+call('HSET', meta, 'clock', moment, 'seq', first)
+return granted(name, held, moment, expiresAt)
 `
 
 const roll = String.raw`
 local a, start, till = account(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
 if a and a.frame == ARGV[2] and (not a.till or a.till <= now) and start <= now and now < till then
-  a.from, a.till, a.spent, a.reserved = start, till, 0, 0
+  a.from, a.till, a.spent, a.reserved = int(start), till, 0, 0
   settle(a)
-  store({ a })
+  store(a)
   flush()
   tell()
 end
@@ -176,6 +185,7 @@ return 'null'
 `
 
 const leave = String.raw`
+withPlaces()
 local mine = placeOf(ARGV[1])
 if mine then
   giveUp(mine)
@@ -185,6 +195,7 @@ return 'null'
 `
 
 const stay = String.raw`
+withPlaces()
 local till = now + tonumber(ARGV[1])
 for i = 2, #ARGV do
   local mine = placeOf(ARGV[i])
@@ -195,13 +206,14 @@ return 'null'
 `
 
 const end = String.raw`
-local id, amount, verdict, label = ARGV[1], tonumber(ARGV[2]), ARGV[3], given(ARGV[4])
+local id, amount, verdict, label = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 if verdict == 'released' then amount = 0 end
 local r = reservation(id)
 if not r or r.state == 'cancelled' then return '{"_tag":"Unknown"}' end
+local cost = int(amount)
 if r.state == 'ended' then
-  local entry = call('XRANGE', entries, int(r.last) .. '-0', int(r.last) .. '-0')[1][2][2]
-  if r.charged == amount and r.verdict == verdict then
+  local entry = call('XRANGE', entries, r.last .. '-0', r.last .. '-0')[1][2][2]
+  if r.charged == cost and r.verdict == verdict then
     return '{"_tag":"Ended","entry":' .. entry .. ',"crossed":[],"again":true}'
   end
   return '{"_tag":"Differs","entry":' .. entry .. '}'
@@ -215,35 +227,38 @@ for _, a in ipairs(touched) do
   local spent = a.spent + added
   if spent > most or spent > most - (a.reserved - freed) then return '{"_tag":"OutOfRange"}' end
 end
-local tail = ',"amount":' .. int(amount) .. ',"overrun":' .. int(math.max(0, amount - r.amount)) .. ',"verdict":"' ..
-  verdict .. '","label":' .. (label and quote(label) or 'null')
-if not held then
-  tail = ',"charged":' .. int(r.amount) .. ',"difference":' .. int(added) .. tail
-end
 local tag = not held and 'Corrected' or verdict == 'released' and 'Released' or 'Settled'
-charge(r, tag, tag == 'Released' and '' or tail, freed, added, touched, name)
-r.state, r.charged, r.verdict = 'ended', amount, verdict
-store(touched)
+local tail = ''
+if tag ~= 'Released' then
+  tail = ',"amount":' .. cost .. ',"overrun":' .. (amount > r.amount and int(amount - r.amount) or '0') ..
+    ',"verdict":"' .. verdict .. '","label":' .. (label ~= '-' and '"' .. string.sub(label, 2) .. '"' or 'null')
+end
+if not held then tail = ',"charged":' .. r.held .. ',"difference":' .. int(added) .. tail end
+charge(r, tag, tail, freed, added, touched, name)
+r.state, r.charged, r.verdict = 'ended', cost, verdict
+for _, a in ipairs(touched) do store(a) end
 keep(r)
 if held then call('ZREM', leases, lease(r)) end
 flush()
 tell()
-return '{"_tag":"Ended","entry":' .. written[1] .. ',"crossed":' .. list(2) .. ',"again":false}'
+return '{"_tag":"Ended","entry":' .. written[1] .. ',"crossed":' .. (written[2] and list(2) or '[]') ..
+  ',"again":false}'
 `
 
 const cancel = String.raw`
+withPlaces()
 local id = ARGV[1]
 local r, mine = reservation(id), placeOf(id)
 if not r then
   keep({
-    id = id, state = 'cancelled', seq = 0, amount = 0, at = now, born = '-', last = 0, charged = 0, verdict = '-',
-    chain = '', fingerprint = ''
+    id = id, state = 'cancelled', first = '0 0 ' .. moment .. ' -', last = '0', charged = '0', verdict = '-',
+    tail = '\t\t'
   })
 elseif r.state == 'held' then
   local touched, name = admitted(r)
   charge(r, 'Released', '', r.amount, 0, touched, name)
-  r.state, r.charged, r.verdict = 'ended', 0, 'released'
-  store(touched)
+  r.state, r.charged, r.verdict = 'ended', '0', 'released'
+  for _, a in ipairs(touched) do store(a) end
   keep(r)
   call('ZREM', leases, lease(r))
 end
@@ -254,7 +269,7 @@ return 'null'
 `
 
 const renew = String.raw`
-local expiresAt = int(now + tonumber(ARGV[1]))
+local expiresAt = int(math.floor(now + tonumber(ARGV[1])))
 local kept = {}
 for i = 2, #ARGV do
   local r = reservation(ARGV[i])
@@ -268,17 +283,18 @@ return '[' .. table.concat(kept, ',') .. ']'
 `
 
 const expire = String.raw`
+withPlaces()
 local due = call('ZRANGE', leases, '-inf', moment, 'BYSCORE', 'LIMIT', 0, ARGV[1])
 local ended, changed = {}, {}
 for i, each in ipairs(due) do
   local r = reservation(string.sub(each, 18))
   local touched, name = admitted(r)
-  charge(r, 'Expired', ',"amount":' .. int(r.amount), r.amount, r.amount, touched, name)
-  r.state, r.charged, r.verdict = 'expired', r.amount, 'assumed'
+  charge(r, 'Expired', ',"amount":' .. r.held, r.amount, r.amount, touched, name)
+  r.state, r.charged, r.verdict = 'expired', r.held, 'assumed'
   ended[i] = r
   for _, a in ipairs(touched) do changed[a.name] = a end
 end
-store(changed)
+for _, a in pairs(changed) do store(a) end
 for i, r in ipairs(ended) do
   keep(r)
   call('ZREM', leases, due[i])
@@ -294,12 +310,12 @@ const setLimit = String.raw`
 local a, limit = account(ARGV[1]), tonumber(ARGV[2])
 if not a then return 'null' end
 if a.limit == limit then return '[]' end
-local before = a.limit
-a.limit = limit
-book('LimitChanged', a.name, linksOf(namesOf(a.chain)), ',"from":' .. orNull(before) .. ',"to":' .. orNull(limit))
+local before, from = a.limit, a.cap
+a.limit, a.cap = limit, orNull(limit)
+book('LimitChanged', a.name, linksOf(a.chain), ',"from":' .. from .. ',"to":' .. a.cap)
 cross(a, before, a.spent)
 settle(a)
-store({ a })
+store(a)
 flush()
 tell()
 return list(1)
@@ -310,9 +326,9 @@ local a, paused = account(ARGV[1]), ARGV[2] == '1'
 if not a then return 'null' end
 if a.paused == paused then return '[]' end
 a.paused = paused
-book(paused and 'Paused' or 'Resumed', a.name, linksOf(namesOf(a.chain)), '')
+book(paused and 'Paused' or 'Resumed', a.name, linksOf(a.chain), '')
 settle(a)
-store({ a })
+store(a)
 flush()
 tell()
 return list(1)
@@ -375,6 +391,7 @@ return '{"next":' .. int(after) .. ',"done":' .. tostring(done) .. ',"entries":[
  * rows.
  */
 const prepare = String.raw`
+if string.format('%d', 9007199254740991) ~= '9007199254740991' then return '32' end
 local key = KEYS[2]
 redis.call('DEL', key)
 redis.call('HSET', key, 'a', '1')
@@ -391,27 +408,50 @@ return redis.call('HGET', KEYS[1], 'format')
 
 const script = (...parts: ReadonlyArray<string>): string => parts.join("")
 
-const onAccounts = script(Rows.prelude, Rows.accountParts, Rows.books)
+const onAccounts = script(
+  Rows.prelude,
+  Rows.options,
+  Rows.accountParts,
+  Rows.changing,
+  Rows.books,
+  Rows.telling
+)
 
-const onReservations = script(onAccounts, Rows.reservationParts)
+const onReservations = script(
+  Rows.prelude,
+  Rows.accountParts,
+  Rows.books,
+  Rows.reservationParts,
+  Rows.keeping
+)
 
-const onPlaces = script(onReservations, Rows.placeParts)
+const onPlaces = script(Rows.prelude, Rows.accountParts, Rows.books, Rows.placeParts, Rows.telling)
+
+const onAll = script(onReservations, Rows.placeParts, Rows.telling, Rows.ending)
 
 /** The Lua source of each verb. */
 export const sources = {
   prepare,
-  open: script(onAccounts, open),
+  open: script(onAccounts, Rows.counting, open),
   close: script(onAccounts, close),
-  reserve: script(onPlaces, reserve),
+  reserve: script(
+    Rows.prelude,
+    Rows.counting,
+    Rows.accountParts,
+    Rows.reservationParts,
+    Rows.placeParts,
+    Rows.telling,
+    reserve
+  ),
   roll: script(onAccounts, roll),
   stay: script(onPlaces, stay),
   leave: script(onPlaces, leave),
-  end: script(onReservations, Rows.ending, end),
-  cancel: script(onPlaces, Rows.ending, cancel),
-  renew: script(onReservations, renew),
-  expire: script(onPlaces, Rows.ending, expire),
+  end: script(onReservations, Rows.telling, Rows.ending, end),
+  cancel: script(onAll, cancel),
+  renew: script(Rows.prelude, Rows.accountParts, Rows.books, Rows.reservationParts, renew),
+  expire: script(onAll, expire),
   setLimit: script(onAccounts, setLimit),
   pause: script(onAccounts, pause),
-  balances: script(onAccounts, balances),
-  entries: script(Rows.prelude, page)
+  balances: script(Rows.prelude, Rows.options, Rows.accountParts, balances),
+  entries: script(Rows.prelude, Rows.options, page)
 } as const

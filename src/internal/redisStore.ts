@@ -14,6 +14,7 @@ import * as Usd from "../Usd.ts"
 import type { AccountRow, Answer, EntriesAsk, LedgerStore, OpenAsk, ReserveAsk } from "./ledgerStore.ts"
 import { StoreUnavailable } from "./ledgerStore.ts"
 import { Entry } from "./ledgerTypes.ts"
+import { inTime } from "./inTime.ts"
 import * as Failure from "./redisFailure.ts"
 import { keyNames } from "./redisRows.ts"
 import { sources } from "./redisScripts.ts"
@@ -59,8 +60,16 @@ const End = Schema.Union([Settled, Released, Corrected])
 
 const refused = { now: Schema.Finite, row: Row }
 
-const answer = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) =>
-  Schema.decodeUnknownEffect(Schema.fromJsonString(schema))
+const answer = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) => {
+  const decode = Schema.decodeUnknownExit(schema)
+  return (text: unknown): Effect.Effect<S["Type"], unknown> => {
+    try {
+      return decode(JSON.parse(String(text)))
+    } catch {
+      return Effect.fail("no JSON")
+    }
+  }
+}
 
 /** Readers of what each script answers, which is JSON. */
 const answers = {
@@ -201,7 +210,7 @@ class Server {
   /** By the hash of the script; where Redis has forgotten the script, which it may at any time, whole. */
   run<A>(
     verb: Verb,
-    read: (answer: unknown) => Effect.Effect<A, Schema.SchemaError>,
+    read: (answer: unknown) => Effect.Effect<A, unknown>,
     args: ReadonlyArray<string>
   ): Answer<A> {
     const { lua, sha } = scripts[verb]
@@ -219,12 +228,10 @@ class Server {
   bounded<A>(what: string, sent: Effect.Effect<A, Redis.RedisError>): Answer<A> {
     return Effect.suspend(() => {
       const { connection } = this
-      return Effect.timeoutOrElse(
+      return inTime(
         Effect.mapError(sent, (error) => Failure.unavailable(what, error.cause)),
-        {
-          duration: this.timeout,
-          orElse: () => Effect.andThen(this.giveUp(connection), this.late(what))
-        }
+        this.timeout,
+        () => Effect.andThen(this.giveUp(connection), this.late(what))
       )
     })
   }
@@ -314,6 +321,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     `${server.prefix}probe`,
     format
   )
+  if (found === "32") {
+    return yield* unavailable("Redis: its Lua writes numbers with 32 bits. Use a build for 64 bits.")
+  }
   if (found !== format) {
     return yield* unavailable(
       `Redis: the ledger under ${server.prefix} is of layout ${String(found)}, and this version reads ${format}.`

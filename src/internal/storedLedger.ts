@@ -14,7 +14,6 @@ import { constTrue } from "effect/Function"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
-import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as BudgetError from "../BudgetError.ts"
@@ -75,14 +74,20 @@ interface Job {
 }
 
 /** A verb is tried so often before its store counts as away, after 25 and 50 ms. */
-const briefly = { times: 2, schedule: Schedule.exponential("25 millis") }
+const pauses: ReadonlyArray<number> = [25, 50]
+
+/** Hardly more than the verb itself where that succeeds, which `Effect.retry` is not: each call pays for it twice. */
+const briefly = <A>(answer: Answer<A>, [pause, ...rest] = pauses): Answer<A> =>
+  Effect.catch(answer, (failure) =>
+    pause === undefined ? Effect.fail(failure) : Effect.andThen(Effect.sleep(pause), briefly(answer, rest))
+  )
 
 const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
 
 const away = ({ detail }: StoreUnavailable): BudgetError.BudgetError =>
   BudgetError.because(new BudgetError.LedgerUnavailable({ detail }))
 
-const reach = <A>(answer: Answer<A>): Refusable<A> => Effect.mapError(Effect.retry(answer, briefly), away)
+const reach = <A>(answer: Answer<A>): Refusable<A> => Effect.mapError(briefly(answer), away)
 
 /** Builds the service. Its fibers live in the scope; what is left to write when that closes is written first. */
 export const make = (
@@ -280,7 +285,7 @@ class StoredBooks {
         ? Effect.die(new Error(`The books know a window that this version does not: "${key}".`))
         : Effect.andThen(this.store.roll(answer.row.account, key, span.start, span.end), once)
     })
-    return Effect.catch(Effect.retry(once, briefly), (failure) => Effect.succeed(failure))
+    return Effect.catch(briefly(once), (failure) => Effect.succeed(failure))
   }
 
   answer(
@@ -377,7 +382,7 @@ class StoredBooks {
       return Checks.conflict(reservation, "another end of it waits to be written.")
     }
     const run = this.store.end(ask)
-    return Effect.matchEffect(Effect.retry(run, briefly), {
+    return Effect.matchEffect(briefly(run), {
       onFailure: ({ detail }) => {
         const { account, id } = reservation
         this.later(key, {
