@@ -304,7 +304,8 @@ export class AccountConflict extends Schema.TaggedError<AccountConflict>()("Acco
   override get message(): string {
     return (
       `Account ${quoted(this.account)} is open with ${limitOf(this.limit)}; it cannot be opened with ` +
-      `${limitOf(this.asked)}. Use the same limit, another name, or Budget.setLimit.`
+      `${limitOf(this.asked)}. Use the same limit or another name, or change it: open it with onLimitChange: "set", ` +
+      `or use Budget.setLimit.`
     )
   }
 }
