@@ -352,6 +352,49 @@ export class LedgerUnavailable extends Schema.TaggedError<LedgerUnavailable>()("
 }
 
 /**
+ * Reason: a session that was closed while the store of its ledger was away, with what could not be written: the exact amount of each call that had ended (`charge`, in nano-dollars; `null` where nothing is owed). The store charges these reservations whole when their leases are over; settling them later, by their ids, corrects that.
+ *
+ * @example
+ * ```ts
+ * import { BudgetError, Usd } from "agent-budget"
+ *
+ * const charge = { amount: Usd.dollars("0.002"), verdict: "metered" as const }
+ * const reason = new BudgetError.Unwritten({ endings: [{ reservation: "7", account: "root", charge }] })
+ * console.log(reason.message)
+ * ```
+ *
+ * @since 0.1.0
+ */
+export class Unwritten extends Schema.TaggedError<Unwritten>()("Unwritten", {
+  endings: Schema.Array(
+    Schema.Struct({
+      reservation: Schema.String,
+      account: Schema.String,
+      charge: Schema.NullOr(
+        Schema.Struct({
+          amount: Usd.FromNanos,
+          verdict: Schema.Literals(["metered", "assumed"]),
+          label: Schema.optional(Schema.String)
+        })
+      )
+    })
+  )
+}) {
+  override get message(): string {
+    const lines = this.endings.map(({ account, charge, reservation }) =>
+      charge === null
+        ? `release ${shown(reservation)} on ${quoted(account)}`
+        : `settle ${shown(reservation)} on ${quoted(account)} for ${Usd.format(charge.amount)} (${charge.verdict})`
+    )
+    return (
+      `The ledger could not be reached up to its close, and ${this.endings.length} calls that had ended are not in its ` +
+      `books: ${lines.join(", ")}. They are charged whole when their leases are over. Settle them by their ids on an ` +
+      `open ledger (Ledger.settle) to correct that.`
+    )
+  }
+}
+
+/**
  * Reason: a price table that was refused. `row` names the row at fault.
  *
  * @example
@@ -465,6 +508,7 @@ export const Reason = Schema.Union([
   AccountConflict,
   ReservationConflict,
   LedgerUnavailable,
+  Unwritten,
   InvalidPrices,
   StalePrices,
   InvalidOptions,

@@ -119,28 +119,28 @@ const load = Effect.suspend(() => {
 
 /** Runs what may find the file locked again and again. */
 const patiently = <A>(patience: number, run: () => A): Answer<A> =>
-  Effect.suspend(() => {
+  Effect.withFiber((fiber) => {
     const until = performance.now() + patience
     const attempt: Answer<A> = Effect.suspend(() => {
-      try {
-        return Effect.succeed(run())
-      } catch (error) {
-        if (!isLocked(error)) return Effect.fail(unavailable(error))
-        return performance.now() < until ? Effect.andThen(pause, attempt) : Effect.fail(heldTooLong(patience))
+      for (;;) {
+        try {
+          return Effect.succeed(run())
+        } catch (error) {
+          if (!isLocked(error)) return Effect.fail(unavailable(error))
+          if (performance.now() >= until) return Effect.fail(heldTooLong(patience))
+          if (!isAtOnce(fiber)) return Effect.andThen(pause, attempt)
+          block(backoff())
+        }
       }
     })
     return attempt
   })
 
 /** Other processes hold their locks in real time, whatever clock this program runs by. */
-const pause = Effect.withFiber((fiber) =>
-  isAtOnce(fiber)
-    ? Effect.sync(() => block(backoff()))
-    : Effect.callback<void>((resume) => {
-        const timer = setTimeout(() => resume(Effect.void), backoff())
-        return Effect.sync(() => clearTimeout(timer))
-      })
-)
+const pause = Effect.callback<undefined>((resume) => {
+  const timer = setTimeout(() => resume(Effect.succeed(undefined)), backoff())
+  return Effect.sync(() => clearTimeout(timer))
+})
 
 /** About as long as a commit takes; not the same for everybody, so that nobody is always late. */
 const backoff = (): number => 1 + Math.random() * 5
