@@ -19,6 +19,7 @@ import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
 import * as BudgetError from "./BudgetError.ts"
+import { lasting } from "./internal/background.ts"
 import type * as Types from "./internal/budgetTypes.ts"
 import { Held, holdsAny, Places } from "./internal/callContext.ts"
 import { fromWindow } from "./internal/ledgerWindows.ts"
@@ -258,7 +259,10 @@ const keptOf = (reservation: Ledger.Reservation, bill: Bill): Types.EventOf<"Set
 }
 
 /** What the ledger tells, as an event of the budget whose account is on its chain. */
-const toldBy = (entry: Ledger.Entry, account: string): Event | undefined => {
+const toldBy = (
+  entry: Ledger.Entry,
+  account: string
+): Types.EventOf<"Expired" | "ThresholdCrossed"> | undefined => {
   if (entry._tag !== "ThresholdCrossed" && entry._tag !== "Expired") return undefined
   if (!entry.chain.some((link) => link.account === account)) return undefined
   if (entry._tag === "Expired") {
@@ -313,9 +317,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   )
   const frame = window === undefined ? undefined : fromWindow(window)
   const clock = yield* Clock.Clock
+  const balance = yield* ledger.balance(account)
   const tally = new Tally({
     limit,
-    balance: yield* ledger.balance(account),
+    balance,
     frame: typeof frame === "string" ? undefined : frame,
     clock: () => clock.currentTimeMillisUnsafe()
   })
@@ -331,7 +336,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const listen = Stream.runForEach(ledger.booked, (entry) =>
     Effect.sync(() => {
       const event = toldBy(entry, account)
-      if (event !== undefined) publish(() => event)
+      if (event === undefined) return
+      if (event._tag === "Expired") tally.expired(event, entry.chain.at(-1)?.window ?? null)
+      publish(() => event)
     })
   )
   let listening: Fiber.Fiber<void> | undefined
@@ -339,13 +346,15 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const read = Effect.suspend(() =>
     ++readers > 1
       ? Effect.void
-      : Effect.map(Effect.forkIn(listen, scope, { startImmediately: true }), (fiber) => {
+      : Effect.map(lasting(Effect.forkIn(listen, scope, { startImmediately: true })), (fiber) => {
           listening = fiber
         })
   )
   const leave = Effect.suspend(() =>
     --readers > 0 || listening === undefined ? Effect.void : Fiber.interrupt(listening)
   )
+  // What a process left behind is told when it runs out.
+  if (balance.reserved > 0) yield* read
   let shut = false
 
   const reserved = (
@@ -396,12 +405,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       const { account: at, id } = reservation
       const amount = bill?.amount ?? Usd.zero
       const kept = error.reason._tag === "LedgerUnavailable"
-      if (kept) {
-        const window = tally.windowOf(reservation)
-        if (tally.ended(reservation) && bill !== undefined) {
-          tally.settled(keptOf(reservation, bill), bill.usage, window)
-        }
-      }
+      if (kept) tally.kept(reservation, bill && keptOf(reservation, bill), bill?.usage)
       publish(() => ({ _tag: "Unsettled", account: at, reservation: id, amount, kept, error }))
       return Effect.logError(
         `Reservation ${id} on account ${at} ${kept ? "is not in the books yet" : "stays held"}: ` +

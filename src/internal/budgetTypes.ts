@@ -16,7 +16,7 @@ export interface ModelSummary {
 /** A budget, as far as this process knows it. */
 export interface Summary {
   readonly limit: Usd.Usd
-  /** On the account, in its current window: before this budget was opened, by the ledger, and since by this process. */
+  /** On the account, in its current window: by the ledger when it was opened, and what this process booked since. */
   readonly spent: Usd.Usd
   /** What this process holds. */
   readonly reserved: Usd.Usd

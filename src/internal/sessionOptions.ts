@@ -108,7 +108,7 @@ const booksOf = (ledger: SessionOptions["ledger"]): Layer.Layer<Ledger.Ledger, u
     Ledger.Ledger,
     Effect.fail(
       invalidOptions(
-        `${scheme === undefined ? "the ledger's name has no scheme" : `a ledger of ${JSON.stringify(scheme)} has no name`}. ` +
+        `${scheme === undefined ? "the ledger's name has no scheme" : `no ledger goes by ${JSON.stringify(scheme)}`}. ` +
           `Name a SQLite file (ledger: "file:budget.db"), leave it out for books in memory, or give a layer: ` +
           `await BudgetedSession.make({ ledger: PostgresLedger.layerUrl({ url }) }).`
       )

@@ -63,6 +63,7 @@ export class Tally {
   readonly models = new Map<string, { -readonly [Key in keyof ModelSummary]: ModelSummary[Key] }>()
   readonly unverified = new Set<string>()
   readonly warned = new Set<string>()
+  readonly #unwritten = new Set<string>()
   readonly #frame: Frame | undefined
   readonly #clock: () => number
   #window: Stretch | undefined
@@ -113,10 +114,26 @@ export class Tally {
     if (usage !== undefined) model.usage = Usage.add(model.usage, usage)
   }
 
-  /** The window that a reservation is charged to, where the ledger has not said so yet. */
-  windowOf(reservation: Reservation): number | null {
+  /** An end that the ledger has yet to book counts as what it is. Without a charge it is a release. */
+  kept(
+    reservation: Reservation,
+    charge: EventOf<"Settled"> | undefined,
+    usage: Usage.Usage | undefined
+  ): void {
+    if (!this.ended(reservation)) return
+    this.#unwritten.add(reservation.id)
+    if (charge === undefined) return
     this.#turn()
-    return this.#window === undefined ? null : Math.min(this.#window.start, reservation.at)
+    const window = this.#window === undefined ? null : Math.min(this.#window.start, reservation.at)
+    this.settled(charge, usage, window)
+  }
+
+  /** What nobody ended in time, of whichever process; what is this one's own will be told by its end. */
+  expired({ amount, reservation }: EventOf<"Expired">, window: number | null): void {
+    if (this.#unwritten.has(reservation)) return
+    for (const own of this.open.keys()) if (own.id === reservation) return
+    this.#turn()
+    if (this.#counts(window)) this.#spent = Usd.add(this.#spent, amount)
   }
 
   #isCurrent(reservation: Reservation): boolean {
