@@ -334,11 +334,17 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const here = (fiber: Fiber.Fiber<unknown, unknown>): string => fiber.getRef(Places).get(self) ?? account
   const scope = yield* Effect.scope
   const listen = Stream.runForEach(ledger.booked, (entry) =>
-    Effect.sync(() => {
+    Effect.withFiber((fiber) => {
       const event = toldBy(entry, account)
-      if (event === undefined) return
-      if (event._tag === "Expired") tally.expired(event, entry.chain.at(-1)?.window ?? null)
-      publish(() => event)
+      if (event?._tag === "Expired") {
+        tally.expired(event, entry.chain.at(-1)?.window ?? null)
+        publish(() => event)
+      }
+      // A turn later, so that it comes after the end that caused it.
+      if (event?._tag === "ThresholdCrossed") {
+        fiber.currentDispatcher.scheduleTask(() => publish(() => event), 0)
+      }
+      return Effect.void
     })
   )
   let listening: Fiber.Fiber<void> | undefined

@@ -84,8 +84,8 @@ export class Tally {
   }
 
   opened(reservation: Reservation, label: string | undefined): void {
-    this.open.set(reservation, label)
     this.#turn()
+    this.open.set(reservation, label)
     if (this.#isCurrent(reservation)) this.#reserved = Usd.add(this.#reserved, reservation.amount)
   }
 
