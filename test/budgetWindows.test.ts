@@ -168,8 +168,9 @@ describe("an account that was there before", () => {
         yield* TestClock.adjust("2 minutes")
         assert.deepStrictEqual(yield* agree, [40, 0])
       }).pipe(
-        Effect.provide(Budget.layer({ limit })),
-        Effect.provide(Layer.effect(Ledger.Ledger, StoredLedger.make(store)))
+        Effect.provide(
+          Layer.provide(Budget.layer({ limit }), Layer.effect(Ledger.Ledger, StoredLedger.make(store)))
+        )
       )
     })
   )
@@ -232,7 +233,7 @@ describe("events of the ledger", () => {
         yield* Effect.forkChild(read)
         yield* settled
         const step = Effect.fnUntraced(function* (
-          effect: Effect.Effect<unknown, BudgetError.BudgetError, Budget.Budget>
+          effect: Effect.Effect<unknown, BudgetError.BudgetError, Budget.Budget | Ledger.Ledger>
         ) {
           yield* effect
           yield* settled
