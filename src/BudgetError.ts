@@ -381,15 +381,19 @@ export class Unwritten extends Schema.TaggedError<Unwritten>()("Unwritten", {
   )
 }) {
   override get message(): string {
-    const lines = this.endings.map(({ account, charge, reservation }) =>
-      charge === null
-        ? `release ${shown(reservation)} on ${quoted(account)}`
-        : `settle ${shown(reservation)} on ${quoted(account)} for ${Usd.format(charge.amount)} (${charge.verdict})`
-    )
+    const lines = this.endings
+      .slice(0, 10)
+      .map(({ account, charge, reservation }) =>
+        charge === null
+          ? `release ${shown(reservation)} on ${quoted(account)}`
+          : `settle ${shown(reservation)} on ${quoted(account)} for ${Usd.format(charge.amount)} (${charge.verdict})`
+      )
+    const more = this.endings.length - lines.length
     return (
-      `The ledger could not be reached up to its close, and ${this.endings.length} calls that had ended are not in its ` +
-      `books: ${lines.join(", ")}. They are charged whole when their leases are over. Settle them by their ids on an ` +
-      `open ledger (Ledger.settle) to correct that.`
+      `The ledger could not be reached up to its close, and the ends of calls that are not in its books ` +
+      `(${this.endings.length}) are these: ${lines.join(", ")}${more > 0 ? `, and ${more} more (endings has them all)` : ""}. ` +
+      `Such a call is charged whole when its lease is over. To correct that, settle it by its id on an open ledger ` +
+      `(Ledger.settle).`
     )
   }
 }
