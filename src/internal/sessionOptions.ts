@@ -9,8 +9,8 @@ import * as BudgetError from "../BudgetError.ts"
 import * as InputTokens from "../InputTokens.ts"
 import * as Ledger from "../Ledger.ts"
 import * as Pricing from "../Pricing.ts"
-import * as SqliteLedger from "../SqliteLedger.ts"
 import * as Usd from "../Usd.ts"
+import * as SqliteLedger from "./sqliteLedger.ts"
 
 /** What an account may spend, in dollars. */
 export interface LimitOptions {
@@ -101,7 +101,7 @@ const booksOf = (ledger: SessionOptions["ledger"]): Layer.Layer<Ledger.Ledger, u
   if (typeof ledger !== "string") {
     return "reserve" in ledger ? Layer.succeed(Ledger.Ledger, ledger) : ledger
   }
-  if (ledger.startsWith("file:")) return SqliteLedger.layer({ filename: ledger })
+  if (ledger.startsWith("file:")) return Layer.effect(Ledger.Ledger, SqliteLedger.make({ filename: ledger }))
   // Only its scheme is told: an address may hold a password.
   const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(ledger)?.[0]
   return Layer.effect(
