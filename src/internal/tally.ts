@@ -63,7 +63,6 @@ export class Tally {
   readonly models = new Map<string, { -readonly [Key in keyof ModelSummary]: ModelSummary[Key] }>()
   readonly unverified = new Set<string>()
   readonly warned = new Set<string>()
-  readonly #unwritten = new Set<string>()
   readonly #frame: Frame | undefined
   readonly #clock: () => number
   #window: Stretch | undefined
@@ -120,9 +119,7 @@ export class Tally {
     charge: EventOf<"Settled"> | undefined,
     usage: Usage.Usage | undefined
   ): void {
-    if (!this.ended(reservation)) return
-    this.#unwritten.add(reservation.id)
-    if (charge === undefined) return
+    if (!this.ended(reservation) || charge === undefined) return
     this.#turn()
     const window = this.#window === undefined ? null : Math.min(this.#window.start, reservation.at)
     this.settled(charge, usage, window)
@@ -130,7 +127,6 @@ export class Tally {
 
   /** What nobody ended in time, of whichever process; what is this one's own will be told by its end. */
   expired({ amount, reservation }: EventOf<"Expired">, window: number | null): void {
-    if (this.#unwritten.has(reservation)) return
     for (const own of this.open.keys()) if (own.id === reservation) return
     this.#turn()
     if (this.#counts(window)) this.#spent = Usd.add(this.#spent, amount)
