@@ -133,6 +133,23 @@ describe("an account that was there before", () => {
     }).pipe(Effect.provide(Ledger.layerMemory()))
   )
 
+  it.effect("whose window rolls and has not begun is followed by what the ledger says", () =>
+    Effect.gen(function* () {
+      yield* (yield* Ledger.Ledger).open({ account: "root", limit, window: { rolling: "1 hour" } })
+      yield* Effect.gen(function* () {
+        for (const cost of [60, 70]) {
+          yield* TestClock.adjust(2 * hour)
+          yield* pay(cost)
+          includes(yield* Budget.summary, {
+            spent: cents(cost),
+            remaining: cents(100 - cost),
+            reserved: Usd.zero
+          })
+        }
+      }).pipe(Effect.provide(Budget.layer({ limit })))
+    }).pipe(Effect.provide(Ledger.layerMemory()))
+  )
+
   it.effect("is refused with other windows, and takes new thresholds", () =>
     Effect.gen(function* () {
       yield* before

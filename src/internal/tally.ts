@@ -138,9 +138,10 @@ export class Tally {
 
   /** A window that the ledger names is the current one, unless a later one is known. */
   #counts(start: number | null): boolean {
-    if (this.#window === undefined || start === null) return true
-    if (start > this.#window.start) this.#begin({ start, end: this.#frame?.at(start).end ?? null })
-    return start >= this.#window.start
+    if (start === null) return true
+    const known = this.#window?.start ?? -Infinity
+    if (start > known) this.#begin({ start, end: this.#frame?.at(start).end ?? null })
+    return start >= known
   }
 
   /** Goes on to the next window, by time alone. A rolling one begins when the ledger says so. */
