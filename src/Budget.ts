@@ -8,21 +8,25 @@
  * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
-import * as Metric from "effect/Metric"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
 import * as BudgetError from "./BudgetError.ts"
+import { lasting } from "./internal/background.ts"
+import type * as Types from "./internal/budgetTypes.ts"
 import { Held, holdsAny, Places } from "./internal/callContext.ts"
+import { fromWindow } from "./internal/ledgerWindows.ts"
 import { isThin, shareOf, type Bound } from "./internal/margins.ts"
+import { raise, Tally, unnamed, warnThin } from "./internal/tally.ts"
 import * as Ledger from "./Ledger.ts"
-import * as Usage from "./Usage.ts"
+import type * as Usage from "./Usage.ts"
 import * as Usd from "./Usd.ts"
 
 /**
@@ -42,17 +46,14 @@ import * as Usd from "./Usd.ts"
  *
  * @since 0.1.0
  */
-export interface ModelSummary {
-  readonly calls: number
-  readonly spent: Usd.Usd
-  readonly assumed: Usd.Usd
-  readonly usage: Usage.Usage
-  readonly closest: number
-}
+export type ModelSummary = Types.ModelSummary
 
 /**
- * This process's view of a budget: what it settled, holds and refused itself. A ledger that others share knows
- * more; ask it with `Budget.balance`.
+ * A budget, as far as this process knows it without asking: what the account had spent when it was opened, and what
+ * this process settled, holds and refused since. With windows, `spent`, `reserved` and `remaining` are those of the
+ * current one, and `nextWindow` is when the next one begins (`null` before a rolling one). `calls`, `refused`,
+ * `capped`, `overrun` and `byModel` are of this process and of all windows. What others do on a ledger that is shared
+ * is known to the ledger: ask it with `Budget.balance`.
  *
  * @example
  * ```ts
@@ -69,26 +70,16 @@ export interface ModelSummary {
  *
  * @since 0.1.0
  */
-export interface Summary {
-  readonly limit: Usd.Usd
-  readonly spent: Usd.Usd
-  readonly reserved: Usd.Usd
-  /** `limit - spent - reserved`; negative after an overrun. */
-  readonly remaining: Usd.Usd
-  /** Calls that were charged. */
-  readonly calls: number
-  readonly refused: number
-  /** Calls that were sent with an output cap of ours. */
-  readonly capped: number
-  /** What was billed beyond reservations. */
-  readonly overrun: Usd.Usd
-  readonly byModel: Readonly<Record<string, ModelSummary>>
-  /** Assumptions that the bounds rest on and nobody confirmed, such as `unverifiedHost`. */
-  readonly unverified: ReadonlyArray<string>
-}
+export type Summary = Types.Summary
 
 /**
  * What happened to a budget, as it happens. Amounts are nano-dollars.
+ *
+ * - `Reserved`, `Settled`, `Released`, `Refused`, `Capped`: the life of a call. `MarginThin`: a constant may be stale.
+ * - `Unsettled`: an end that could not be booked. Where it is `kept`, the ledger's store was away: the summary counts
+ *   it as what it is, and the ledger writes it as soon as it can. If not, the reservation stays held.
+ * - `ThresholdCrossed`: what is spent reached a threshold of an account. `Expired`: a reservation whose lease ran out
+ *   was charged in full. Each is told once, by the process that booked it.
  *
  * @example
  * ```ts
@@ -101,50 +92,7 @@ export interface Summary {
  *
  * @since 0.1.0
  */
-export type Event =
-  | {
-      readonly _tag: "Reserved"
-      readonly account: string
-      readonly reservation: string
-      readonly amount: Usd.Usd
-    }
-  | {
-      readonly _tag: "Settled"
-      readonly account: string
-      readonly reservation: string
-      readonly reserved: Usd.Usd
-      readonly amount: Usd.Usd
-      readonly overrun: Usd.Usd
-      readonly verdict: Ledger.Charge["verdict"]
-      readonly label: string | null
-    }
-  | { readonly _tag: "Released"; readonly account: string; readonly reservation: string }
-  | { readonly _tag: "Refused"; readonly account: string; readonly error: BudgetError.BudgetError }
-  | {
-      readonly _tag: "Capped"
-      readonly account: string
-      readonly model: string
-      /** The cap that was written into the request, in tokens. */
-      readonly tokens: number
-    }
-  | {
-      /** The first bill of a model that took nearly all of the margin of its quote: a constant may have gone stale. */
-      readonly _tag: "MarginThin"
-      readonly account: string
-      readonly model: string
-      /** Input tokens: those that were billed, the most by the quote, and how many of these were its margin. */
-      readonly billed: number
-      readonly quoted: number
-      readonly margin: number
-    }
-  | {
-      readonly _tag: "Unsettled"
-      readonly account: string
-      readonly reservation: string
-      /** What could not be booked: the reservation stays held instead. */
-      readonly amount: Usd.Usd
-      readonly error: BudgetError.BudgetError
-    }
+export type Event = Types.Event
 
 /**
  * A charge with what is worth knowing of it: the usage that it was computed from, and the bound that its input was
@@ -194,8 +142,9 @@ export interface Ask {
 
 /**
  * The service: reserve on the account of the fiber that asks, settle or release, and look. `settle` and
- * `release` never fail: what cannot be booked stays reserved, is logged, and is told as `Unsettled`. They are of no
- * effect on a reservation that has ended.
+ * `release` never fail: what cannot be booked is logged and told as `Unsettled`; the ledger writes it later where its
+ * store was away, and the reservation stays held where it was refused. They are of no effect on a reservation that
+ * has ended.
  *
  * @example
  * ```ts
@@ -244,8 +193,36 @@ export class Budget extends Context.Service<
 >()("agent-budget/Budget") {}
 
 /**
- * How a budget behaves. With `onExceeded: "wait"` a call that does not fit waits in line for room, at most
- * `waitAtMost` (5 minutes unless said: below the 10 minutes after which the OpenAI client gives up).
+ * What an account may spend. `limit`: in nano-dollars, itself and all below it; in `window`, over and over (forever
+ * without one). As `spent` reaches one of `thresholds` (fractions of the limit) a `ThresholdCrossed` event is told.
+ *
+ * `onLimitChange` says what to do where the account is open, or was left in a durable ledger, with another limit:
+ * `"refuse"` it with an `AccountConflict` (unless you say otherwise, so that two programs that disagree find out), or
+ * `"set"` it to this one, with an entry in the books.
+ *
+ * @example
+ * ```ts
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const daily: Budget.LimitOptions = { limit: Usd.dollars("20"), window: "day", thresholds: [0.5, 0.8, 0.95] }
+ * const edited: Budget.LimitOptions = { ...daily, limit: Usd.dollars("30"), onLimitChange: "set" }
+ * console.log(edited.window) // day
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface LimitOptions {
+  /** Only the limits above hold where it is left out. */
+  readonly limit?: Usd.Usd | undefined
+  readonly window?: Ledger.Window | undefined
+  readonly thresholds?: ReadonlyArray<number> | undefined
+  readonly onLimitChange?: "refuse" | "set" | undefined
+}
+
+/**
+ * How a budget behaves; `limit` and what belongs to it as in `LimitOptions`. With `onExceeded: "wait"` a call that
+ * does not fit waits in line for room, at most `waitAtMost` (5 minutes unless said: below the 10 minutes after which
+ * the OpenAI client gives up).
  *
  * @example
  * ```ts
@@ -257,7 +234,7 @@ export class Budget extends Context.Service<
  *
  * @since 0.1.0
  */
-export interface Options {
+export interface Options extends LimitOptions {
   readonly limit: Usd.Usd
   readonly onExceeded?: "fail" | "wait" | undefined
   readonly waitAtMost?: Duration.Input | undefined
@@ -266,11 +243,49 @@ export interface Options {
 }
 
 /** What a call cost, also where its lease had run out and its entry corrects that. */
-const settlementOf = (entry: Ledger.Entry): Extract<Event, { _tag: "Settled" }> | undefined => {
+const settlementOf = (entry: Ledger.Entry): Types.EventOf<"Settled"> | undefined => {
   if (entry._tag === "Settled") return entry
   if (entry._tag !== "Corrected" || entry.verdict === "released") return undefined
   const { account, amount, label, overrun, reservation, reserved, verdict } = entry
   return { _tag: "Settled", account, reservation, reserved, amount, overrun, verdict, label }
+}
+
+/** What a call cost that the ledger will book when it can. */
+const keptOf = (reservation: Ledger.Reservation, bill: Bill): Types.EventOf<"Settled"> => {
+  const { account, amount: reserved, id } = reservation
+  const { amount, label = null, verdict } = bill
+  const overrun = amount > reserved ? Usd.subtract(amount, reserved) : Usd.zero
+  return { _tag: "Settled", account, reservation: id, reserved, amount, overrun, verdict, label }
+}
+
+/** What the ledger tells, as an event of the budget whose account is on its chain. */
+const toldBy = (
+  entry: Ledger.Entry,
+  account: string
+): Types.EventOf<"Expired" | "ThresholdCrossed"> | undefined => {
+  if (entry._tag !== "ThresholdCrossed" && entry._tag !== "Expired") return undefined
+  if (!entry.chain.some((link) => link.account === account)) return undefined
+  if (entry._tag === "Expired") {
+    const { account: at, amount, reservation } = entry
+    return { _tag: "Expired", account: at, reservation, amount }
+  }
+  const { account: at, limit, spent, threshold } = entry
+  return { _tag: "ThresholdCrossed", account: at, threshold, limit, spent }
+}
+
+const openAccount = (
+  ledger: Ledger.Ledger["Service"],
+  request: Ledger.OpenRequest,
+  onLimitChange: LimitOptions["onLimitChange"]
+): Effect.Effect<void, BudgetError.BudgetError> => {
+  const { account, limit } = request
+  if (onLimitChange !== "set" || limit === undefined) return ledger.open(request)
+  return Effect.catchReason(ledger.open(request), "BudgetError", "AccountConflict", () =>
+    Effect.andThen(
+      ledger.open({ ...request, limit: undefined }),
+      Effect.tapError(ledger.setLimit(account, limit), () => Effect.ignore(ledger.close(account)))
+    )
+  )
 }
 
 const closed = BudgetError.because(new BudgetError.Closed({ detail: "The budget is closed." }))
@@ -291,24 +306,61 @@ const closed = BudgetError.because(new BudgetError.Closed({ detail: "The budget 
  */
 export const make = Effect.fnUntraced(function* (options: Options) {
   const ledger = yield* Ledger.Ledger
-  const account = options.account ?? Ledger.rootAccount
+  const { account = Ledger.rootAccount, limit, onLimitChange, thresholds, window } = options
   const kept = new Set<string>([account])
-  yield* Effect.acquireRelease(ledger.open({ account, limit: options.limit }), () =>
-    Effect.forEach(Array.from(kept).reverse(), (each) => Effect.ignore(ledger.close(each)), { discard: true })
+  yield* Effect.acquireRelease(
+    openAccount(ledger, { account, limit, window, thresholds }, onLimitChange),
+    () =>
+      Effect.forEach(Array.from(kept).reverse(), (each) => Effect.ignore(ledger.close(each)), {
+        discard: true
+      })
   )
+  const frame = window === undefined ? undefined : fromWindow(window)
+  const clock = yield* Clock.Clock
+  const balance = yield* ledger.balance(account)
+  const tally = new Tally({
+    limit,
+    balance,
+    frame: typeof frame === "string" ? undefined : frame,
+    clock: () => clock.currentTimeMillisUnsafe()
+  })
   const events = yield* PubSub.sliding<Event>(1_024)
   const waitAtMost = options.onExceeded === "wait" ? (options.waitAtMost ?? "5 minutes") : undefined
-  const tally = new Tally(options.limit)
   let readers = 0
   const publish = (event: () => Event): void => {
     // Nearly always nobody reads: then no event is even made.
     if (readers > 0) PubSub.publishUnsafe(events, event())
   }
   const here = (fiber: Fiber.Fiber<unknown, unknown>): string => fiber.getRef(Places).get(self) ?? account
-  const reading = (change: 1 | -1): Effect.Effect<void> =>
-    Effect.sync(() => {
-      readers += change
+  const scope = yield* Effect.scope
+  const listen = Stream.runForEach(ledger.booked, (entry) =>
+    Effect.withFiber((fiber) => {
+      const event = toldBy(entry, account)
+      if (event?._tag === "Expired") {
+        tally.expired(event, entry.chain.at(-1)?.window ?? null)
+        publish(() => event)
+      }
+      // A turn later, so that it comes after the end that caused it.
+      if (event?._tag === "ThresholdCrossed") {
+        fiber.currentDispatcher.scheduleTask(() => publish(() => event), 0)
+      }
+      return Effect.void
     })
+  )
+  let listening: Fiber.Fiber<void> | undefined
+  // The ledger is listened to as long as somebody reads: it costs something at every call.
+  const read = Effect.suspend(() =>
+    ++readers > 1
+      ? Effect.void
+      : Effect.map(lasting(Effect.forkIn(listen, scope, { startImmediately: true })), (fiber) => {
+          listening = fiber
+        })
+  )
+  const leave = Effect.suspend(() =>
+    --readers > 0 || listening === undefined ? Effect.void : Fiber.interrupt(listening)
+  )
+  // What a process left behind is told when it runs out.
+  if (balance.reserved > 0) yield* read
   let shut = false
 
   const reserved = (
@@ -355,11 +407,15 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     })
 
   const unsettled =
-    (reservation: Ledger.Reservation, amount: Usd.Usd) => (error: BudgetError.BudgetError) => {
+    (reservation: Ledger.Reservation, bill: Bill | undefined) => (error: BudgetError.BudgetError) => {
       const { account: at, id } = reservation
-      publish(() => ({ _tag: "Unsettled", account: at, reservation: id, amount, error }))
+      const amount = bill?.amount ?? Usd.zero
+      const kept = error.reason._tag === "LedgerUnavailable"
+      if (kept) tally.kept(reservation, bill && keptOf(reservation, bill), bill?.usage)
+      publish(() => ({ _tag: "Unsettled", account: at, reservation: id, amount, kept, error }))
       return Effect.logError(
-        `Reservation ${id} on account ${at} stays held: ${Usd.format(amount)} could not be booked. ${error.message}`
+        `Reservation ${id} on account ${at} ${kept ? "is not in the books yet" : "stays held"}: ` +
+          `${Usd.format(amount)} could not be booked. ${error.message}`
       )
     }
 
@@ -392,11 +448,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       !tally.open.has(reservation)
         ? Effect.void
         : Effect.matchEffect(ledger.settle(reservation, named(reservation, bill)), {
-            onFailure: unsettled(reservation, bill.amount),
+            onFailure: (error) => unsettled(reservation, named(reservation, bill))(error),
             onSuccess: (entry) => {
               const booked = settlementOf(entry)
               if (booked !== undefined && tally.ended(reservation)) {
-                tally.settled(booked, bill.usage)
+                tally.settled(booked, bill.usage, entry.chain.at(-1)?.window ?? null)
                 publish(() => booked)
                 const { bound, usage } = bill
                 if (bound !== undefined && usage !== undefined) {
@@ -410,7 +466,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       !tally.open.has(reservation)
         ? Effect.void
         : Effect.matchEffect(ledger.release(reservation), {
-            onFailure: unsettled(reservation, Usd.zero),
+            onFailure: unsettled(reservation, undefined),
             onSuccess: () => {
               if (tally.ended(reservation)) {
                 const { account: at, id } = reservation
@@ -444,7 +500,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     outstanding: () => Array.from(tally.open.keys()),
     events: Stream.unwrap(
       Effect.as(
-        Effect.acquireRelease(reading(1), () => reading(-1)),
+        Effect.acquireRelease(read, () => leave),
         Stream.fromPubSub(events)
       )
     )
@@ -453,8 +509,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
 })
 
 /**
- * A budget over the ledger that is provided. Fails with `InvalidAmount` for a limit that is not one, and with
- * `AccountConflict` where the account is open with another limit.
+ * A budget over the ledger that is provided. Fails with `InvalidAmount` for a limit that is not one, with
+ * `InvalidAccount` for windows or thresholds that are none, or for other windows than those that the account has, and
+ * with `AccountConflict` where the account has another limit, unless `onLimitChange` says otherwise.
  *
  * @example
  * ```ts
@@ -606,7 +663,8 @@ const attempt = (cost: () => number): number | string => {
 }
 
 /**
- * An account for a part of a program. The name is one part of a path (`root/team/ann`): not empty, no slash.
+ * An account for a part of a program, with limits as in `LimitOptions`. The name is one part of a path
+ * (`root/team/ann`): not empty, no slash.
  *
  * @example
  * ```ts
@@ -618,10 +676,8 @@ const attempt = (cost: () => number): number | string => {
  *
  * @since 0.1.0
  */
-export interface AccountOptions {
+export interface AccountOptions extends LimitOptions {
   readonly account: string
-  /** What the account may spend, itself and below it; only its ancestors' limits hold where it is left out. */
-  readonly limit?: Usd.Usd | undefined
 }
 
 /** The account that the fiber's calls are charged to. */
@@ -644,13 +700,15 @@ const openChild = Effect.fnUntraced(function* (options: AccountOptions, temporar
     return yield* BudgetError.because(new BudgetError.InvalidAccount({ account: options.account, detail }))
   }
   const account = `${parent}/${options.account}`
-  yield* budget.ledger.open({ account, parent, limit: options.limit, temporary })
+  const { limit, onLimitChange, thresholds, window } = options
+  yield* openAccount(budget.ledger, { account, parent, limit, window, thresholds, temporary }, onLimitChange)
   return { budget, account }
 })
 
 /**
- * Opens an account below the current one that stays open, with its books, until the budget ends. Use it by
- * `within` with the same name. The same name again joins it; another limit is an `AccountConflict`.
+ * Opens an account below the current one that stays open, with its books, until the budget ends (and longer in a
+ * durable ledger). Use it by `within` with the same name. The same name again joins it; another limit is an
+ * `AccountConflict`, unless `onLimitChange` says otherwise.
  *
  * @example
  * ```ts
@@ -933,111 +991,3 @@ export const pause: Effect.Effect<void, BudgetError.BudgetError, Budget> = Effec
 export const resume: Effect.Effect<void, BudgetError.BudgetError, Budget> = Effect.flatMap(Budget, (budget) =>
   Effect.flatMap(accountOf(budget), budget.ledger.resume)
 )
-
-const unnamed = "effect"
-
-const billedOverQuoted = Metric.gauge("agent_budget_billed_over_quoted", {
-  description: "The largest share of its quoted input tokens that a call to the model was billed for"
-})
-
-/** Raises the gauge of a model: other budgets of the process may have raised it further. */
-const raise = (model: string, share: number): Effect.Effect<void> => {
-  const gauge = Metric.withAttributes(billedOverQuoted, { model })
-  return Effect.flatMap(Metric.value(gauge), ({ value }) =>
-    value < share ? Metric.update(gauge, share) : Effect.void
-  )
-}
-
-/** The models whose margins the process has logged a warning of, whichever budget saw it first. */
-const loggedThin = new Set<string>()
-
-const warnThin = (model: string, { input, margin }: Bound, billed: number): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    if (loggedThin.has(model)) return Effect.void
-    loggedThin.add(model)
-    return Effect.logWarning(
-      `${model} was billed for ${billed} input tokens of a bound of ${input}, which has a margin of ${margin}: ` +
-        'what is known of the model may be out of date. Measure it (npm run bounds), or set inputBound: "bytes".'
-    )
-  })
-
-/** What this process did, in sums. */
-class Tally {
-  limit: Usd.Usd
-  /** What is held, and what for. */
-  readonly open = new Map<Ledger.Reservation, string | undefined>()
-  readonly models = new Map<string, { -readonly [Key in keyof ModelSummary]: ModelSummary[Key] }>()
-  readonly unverified = new Set<string>()
-  readonly warned = new Set<string>()
-  reserved: Usd.Usd = Usd.zero
-  spent: Usd.Usd = Usd.zero
-  overrun: Usd.Usd = Usd.zero
-  calls = 0
-  refused = 0
-  capped = 0
-
-  constructor(limit: Usd.Usd) {
-    this.limit = limit
-  }
-
-  opened(reservation: Ledger.Reservation, label: string | undefined): void {
-    this.open.set(reservation, label)
-    this.reserved = Usd.add(this.reserved, reservation.amount)
-  }
-
-  /** Whether it had not ended before: settling twice is one settlement. */
-  ended(reservation: Ledger.Reservation): boolean {
-    if (!this.open.delete(reservation)) return false
-    this.reserved = Usd.subtract(this.reserved, reservation.amount)
-    return true
-  }
-
-  settled(entry: Extract<Event, { _tag: "Settled" }>, usage: Usage.Usage | undefined): void {
-    this.calls++
-    this.spent = Usd.add(this.spent, entry.amount)
-    this.overrun = Usd.add(this.overrun, entry.overrun)
-    const label = entry.label ?? unnamed
-    let model = this.models.get(label)
-    if (model === undefined) {
-      model = { calls: 0, spent: Usd.zero, assumed: Usd.zero, usage: Usage.zero, closest: 0 }
-      this.models.set(label, model)
-    }
-    model.calls++
-    model.spent = Usd.add(model.spent, entry.amount)
-    if (entry.verdict === "assumed") model.assumed = Usd.add(model.assumed, entry.amount)
-    if (usage !== undefined) model.usage = Usage.add(model.usage, usage)
-  }
-
-  /** Whether no call of the model was billed as near to its bound before. */
-  nearer(label: string, share: number): boolean {
-    const model = this.models.get(label)
-    if (model === undefined || !(share > model.closest)) return false
-    model.closest = share
-    return true
-  }
-
-  /** Whether this is the first that is told of the model's margin. */
-  thin(label: string): boolean {
-    return this.warned.size < this.warned.add(label).size
-  }
-
-  remaining(): Usd.Usd {
-    return Usd.subtract(Usd.subtract(this.limit, this.spent), this.reserved)
-  }
-
-  view(): Summary {
-    const { limit, spent, reserved, calls, refused, capped, overrun } = this
-    return {
-      limit,
-      spent,
-      reserved,
-      remaining: this.remaining(),
-      calls,
-      refused,
-      capped,
-      overrun,
-      byModel: Object.fromEntries(Array.from(this.models, ([label, model]) => [label, { ...model }])),
-      unverified: Array.from(this.unverified)
-    }
-  }
-}

@@ -304,7 +304,8 @@ export class AccountConflict extends Schema.TaggedError<AccountConflict>()("Acco
   override get message(): string {
     return (
       `Account ${quoted(this.account)} is open with ${limitOf(this.limit)}; it cannot be opened with ` +
-      `${limitOf(this.asked)}. Use the same limit, another name, or Budget.setLimit.`
+      `${limitOf(this.asked)}. Use the same limit or another name, or change it: open it with onLimitChange: "set", ` +
+      `or use Budget.setLimit.`
     )
   }
 }
@@ -347,6 +348,53 @@ export class LedgerUnavailable extends Schema.TaggedError<LedgerUnavailable>()("
 }) {
   override get message(): string {
     return `The ledger cannot be reached: ${this.detail} No call is admitted without it. Restore the store and try again.`
+  }
+}
+
+/**
+ * Reason: a session that was closed while the store of its ledger was away, with what could not be written: the exact amount of each call that had ended (`charge`, in nano-dollars; `null` where nothing is owed). The store charges these reservations whole when their leases are over; settling them later, by their ids, corrects that.
+ *
+ * @example
+ * ```ts
+ * import { BudgetError, Usd } from "agent-budget"
+ *
+ * const charge = { amount: Usd.dollars("0.002"), verdict: "metered" as const }
+ * const reason = new BudgetError.Unwritten({ endings: [{ reservation: "7", account: "root", charge }] })
+ * console.log(reason.message)
+ * ```
+ *
+ * @since 0.1.0
+ */
+export class Unwritten extends Schema.TaggedError<Unwritten>()("Unwritten", {
+  endings: Schema.Array(
+    Schema.Struct({
+      reservation: Schema.String,
+      account: Schema.String,
+      charge: Schema.NullOr(
+        Schema.Struct({
+          amount: Usd.FromNanos,
+          verdict: Schema.Literals(["metered", "assumed"]),
+          label: Schema.optional(Schema.String)
+        })
+      )
+    })
+  )
+}) {
+  override get message(): string {
+    const lines = this.endings
+      .slice(0, 10)
+      .map(({ account, charge, reservation }) =>
+        charge === null
+          ? `release ${shown(reservation)} on ${quoted(account)}`
+          : `settle ${shown(reservation)} on ${quoted(account)} for ${Usd.format(charge.amount)} (${charge.verdict})`
+      )
+    const more = this.endings.length - lines.length
+    return (
+      `The ledger could not be reached up to its close, and the ends of calls that are not in its books ` +
+      `(${this.endings.length}) are these: ${lines.join(", ")}${more > 0 ? `, and ${more} more (endings has them all)` : ""}. ` +
+      `Such a call is charged whole when its lease is over. To correct that, settle it by its id on an open ledger ` +
+      `(Ledger.settle).`
+    )
   }
 }
 
@@ -464,6 +512,7 @@ export const Reason = Schema.Union([
   AccountConflict,
   ReservationConflict,
   LedgerUnavailable,
+  Unwritten,
   InvalidPrices,
   StalePrices,
   InvalidOptions,

@@ -11,58 +11,47 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Budget from "./Budget.ts"
 import * as BudgetError from "./BudgetError.ts"
 import * as BudgetedFetch from "./BudgetedFetch.ts"
 import * as BudgetedOpenAi from "./BudgetedOpenAi.ts"
 import { callContext, lasting } from "./internal/callContext.ts"
-import * as InputTokens from "./InputTokens.ts"
-import * as Ledger from "./Ledger.ts"
-import * as Pricing from "./Pricing.ts"
+import {
+  amountOf,
+  invalidOptions,
+  layerOf,
+  ownsLedger,
+  type LimitOptions,
+  type SessionOptions
+} from "./internal/sessionOptions.ts"
+import { balanceOf, quoteOf, summaryOf } from "./internal/sessionViews.ts"
+import type * as Pricing from "./Pricing.ts"
 import * as Quote from "./Quote.ts"
 import * as TokenCounter from "./TokenCounter.ts"
 import type * as Usage from "./Usage.ts"
 import * as Usd from "./Usd.ts"
 
 /**
- * How a session spends. `budgetUsd` in dollars (a string is exact); `prices` on top of the bundled table; `ledger` for
- * books of your own (the memory of this process unless said); the rest as in `BudgetedFetch.PolicyOptions` and
- * `Budget.Options`.
+ * How a session spends. `budgetUsd` in dollars (a string is exact); `window`, `thresholds` and `onLimitChange` as in
+ * `Budget.LimitOptions`; `prices` on top of the bundled table; `ledger`: where the books are, the memory of this
+ * process unless said; the rest as in `BudgetedFetch.PolicyOptions` and `Budget.Options`.
  *
  * @example
  * ```ts
  * import { BudgetedSession } from "agent-budget"
  *
- * const session = new BudgetedSession({ budgetUsd: "0.50", tier: "batch", onExceeded: "wait" })
+ * const session = new BudgetedSession({ budgetUsd: "0.50", window: "day", tier: "batch", onExceeded: "wait" })
  * console.log(session.getRemainingBudget()) // 0.5
  * await session.close()
  * ```
  *
  * @since 0.1.0
  */
-export interface Options extends BudgetedFetch.PolicyOptions {
-  readonly budgetUsd: string | number
-  readonly prices?: Readonly<Record<string, Pricing.PriceOverride>> | undefined
-  /** What hosted tools cost, where that is not what the bundled table says. */
-  readonly toolFees?: Pricing.ToolFeesOverride | undefined
-  /** The oldest price table to accept. */
-  readonly maxAge?: Duration.Input | undefined
-  /**
-   * Has OpenAI count the input of calls to `/responses` that name what they do not show; see `InputTokens`. One round
-   * trip more for such a call, of at most 10 seconds unless a `timeout` is said.
-   */
-  readonly countRemotely?: boolean | { readonly timeout?: Duration.Input | undefined } | undefined
-  readonly ledger?: Ledger.Ledger["Service"] | undefined
-  readonly account?: string | undefined
-  readonly onExceeded?: "fail" | "wait" | undefined
-  readonly waitAtMost?: Duration.Input | undefined
-}
+export type Options = SessionOptions
 
 /**
  * What one model cost so far, in dollars and tokens.
@@ -89,7 +78,7 @@ export interface ModelSummary {
 }
 
 /**
- * A session's numbers so far, in dollars: this process's view of them.
+ * A session's numbers so far, in dollars, as far as this process knows them; see `Budget.Summary`.
  *
  * @example
  * ```ts
@@ -108,6 +97,8 @@ export interface Summary {
   readonly spentUsd: number
   readonly reservedUsd: number
   readonly remainingUsd: number
+  /** When the next window begins; `null` without windows, and before a rolling one. */
+  readonly nextWindow: Date | null
   readonly overrunUsd: number
   readonly calls: number
   readonly refused: number
@@ -137,6 +128,8 @@ export interface Balance {
   readonly spentUsd: number
   readonly reservedUsd: number
   readonly availableUsd: number | null
+  /** When the next window begins; `null` without windows, and before a rolling one. */
+  readonly nextWindow: Date | null
 }
 
 /**
@@ -185,7 +178,8 @@ const closeWithin = "10 seconds"
  * A budget for the plain `openai` client: wrap it once, and what you spend never passes `budgetUsd`. A call that does
  * not fit is refused, with a `BudgetExceededError`, before anything is sent.
  *
- * The constructor throws a `BudgetRefusedError` for a budget or prices that cannot be.
+ * The constructor throws a `BudgetRefusedError` for options that cannot be, and for a ledger that cannot be opened. A
+ * ledger that takes time to open, as those over a network do, needs `await BudgetedSession.make(options)`.
  *
  * @example
  * ```ts
@@ -210,8 +204,9 @@ const closeWithin = "10 seconds"
  * @since 0.1.0
  */
 export class BudgetedSession {
-  readonly #runtime: ManagedRuntime.ManagedRuntime<Budget.Budget | Pricing.Pricing, BudgetError.BudgetError>
-  readonly #services: Context.Context<Budget.Budget | Pricing.Pricing>
+  readonly #runtime: Opened["runtime"]
+  readonly #services: Opened["services"]
+  readonly #ownsLedger: boolean
   readonly #budget: Budget.Budget["Service"]
   readonly #closed = Deferred.makeUnsafe<true>()
   #closing: Promise<void> | undefined
@@ -219,12 +214,22 @@ export class BudgetedSession {
   readonly fetch: BudgetedFetch.Fetch
 
   constructor(options: Options) {
-    this.#runtime = ManagedRuntime.make(layerOf(options))
-    this.#services = lasting(
-      unwrap(this.#runtime.runSyncExit(Effect.context<Budget.Budget | Pricing.Pricing>()))
-    )
+    const { runtime, services } = opened.get(options) ?? openNow(options)
+    this.#runtime = runtime
+    this.#services = services
+    this.#ownsLedger = ownsLedger(options)
     this.#budget = Context.get(this.#services, Budget.Budget)
     this.fetch = Effect.runSyncWith(this.#services)(BudgetedFetch.make())
+  }
+
+  /** A session over any ledger, also one that takes time to open. Rejects with what the constructor would throw. */
+  static async make(options: Options): Promise<BudgetedSession> {
+    const runtime = ManagedRuntime.make(layerOf(options))
+    const exit = await runtime.runPromiseExit(Effect.context<Services>())
+    if (Exit.isFailure(exit)) await runtime.dispose()
+    const own = { ...options }
+    opened.set(own, { runtime, services: lasting(unwrap(exit)) })
+    return new BudgetedSession(own)
   }
 
   /** A client of the same class, with the budget around everything it sends. Keep this one, not the one given. */
@@ -233,7 +238,7 @@ export class BudgetedSession {
     return unwrap(Effect.runSyncExitWith(this.#services)(BudgetedOpenAi.wrap(client)))
   }
 
-  /** What was spent so far, in dollars. */
+  /** What was spent so far, in dollars; with windows, in the current one. */
   getTotalSpent(): number {
     return Usd.toNumber(this.#budget.view().spent)
   }
@@ -243,26 +248,9 @@ export class BudgetedSession {
     return Usd.toNumber(this.#budget.view().remaining)
   }
 
-  /** This process's numbers so far. */
+  /** The numbers so far, as far as this process knows them. */
   getSummary(): Summary {
-    const view = this.#budget.view()
-    return {
-      limitUsd: Usd.toNumber(view.limit),
-      spentUsd: Usd.toNumber(view.spent),
-      reservedUsd: Usd.toNumber(view.reserved),
-      remainingUsd: Usd.toNumber(view.remaining),
-      overrunUsd: Usd.toNumber(view.overrun),
-      calls: view.calls,
-      refused: view.refused,
-      capped: view.capped,
-      byModel: Object.fromEntries(
-        Object.entries(view.byModel).map(([model, { spent, assumed, ...rest }]) => [
-          model,
-          { ...rest, spentUsd: Usd.toNumber(spent), assumedUsd: Usd.toNumber(assumed) }
-        ])
-      ),
-      unverified: view.unverified
-    }
+    return summaryOf(this.#budget.view())
   }
 
   /** The ledger's own numbers for this session's account, or for the one inside `within`. */
@@ -299,10 +287,11 @@ export class BudgetedSession {
 
   /**
    * Charges every call that `run` makes to an account of its own, below this session's (or below the account of the
-   * `within` around it), and to all above it. Rejects with what `run` throws.
+   * `within` around it), and to all above it. Its `window`, `thresholds` and `onLimitChange` are as in
+   * `Budget.LimitOptions`. Rejects with what `run` throws.
    */
   async within<A>(
-    options: { readonly account: string; readonly budgetUsd?: string | number | undefined },
+    options: LimitOptions & { readonly account: string; readonly budgetUsd?: string | number | undefined },
     run: () => A | Promise<A>
   ): Promise<A> {
     this.#refuseIfClosed()
@@ -312,9 +301,9 @@ export class BudgetedSession {
         catch: (thrown) => new Thrown({ thrown })
       })
     )
-    const { account, budgetUsd } = options
+    const { budgetUsd, ...account } = options
     const limit = budgetUsd === undefined ? Effect.succeed(undefined) : amountOf(budgetUsd)
-    return this.#run(Effect.flatMap(limit, (most) => Budget.within(inside, { account, limit: most })))
+    return this.#run(Effect.flatMap(limit, (most) => Budget.within(inside, { ...account, limit: most })))
   }
 
   /**
@@ -336,7 +325,8 @@ export class BudgetedSession {
 
   /**
    * Ends the session: refuses every new call, waits for the open ones (10 seconds unless told otherwise), and charges
-   * whole what is open still. `getSummary` and the other getters stay readable.
+   * whole what is open still. `getSummary` and the other getters stay readable. Where the session's own ledger could
+   * not be reached, it rejects with the reason `Unwritten`, which has each amount that is not in the books.
    */
   close(options?: { readonly waitAtMost?: Duration.Input | undefined }): Promise<void> {
     return (this.#closing ??= this.#close(options?.waitAtMost ?? closeWithin))
@@ -354,8 +344,10 @@ export class BudgetedSession {
       Effect.timeoutOption(waitAtMost)
     )
     const chargeWhole = Effect.suspend(() =>
-      Effect.forEach(budget.outstanding(), (reservation) =>
-        budget.settle(reservation, { amount: reservation.amount, verdict: "assumed" })
+      Effect.forEach(
+        budget.outstanding(),
+        (reservation) => budget.settle(reservation, { amount: reservation.amount, verdict: "assumed" }),
+        { concurrency: "unbounded" }
       )
     )
     await this.#run(Effect.andThen(budget.shut, Effect.andThen(settled, chargeWhole)))
@@ -363,6 +355,10 @@ export class BudgetedSession {
     // The last events are still on their way to whoever reads them.
     await new Promise((resolve) => setImmediate(resolve))
     Deferred.doneUnsafe(this.#closed, Effect.succeed(true))
+    // A ledger of the user's own lives on, and writes by itself.
+    const endings = this.#ownsLedger ? await Effect.runPromise(budget.ledger.unwritten) : []
+    if (endings.length > 0)
+      throw BudgetError.toThrown(BudgetError.because(new BudgetError.Unwritten({ endings })))
   }
 
   #refuseIfClosed(): void {
@@ -379,98 +375,40 @@ export class BudgetedSession {
   }
 }
 
+type Services = Budget.Budget | Pricing.Pricing
+
+interface Opened {
+  readonly runtime: ManagedRuntime.ManagedRuntime<Services, unknown>
+  readonly services: Context.Context<Services>
+}
+
+/** What `make` has opened for the constructor. */
+const opened = new WeakMap<Options, Opened>()
+
+const openNow = (options: Options): Opened => {
+  const runtime = ManagedRuntime.make(layerOf(options))
+  const exit = runtime.runSyncExit(Effect.context<Services>())
+  if (Exit.isSuccess(exit)) return { runtime, services: lasting(exit.value) }
+  // What was begun is closed, at once where it can be.
+  Effect.runSyncExit(runtime.disposeEffect)
+  if (!Cause.isAsyncFiberError(Cause.squash(exit.cause))) throw thrownBy(exit.cause)
+  const detail =
+    "this ledger takes time to open, and a constructor cannot wait. " +
+    "Write await BudgetedSession.make({ ... }) instead of new BudgetedSession({ ... })."
+  throw BudgetError.toThrown(invalidOptions(detail))
+}
+
 /** What a user's own function threw, on its way back to the user. */
 class Thrown extends Data.TaggedError("Thrown")<{ readonly thrown: unknown }> {}
 
 /** The value, or the error as a Promise user knows it. */
 const unwrap = <A, E>(exit: Exit.Exit<A, E>): A => {
   if (Exit.isSuccess(exit)) return exit.value
-  const error: unknown = Cause.squash(exit.cause)
-  if (error instanceof Thrown) throw error.thrown
-  if (error instanceof BudgetError.BudgetError) throw BudgetError.toThrown(error)
-  throw error
+  throw thrownBy(exit.cause)
 }
 
-const amountOf = (dollars: string | number): Effect.Effect<Usd.Usd, BudgetError.BudgetError> =>
-  Effect.try({
-    try: () => Usd.dollars(dollars),
-    catch: (error) => {
-      const detail = error instanceof Error ? error.message : `${dollars} is not an amount.`
-      return BudgetError.because(new BudgetError.InvalidAmount({ detail }))
-    }
-  })
-
-/** What plain JavaScript, or a configuration, can get wrong: a misspelt word must not fall back to a default. */
-const Choices = Schema.Struct({
-  tier: Schema.optional(Pricing.Tier),
-  onExceeded: Schema.optional(Schema.Literals(["fail", "wait"])),
-  abandoned: Schema.optional(Schema.Literals(["assume", "drain"])),
-  inputBound: Schema.optional(Schema.Literals(["auto", "bytes", "counted"])),
-  uncapped: Schema.optional(
-    Schema.Union([
-      Schema.Literals(["modelMaximum", "refuse"]),
-      Schema.Struct({ share: Schema.optional(Schema.Finite), floor: Schema.optional(Schema.Int) })
-    ])
-  ),
-  models: Schema.optional(Schema.Record(Schema.String, Schema.String)),
-  allow: Schema.optional(Schema.Array(Schema.String)),
-  endpoints: Schema.optional(
-    Schema.Record(
-      Schema.String,
-      Schema.Union([Schema.Literal("free"), Schema.Struct({ maxUsd: Usd.FromDollars })])
-    )
-  )
-})
-
-const checkChoices = (options: Options): Effect.Effect<void, BudgetError.BudgetError> =>
-  Effect.matchEffect(Schema.decodeUnknownEffect(Choices)(options), {
-    onFailure: (error) => {
-      const detail = error.message
-      return Effect.fail(BudgetError.because(new BudgetError.InvalidOptions({ detail })))
-    },
-    onSuccess: () => Effect.void
-  })
-
-const layerOf = (options: Options): Layer.Layer<Budget.Budget | Pricing.Pricing, BudgetError.BudgetError> => {
-  const { budgetUsd, prices, toolFees, maxAge, ledger, account, onExceeded, waitAtMost, ...rest } = options
-  const { countRemotely, ...policy } = rest
-  const budget = Layer.unwrap(
-    Effect.andThen(
-      checkChoices(options),
-      Effect.map(amountOf(budgetUsd), (limit) => Budget.layer({ limit, account, onExceeded, waitAtMost }))
-    )
-  )
-  const books = ledger === undefined ? Ledger.layerMemory() : Layer.succeed(Ledger.Ledger, ledger)
-  const pricing = Layer.effect(Pricing.Pricing, Pricing.make({ overrides: prices, toolFees, maxAge }))
-  const remote =
-    countRemotely === undefined || countRemotely === false
-      ? Layer.empty
-      : InputTokens.layerCaller(countRemotely === true ? {} : countRemotely)
-  return Layer.mergeAll(Layer.provide(budget, books), pricing, BudgetedFetch.layer(policy), remote)
+const thrownBy = (cause: Cause.Cause<unknown>): unknown => {
+  const error: unknown = Cause.squash(cause)
+  if (error instanceof Thrown) return error.thrown
+  return error instanceof BudgetError.BudgetError ? BudgetError.toThrown(error) : error
 }
-
-const quoteOf = (quote: Quote.Quote, fits: boolean): SessionQuote => ({
-  model: quote.model,
-  leastUsd: Usd.toNumber(quote.least),
-  mostUsd: Usd.toNumber(quote.most),
-  inputTokens: quote.input,
-  bound: quote.bound,
-  counted: quote.count ?? null,
-  fits,
-  lines: Quote.lines(quote).map(({ picoDollars, tokens, unit, what, why }) => ({
-    what,
-    tokens,
-    unit,
-    usdPerMillion: picoDollars / 1e6,
-    usd: (tokens * picoDollars) / 1e12,
-    why
-  }))
-})
-
-const balanceOf = (balance: Ledger.Balance): Balance => ({
-  account: balance.account,
-  limitUsd: balance.limit === null ? null : Usd.toNumber(balance.limit),
-  spentUsd: Usd.toNumber(balance.spent),
-  reservedUsd: Usd.toNumber(balance.reserved),
-  availableUsd: balance.available === null ? null : Usd.toNumber(balance.available)
-})

@@ -51,9 +51,9 @@ export const rootAccount = "root"
 export type Balance = Types.Balance
 
 /**
- * Windows that an account's limit holds in: aligned with the calendar of an IANA time zone (UTC unless said; weeks
- * begin on Monday), or of a fixed length from the first use after the last one. A call is charged to the window that
- * admitted it, whenever it ends.
+ * Windows that an account's limit holds in: aligned with the calendar of an IANA time zone (weeks begin on Monday;
+ * `"day"` is a day of UTC), or of a fixed length from the first use after the last one. A call is charged to the
+ * window that admitted it, whenever it ends.
  *
  * @example
  * ```ts
@@ -175,6 +175,24 @@ export type ReserveRequest = Types.ReserveRequest
 export type Charge = Types.Charge
 
 /**
+ * An ending that an engine could not write yet, with its exact amount; `charge` is `null` for a release. See
+ * `unwritten` of the contract.
+ *
+ * @example
+ * ```ts
+ * import { Ledger, Usd } from "agent-budget"
+ *
+ * const line = ({ charge, reservation }: Ledger.Unwritten): string =>
+ *   charge === null ? `release ${reservation}` : `settle ${reservation} for ${Usd.format(charge.amount)}`
+ * const charge: Ledger.Charge = { amount: Usd.dollars("0.002"), verdict: "metered" }
+ * console.log(line({ reservation: "7", account: "root", charge })) // settle 7 for $0.002
+ * ```
+ *
+ * @since 0.1.0
+ */
+export type Unwritten = Types.Unwritten
+
+/**
  * A line of the books, never changed once written. Amounts are nano-dollars, `at` is milliseconds of the epoch,
  * `seq` counts from 1 in the order of booking, `chain` names the accounts that it counts for and the window that it
  * counts in at each.
@@ -242,8 +260,11 @@ export type Entry = Types.Entry
  * - `pause`, `resume`: a paused account admits nothing, itself and below it. What is held ends as ever.
  * - `entries`: what was booked, oldest first. `booked`: what this ledger books from now on, as it happens; a reader
  *   that falls 1,024 entries behind loses the oldest.
+ * - `unwritten`: the endings that are still to be written; nothing in an engine without a store. It can be asked
+ *   after the engine was closed too: then it is what was never written.
  *
- * An engine whose store is out of reach admits nothing: `LedgerUnavailable`.
+ * An engine whose store is out of reach admits nothing: `LedgerUnavailable`. It keeps what ends in the meantime, and
+ * writes it as soon as it can: `settle` and `release` fail with `LedgerUnavailable`, and are done by the engine later.
  *
  * @example
  * ```ts

@@ -13,15 +13,11 @@
  *
  * @since 0.1.0
  */
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import * as path from "node:path"
-import { fileURLToPath } from "node:url"
-import * as BudgetError from "./BudgetError.ts"
-import * as SqliteStore from "./internal/sqliteStore.ts"
-import * as StoredLedger from "./internal/storedLedger.ts"
+import type * as BudgetError from "./BudgetError.ts"
+import * as Sqlite from "./internal/sqliteLedger.ts"
 import * as Ledger from "./Ledger.ts"
 
 /**
@@ -41,10 +37,7 @@ import * as Ledger from "./Ledger.ts"
  *
  * @since 0.1.0
  */
-export interface Options extends StoredLedger.StoredOptions {
-  readonly filename: string
-  readonly waitForOthers?: Duration.Input | undefined
-}
+export type Options = Sqlite.Options
 
 /**
  * Opens the ledger for as long as the scope lives. Fails with `InvalidOptions` for a name that is none, and with
@@ -64,15 +57,7 @@ export interface Options extends StoredLedger.StoredOptions {
  */
 export const make = (
   options: Options
-): Effect.Effect<Ledger.Ledger["Service"], BudgetError.BudgetError, Scope.Scope> =>
-  Effect.gen(function* () {
-    const file = yield* pathOf(options.filename)
-    const patience = Duration.toMillis(Duration.fromInputUnsafe(options.waitForOthers ?? "5 seconds"))
-    const store = yield* Effect.mapError(SqliteStore.make({ path: file, patience }), ({ detail }) =>
-      BudgetError.because(new BudgetError.LedgerUnavailable({ detail }))
-    )
-    return yield* StoredLedger.make(store, options)
-  })
+): Effect.Effect<Ledger.Ledger["Service"], BudgetError.BudgetError, Scope.Scope> => Sqlite.make(options)
 
 /**
  * The ledger as a layer: the one line that makes a budget durable.
@@ -104,22 +89,3 @@ export const make = (
  */
 export const layer = (options: Options): Layer.Layer<Ledger.Ledger, BudgetError.BudgetError> =>
   Layer.effect(Ledger.Ledger, make(options))
-
-const invalid = (detail: string): Effect.Effect<never, BudgetError.BudgetError> =>
-  Effect.fail(BudgetError.because(new BudgetError.InvalidOptions({ detail })))
-
-/** SQLite reads settings from a `file:` name (`?mode=memory`, `?nolock=1`); the books are to have none of them. */
-const pathOf = (filename: string): Effect.Effect<string, BudgetError.BudgetError> => {
-  const isAddress = filename.startsWith("file:")
-  if (isAddress && /[?#]/.test(filename)) {
-    return invalid(`the file name ${JSON.stringify(filename)} has settings (after ? or #), and takes none.`)
-  }
-  const name = isAddress && !filename.startsWith("file://") ? filename.slice("file:".length) : filename
-  if (name === "" || name === ":memory:" || name.includes("\0")) {
-    return invalid(`${JSON.stringify(filename)} is no file. For a ledger in memory use Ledger.layerMemory.`)
-  }
-  if (!name.startsWith("file://")) return Effect.succeed(path.resolve(name))
-  return Effect.catch(Effect.try({ try: () => fileURLToPath(name), catch: () => name }), () =>
-    invalid(`${JSON.stringify(filename)} is not the address of a file on this machine.`)
-  )
-}

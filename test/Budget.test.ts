@@ -495,6 +495,7 @@ describe("what a budget tells", () => {
         spent: cents(17),
         reserved: cents(8),
         remaining: cents(75),
+        nextWindow: null,
         calls: 3,
         refused: 2,
         capped: 1,

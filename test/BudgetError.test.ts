@@ -77,7 +77,7 @@ const reasons: ReadonlyArray<readonly [BudgetError.Reason, ReadonlyArray<string>
   ],
   [
     new BudgetError.AccountConflict({ account: "ann", limit: amount, asked: null }),
-    ['"ann"', "a limit of $0.25", "no limit", "Budget.setLimit"]
+    ['"ann"', "a limit of $0.25", "no limit", 'onLimitChange: "set"', "Budget.setLimit"]
   ],
   [
     new BudgetError.ReservationConflict({ reservation: "7", detail: "it was released." }),
@@ -86,6 +86,15 @@ const reasons: ReadonlyArray<readonly [BudgetError.Reason, ReadonlyArray<string>
   [
     new BudgetError.LedgerUnavailable({ detail: "Refused." }),
     ["Refused.", "No call is admitted", "try again"]
+  ],
+  [
+    new BudgetError.Unwritten({
+      endings: [
+        { reservation: "7", account: "ann", charge: { amount, verdict: "metered", label: "gpt-4o" } },
+        { reservation: "8", account: "bob", charge: null }
+      ]
+    }),
+    ['settle 7 on "ann" for $0.25 (metered)', 'release 8 on "bob"', "charged whole", "Ledger.settle"]
   ],
   [
     new BudgetError.InvalidPrices({ row: 'model "x"', detail: "input is negative." }),
@@ -138,6 +147,18 @@ describe("BudgetError", () => {
     assert.notInclude(exceeded.message, "waiting")
   })
 
+  it("lists the first ends that could not be written, and says how many more there are", () => {
+    const endings = Array.from({ length: 1_000 }, (_, id) => ({
+      reservation: String(id),
+      account: "root",
+      charge: null
+    }))
+    const { message } = new BudgetError.Unwritten({ endings })
+    assert.isBelow(message.length, 900)
+    assert.include(message, "(1000)")
+    assert.include(message, "and 990 more")
+  })
+
   it("cuts and escapes hostile names", () => {
     const evil = `\u001b[2J\n\u009b31m\u202e\u2028\u200b"${"x".repeat(100_000)}\ud83d`
     const named = [
@@ -148,6 +169,7 @@ describe("BudgetError", () => {
       new BudgetError.InvalidAccount({ account: evil, detail: "it is not open." }),
       new BudgetError.AccountConflict({ account: evil, limit: null, asked: null }),
       new BudgetError.ReservationConflict({ reservation: evil, detail: "it was released." }),
+      new BudgetError.Unwritten({ endings: [{ reservation: evil, account: evil, charge: null }] }),
       new BudgetError.BudgetExceeded({ ...numbers, account: evil })
     ]
     for (const { message } of named) {

@@ -165,6 +165,22 @@ describe("the other examples", () => {
     assert.isTrue(out.endsWith(`the provider's bill and three searches: ${spent}\n`), out)
   })
 
+  it("books in a file survive an agent that is killed in the middle of a call", async () => {
+    const { code, err, out } = await run("05-durable.ts")
+    assert.strictEqual(err, "")
+    assert.strictEqual(code, 0, out)
+    // Three calls of $0.00404. The fourth holds 36 input tokens, by its quote, at $2.50 and 500 of output at $10 per 1M.
+    assert.include(out, "first agent, call 3: spent $0.01212")
+    assert.include(out, "is gone (SIGKILL)")
+    assert.include(out, "$0.01212 spent, $0.00509 still held")
+    assert.include(out, "charged whole, $0.00509")
+    // $0.01721 so far; two more fit into three cents, with the rest below what a call can cost.
+    assert.include(out, "second agent, call 2: spent $0.02529")
+    assert.include(out, "$0.00471 of $0.03 is left")
+    assert.include(out, "\nWhat an audit finds wrong with them: nothing\n")
+    assert.match(out, /the provider's bill: \$0\.02424\n$/)
+  })
+
   it("the quotes say what each request would cost at most, why, and which of them fit", async () => {
     const { code, err, out } = await run("04-quotes.ts")
     assert.strictEqual(err, "")

@@ -96,7 +96,7 @@ describe("a store that is away", () => {
 
   it.effect("and does not come back: what could not be written is handed over at the close", () =>
     Effect.gen(function* () {
-      const told: Array<StoredLedger.Unwritten> = []
+      const told: Array<Ledger.Unwritten> = []
       const { books, close, store } = yield* opened({
         onUnwritten: (unwritten) => Effect.sync(() => void told.push(...unwritten))
       })

@@ -130,7 +130,7 @@ describe("the package's entries", () => {
     assert.strictEqual(rules.wrongBarrel(tree({ "A.ts": "" }), small).length, 1)
   })
 
-  it("the barrel loads no optional peer and no token ranks", () => {
+  it("the barrel loads no optional peer, no node:sqlite and no token ranks", () => {
     assert.isTrue(
       sources.some((file) => file.path === "src/index.ts"),
       "src/index.ts is missing"
@@ -144,6 +144,9 @@ describe("the package's entries", () => {
       "A.ts": 'import "./internal/b.ts"\nexport const ranks = () => import("js-tiktoken/ranks/o200k_base")',
       "internal/b.ts": [
         'import { NodeFileSystem } from "@effect/platform-node"',
+        'import type { DatabaseSync } from "node:sqlite"',
+        'import { backup } from "node:sqlite"',
+        'import * as PgClient from "@effect/sql-pg/PgClient"',
         'import o200k from "js-tiktoken/ranks/o200k_base"',
         'import { getEncoding } from "js-tiktoken"',
         'import { Tiktoken } from "js-tiktoken/lite"'
@@ -151,6 +154,8 @@ describe("the package's entries", () => {
     })
     assert.deepStrictEqual(rules.barrelLoads(files), [
       "the barrel loads @effect/platform-node through src/internal/b.ts",
+      "the barrel loads node:sqlite through src/internal/b.ts",
+      "the barrel loads @effect/sql-pg/PgClient through src/internal/b.ts",
       "the barrel loads js-tiktoken/ranks/o200k_base through src/internal/b.ts",
       "the barrel loads js-tiktoken through src/internal/b.ts"
     ])

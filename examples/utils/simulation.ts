@@ -41,9 +41,27 @@ const behaviour = ({ body, index, model }: RecordedRequest): Behaviour => {
   }
 }
 
+const plain: Behaviour = { outputTokens: 400, tokensPerDelta: 40 }
+
 /** A provider without surprises: every answer is 400 tokens long, or as long as its cap. */
 export const start = (): Promise<SimulatedProvider> =>
-  SimulatedProvider.start({ prices, behaviour: () => ({ outputTokens: 400, tokensPerDelta: 40 }) })
+  SimulatedProvider.start({ prices, behaviour: () => plain })
+
+/** The same, but the answer to one call, counted from 0, does not come: `reached` is told instead. */
+export const startSilentAt = (call: number, reached: () => void): Promise<SimulatedProvider> =>
+  SimulatedProvider.start({
+    prices,
+    behaviour: ({ index }) =>
+      index !== call
+        ? plain
+        : {
+            ...plain,
+            holdHeaders: () => {
+              reached()
+              return new Promise(() => undefined)
+            }
+          }
+  })
 
 /** A provider with latency and failures. */
 export const startBusy = (): Promise<SimulatedProvider> => SimulatedProvider.start({ prices, behaviour })

@@ -67,6 +67,14 @@ export interface Charge {
   readonly label?: string | undefined
 }
 
+/** An ending that the store did not take, and that is kept until it does. */
+export interface Unwritten {
+  readonly reservation: string
+  readonly account: string
+  /** What is to be booked; `null` for a release. */
+  readonly charge: Charge | null
+}
+
 /** Which entries to read. */
 export interface EntriesQuery {
   /** Those of this account and of every account below it. */
@@ -166,4 +174,5 @@ export interface Ledger {
   readonly balances: Effect.Effect<ReadonlyArray<Balance>, BudgetError.BudgetError>
   readonly entries: (query?: EntriesQuery) => Stream.Stream<Entry, BudgetError.BudgetError>
   readonly booked: Stream.Stream<Entry>
+  readonly unwritten: Effect.Effect<ReadonlyArray<Unwritten>>
 }

@@ -4,10 +4,15 @@
  */
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
+
+/** A unit of the calendar. */
+export type Every = "hour" | "day" | "week" | "month"
 
 /** A window as a user writes it: see `Ledger.Window`. */
 export type Window =
-  | { readonly every: "hour" | "day" | "week" | "month"; readonly timeZone?: string | undefined }
+  | Every
+  | { readonly every: Every; readonly timeZone?: string | undefined }
   | { readonly rolling: Duration.Input }
 
 /** From `start` up to, and without, `end`; milliseconds of the epoch. */
@@ -30,7 +35,7 @@ const longest = 100 * 366 * 86_400_000
 
 const startOfWeek = { weekStartsOn: 1 } as const
 
-const calendar = (every: "hour" | "day" | "week" | "month", zone: DateTime.TimeZone.Named) => {
+const calendar = (every: Every, zone: DateTime.TimeZone.Named) => {
   const startOf = (millis: number): number =>
     DateTime.toEpochMillis(
       DateTime.startOf(DateTime.setZone(DateTime.makeUnsafe(millis), zone), every, startOfWeek)
@@ -86,13 +91,16 @@ export const fromKey = (key: string): Frame | undefined => {
 
 /** Checks a window as a user wrote it; the text says what is wrong. */
 export const fromWindow = (window: Window): Frame | string => {
-  if ("rolling" in window) {
-    const millis = Math.round(Duration.toMillis(Duration.fromInputUnsafe(window.rolling)))
+  if (typeof window === "object" && "rolling" in window) {
+    const length = Option.map(Duration.fromInput(window.rolling), (duration) =>
+      Math.round(Duration.toMillis(duration))
+    )
+    const millis = Option.getOrElse(length, () => NaN)
     return (
       fromKey(`rolling ${millis}`) ?? `a rolling window of ${millis} ms is not between 1 ms and 100 years.`
     )
   }
-  const { every, timeZone = "UTC" } = window
+  const { every, timeZone = "UTC" } = typeof window === "string" ? { every: window } : window
   return (
     fromKey(`${every} ${timeZone}`) ??
     `a window of every ${every} in the time zone ${timeZone} is unknown. Use hour, day, week or month, and an IANA name.`

@@ -69,7 +69,8 @@ export const make = (options?: MemoryOptions): Effect.Effect<Ledger> =>
           Effect.acquireRelease(reading(1), () => reading(-1)),
           Stream.fromPubSub(told)
         )
-      )
+      ),
+      unwritten: Effect.succeed([])
     }
   })
 

@@ -7,7 +7,8 @@
  *
  * One writer: a step runs inside `BEGIN IMMEDIATE`, so that what it has read cannot change before it writes. Steps
  * that are asked for while another commit runs share the next one: a commit waits for the disk, a step does not.
- * A file that another process holds is tried again by timers, not by sleeping on the event loop.
+ * A file that another process holds is tried again by timers, not by sleeping on the event loop. Only under `runSync`,
+ * where nothing can wait, a step is a commit of its own at once, and sleeps.
  */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -16,6 +17,7 @@ import type * as Scope from "effect/Scope"
 import * as fs from "node:fs"
 import type * as Sqlite from "node:sqlite"
 import type { DatabaseSync } from "node:sqlite"
+import { block, isAtOnce } from "./background.ts"
 import { type Answer, StoreUnavailable } from "./ledgerStore.ts"
 import { applicationId, steps as schema } from "./sqliteSchema.ts"
 
@@ -85,7 +87,13 @@ export const open = <B extends Books>(
     yield* Effect.addFinalizer(() => Effect.sync(() => queue.close()))
     return {
       write: <A>(step: (books: B) => A) =>
-        Effect.callback<A, StoreUnavailable>((resume) => queue.push(step, (exit) => resume(cast<A>(exit)))),
+        Effect.withFiber((fiber) =>
+          isAtOnce(fiber)
+            ? patiently(options.patience, () => queue.now(step))
+            : Effect.callback<A, StoreUnavailable>((resume) =>
+                queue.push(step, (exit) => resume(cast<A>(exit)))
+              )
+        ),
       read: (step) => patiently(options.patience, () => step(queue.connection().books)),
       version: patiently(options.patience, () => queue.connection().version())
     }
@@ -111,14 +119,18 @@ const load = Effect.suspend(() => {
 
 /** Runs what may find the file locked again and again. */
 const patiently = <A>(patience: number, run: () => A): Answer<A> =>
-  Effect.suspend(() => {
+  Effect.withFiber((fiber) => {
     const until = performance.now() + patience
     const attempt: Answer<A> = Effect.suspend(() => {
-      try {
-        return Effect.succeed(run())
-      } catch (error) {
-        if (!isLocked(error)) return Effect.fail(unavailable(error))
-        return performance.now() < until ? Effect.andThen(pause, attempt) : Effect.fail(heldTooLong(patience))
+      for (;;) {
+        try {
+          return Effect.succeed(run())
+        } catch (error) {
+          if (!isLocked(error)) return Effect.fail(unavailable(error))
+          if (performance.now() >= until) return Effect.fail(heldTooLong(patience))
+          if (!isAtOnce(fiber)) return Effect.andThen(pause, attempt)
+          block(backoff())
+        }
       }
     })
     return attempt
@@ -262,6 +274,22 @@ class Queue<B extends Books> {
     return Effect.sync(() => void (job.isGone = true))
   }
 
+  /** A commit for one step alone, now. */
+  now<A>(step: (books: B) => A): A {
+    const { begin, books, commit } = this.connection()
+    try {
+      begin()
+      books.begin()
+      const value = step(books)
+      books.finish()
+      commit()
+      return value
+    } catch (error) {
+      this.#rollback()
+      throw error
+    }
+  }
+
   /** Those who are in line are turned away: whether they would be heard by a later owner is not known. */
   close(): void {
     this.#isClosed = true
@@ -305,11 +333,10 @@ class Queue<B extends Books> {
   /** Whether everybody was answered; else the file is locked. */
   #run(batch: ReadonlyArray<Job<B>>): boolean {
     try {
-      const values = this.#transact(batch)
+      const values = this.now((books) => batch.map((job) => job.step(books)))
       batch.forEach((job, index) => job.done(Exit.succeed(values[index])))
       return true
     } catch (error) {
-      this.#rollback()
       if (isLocked(error)) return false
       if (batch.length > 1) {
         // One step's failure is not its neighbours'.
@@ -320,16 +347,6 @@ class Queue<B extends Books> {
       batch[0]?.done(failure(error))
       return true
     }
-  }
-
-  #transact(batch: ReadonlyArray<Job<B>>): ReadonlyArray<unknown> {
-    const { begin, books, commit } = this.connection()
-    begin()
-    books.begin()
-    const values = batch.map((job) => job.step(books))
-    books.finish()
-    commit()
-    return values
   }
 
   /** Ends what is half done. A connection that cannot say how it stands is given up. */

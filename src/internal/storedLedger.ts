@@ -18,6 +18,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as BudgetError from "../BudgetError.ts"
 import * as Usd from "../Usd.ts"
+import { isAtOnce, lasting, nap } from "./background.ts"
 import * as Checks from "./ledgerChecks.ts"
 import { lastBalance } from "./lastBalance.ts"
 import type {
@@ -39,18 +40,11 @@ import type {
   Ledger,
   OpenRequest,
   Reservation,
-  ReserveRequest
+  ReserveRequest,
+  Unwritten
 } from "./ledgerTypes.ts"
 import { fromKey } from "./ledgerWindows.ts"
 import { isObstacle, type Obstacle, type Outcome, WaitingLines, type Waiter } from "./waitingLines.ts"
-
-/** An ending that could not be written. */
-export interface Unwritten {
-  readonly reservation: string
-  readonly account: string
-  /** What was to be booked; `null` for a release. */
-  readonly charge: Charge | null
-}
 
 /** How a stored ledger behaves; every engine's options have these. */
 export interface StoredOptions {
@@ -76,10 +70,17 @@ interface Job {
 /** A verb is tried so often before its store counts as away, after 25 and 50 ms. */
 const pauses: ReadonlyArray<number> = [25, 50]
 
-/** Hardly more than the verb itself where that succeeds, which `Effect.retry` is not: each call pays for it twice. */
+/**
+ * Hardly more than the verb itself where that succeeds, which `Effect.retry` is not: each call pays for it twice. Under
+ * `runSync` nobody may wait.
+ */
 const briefly = <A>(answer: Answer<A>, [pause, ...rest] = pauses): Answer<A> =>
   Effect.catch(answer, (failure) =>
-    pause === undefined ? Effect.fail(failure) : Effect.andThen(Effect.sleep(pause), briefly(answer, rest))
+    Effect.withFiber((fiber) =>
+      pause === undefined || isAtOnce(fiber)
+        ? Effect.fail(failure)
+        : Effect.andThen(Effect.sleep(pause), briefly(answer, rest))
+    )
   )
 
 const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
@@ -100,13 +101,14 @@ export const make = (
     const workers = yield* Scope.fork(scope)
     const books = new StoredBooks(store, options ?? {}, told, workers)
     yield* Scope.addFinalizer(scope, books.handOver())
-    yield* Effect.forkIn(books.keepAlive, workers)
-    yield* Effect.forkIn(books.keepPlaces, workers)
-    yield* Effect.forkIn(books.writeLate, workers)
-    if (store.changes !== undefined) {
-      const poke = Stream.runForEach(store.changes, () => Effect.sync(() => books.lines.poke()))
-      yield* Effect.forkIn(poke, workers)
-    }
+    const poked = Stream.runForEach(store.changes ?? Stream.empty, () =>
+      Effect.sync(() => books.lines.poke())
+    )
+    yield* lasting(
+      Effect.forEach([books.keepAlive, books.keepPlaces, books.writeLate, poked], (work) =>
+        Effect.forkIn(work, workers)
+      )
+    )
     return {
       open: (request) => Effect.uninterruptible(books.open(request)),
       close: (account) => Effect.uninterruptible(books.close(account)),
@@ -120,7 +122,8 @@ export const make = (
       balance: (account) => books.balance(account),
       balances: Effect.suspend(() => books.balances()),
       entries: (query) => books.entries(query),
-      booked: Stream.fromPubSub(told)
+      booked: Stream.fromPubSub(told),
+      unwritten: Effect.sync(() => books.unwritten())
     }
   })
 
@@ -521,20 +524,22 @@ class StoredBooks {
     )
   }
 
+  unwritten(): ReadonlyArray<Unwritten> {
+    return Array.from(this.late.values()).flatMap((job) => job.unwritten ?? [])
+  }
+
   /** The last chance of what is left to write, and the words about what was not. */
   handOver(): Effect.Effect<void> {
     const round: Effect.Effect<void> = Effect.flatMap(this.writeOnce, (isDone) =>
       isDone ? Effect.void : Effect.andThen(Effect.sleep(100), round)
     )
-    const unwritten = (): ReadonlyArray<Unwritten> =>
-      Array.from(this.late.values()).flatMap((job) => job.unwritten ?? [])
     return Effect.andThen(
       Effect.timeoutOrElse(Effect.interruptible(round), {
         duration: this.options.writeAtClose ?? "10 seconds",
         orElse: () => Effect.void
       }),
       Effect.suspend(() => {
-        const left = unwritten()
+        const left = this.unwritten()
         if (left.length === 0) return Effect.void
         const logged = Effect.forEach(left, ({ account, charge, reservation }) =>
           Effect.logError(
@@ -574,8 +579,9 @@ class StoredBooks {
     )
   }
 
+  /** Whoever holds or waits for something keeps the program alive by himself. */
   every(interval: number, work: Answer<void>): Effect.Effect<never> {
-    return Effect.forever(Effect.andThen(Effect.sleep(Math.max(1, interval)), quietly(work)))
+    return Effect.forever(Effect.andThen(nap(Math.max(1, interval)), quietly(work)))
   }
 }
 

@@ -178,6 +178,8 @@ const runGroup = async (
     process.execPath,
     ["--disable-warning=ExperimentalWarning", "--conditions=agent-budget-source", runner, manifest, report],
     {
+      // Files that examples make are gone with the folder.
+      cwd: folder,
       stdio: ["ignore", "ignore", "pipe"],
       timeout: 180_000,
       killSignal: "SIGKILL",

@@ -185,7 +185,7 @@ export const wrongBarrel = (files: ReadonlyArray<SourceFile>, table: RankTable):
     .map((file) => `the barrel ${exported.has(file.path) ? "has" : "lacks"} ${file.path}`)
 }
 
-/** What loading the barrel would load that not everybody has or wants: optional peers, token ranks. */
+/** What loading the barrel would load that not everybody has or wants: optional peers, `node:sqlite`, token ranks. */
 export const barrelLoads = (files: ReadonlyArray<SourceFile>): ReadonlyArray<string> => {
   const statics = (file: SourceFile): ReadonlyArray<string> =>
     importsOf(file)
@@ -199,7 +199,11 @@ export const barrelLoads = (files: ReadonlyArray<SourceFile>): ReadonlyArray<str
     .filter((file) => loaded.has(file.path))
     .flatMap((file) =>
       statics(file)
-        .filter((name) => /^@effect\/platform-node(?:$|\/)|^js-tiktoken(?!\/lite$)/.test(name))
+        .filter((name) =>
+          /^@effect\/(?:platform-node|sql-pg)(?:$|\/)|^redis$|^node:sqlite$|^js-tiktoken(?!\/lite$)/.test(
+            name
+          )
+        )
         .map((name) => `the barrel loads ${name} through ${file.path}`)
     )
 }

@@ -1,0 +1,140 @@
+/** How a session is put together from its options. `BudgetedSession.ts` documents them for users. */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Budget from "../Budget.ts"
+import * as BudgetedFetch from "../BudgetedFetch.ts"
+import * as BudgetError from "../BudgetError.ts"
+import * as InputTokens from "../InputTokens.ts"
+import * as Ledger from "../Ledger.ts"
+import * as Pricing from "../Pricing.ts"
+import * as Usd from "../Usd.ts"
+import * as SqliteLedger from "./sqliteLedger.ts"
+
+/** What an account may spend, in dollars. */
+export interface LimitOptions {
+  readonly window?: Ledger.Window | undefined
+  readonly thresholds?: ReadonlyArray<number> | undefined
+  readonly onLimitChange?: "refuse" | "set" | undefined
+}
+
+export interface SessionOptions extends BudgetedFetch.PolicyOptions, LimitOptions {
+  readonly budgetUsd: string | number
+  readonly prices?: Readonly<Record<string, Pricing.PriceOverride>> | undefined
+  /** What hosted tools cost, where that is not what the bundled table says. */
+  readonly toolFees?: Pricing.ToolFeesOverride | undefined
+  /** The oldest price table to accept. */
+  readonly maxAge?: Duration.Input | undefined
+  /**
+   * Has OpenAI count the input of calls to `/responses` that name what they do not show; see `InputTokens`. One round
+   * trip more for such a call, of at most 10 seconds unless a `timeout` is said.
+   */
+  readonly countRemotely?: boolean | { readonly timeout?: Duration.Input | undefined } | undefined
+  /**
+   * Where the books are: `"file:budget.db"` for a SQLite file that survives the process and is shared by those of one
+   * machine, a ledger's layer (which belongs to the session and is closed with it), or a ledger of yours.
+   */
+  readonly ledger?: string | Ledger.Ledger["Service"] | Layer.Layer<Ledger.Ledger, unknown> | undefined
+  readonly account?: string | undefined
+  readonly onExceeded?: "fail" | "wait" | undefined
+  readonly waitAtMost?: Duration.Input | undefined
+}
+
+export const amountOf = (dollars: string | number): Effect.Effect<Usd.Usd, BudgetError.BudgetError> =>
+  Effect.try({
+    try: () => Usd.dollars(dollars),
+    catch: (error) => {
+      const detail = error instanceof Error ? error.message : `${dollars} is not an amount.`
+      return BudgetError.because(new BudgetError.InvalidAmount({ detail }))
+    }
+  })
+
+export const invalidOptions = (detail: string): BudgetError.BudgetError =>
+  BudgetError.because(new BudgetError.InvalidOptions({ detail }))
+
+const Every = Schema.Literals(["hour", "day", "week", "month"])
+
+/** What plain JavaScript, or a configuration, can get wrong: a misspelt word must not fall back to a default. */
+const Choices = Schema.Struct({
+  tier: Schema.optional(Pricing.Tier),
+  onExceeded: Schema.optional(Schema.Literals(["fail", "wait"])),
+  onLimitChange: Schema.optional(Schema.Literals(["refuse", "set"])),
+  window: Schema.optional(
+    Schema.Union([
+      Every,
+      Schema.Struct({ every: Every, timeZone: Schema.optional(Schema.String) }),
+      Schema.Struct({ rolling: Schema.Unknown })
+    ])
+  ),
+  thresholds: Schema.optional(Schema.Array(Schema.Finite)),
+  abandoned: Schema.optional(Schema.Literals(["assume", "drain"])),
+  inputBound: Schema.optional(Schema.Literals(["auto", "bytes", "counted"])),
+  uncapped: Schema.optional(
+    Schema.Union([
+      Schema.Literals(["modelMaximum", "refuse"]),
+      Schema.Struct({ share: Schema.optional(Schema.Finite), floor: Schema.optional(Schema.Int) })
+    ])
+  ),
+  models: Schema.optional(Schema.Record(Schema.String, Schema.String)),
+  allow: Schema.optional(Schema.Array(Schema.String)),
+  endpoints: Schema.optional(
+    Schema.Record(
+      Schema.String,
+      Schema.Union([Schema.Literal("free"), Schema.Struct({ maxUsd: Usd.FromDollars })])
+    )
+  )
+})
+
+const checkChoices = (options: SessionOptions): Effect.Effect<void, BudgetError.BudgetError> =>
+  Effect.matchEffect(Schema.decodeUnknownEffect(Choices)(options), {
+    onFailure: (error) => Effect.fail(invalidOptions(error.message)),
+    onSuccess: () => Effect.void
+  })
+
+/** Whether the session opens its ledger, and so closes it. */
+export const ownsLedger = ({ ledger }: SessionOptions): boolean =>
+  typeof ledger !== "object" || !("reserve" in ledger)
+
+const booksOf = (ledger: SessionOptions["ledger"]): Layer.Layer<Ledger.Ledger, unknown> => {
+  if (ledger === undefined) return Ledger.layerMemory()
+  if (typeof ledger !== "string") {
+    return "reserve" in ledger ? Layer.succeed(Ledger.Ledger, ledger) : ledger
+  }
+  if (ledger.startsWith("file:")) return Layer.effect(Ledger.Ledger, SqliteLedger.make({ filename: ledger }))
+  // Only its scheme is told: an address may hold a password.
+  const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(ledger)?.[0]
+  return Layer.effect(
+    Ledger.Ledger,
+    Effect.fail(
+      invalidOptions(
+        `${scheme === undefined ? "the ledger's name has no scheme" : `no ledger goes by ${JSON.stringify(scheme)}`}. ` +
+          `Name a SQLite file (ledger: "file:budget.db"), leave it out for books in memory, or give a layer: ` +
+          `await BudgetedSession.make({ ledger: PostgresLedger.layerUrl({ url }) }).`
+      )
+    )
+  )
+}
+
+/** Everything that a session needs. Options that cannot be are refused before a ledger is opened. */
+export const layerOf = (options: SessionOptions): Layer.Layer<Budget.Budget | Pricing.Pricing, unknown> => {
+  const { budgetUsd, prices, toolFees, maxAge, ledger, account, onExceeded, waitAtMost, ...rest } = options
+  const { countRemotely, onLimitChange, thresholds, window, ...policy } = rest
+  const limits = { onLimitChange, thresholds, window }
+  const budget = Layer.unwrap(
+    Effect.andThen(
+      checkChoices(options),
+      Effect.map(amountOf(budgetUsd), (limit) =>
+        Budget.layer({ limit, ...limits, account, onExceeded, waitAtMost }).pipe(
+          Layer.provide(booksOf(ledger))
+        )
+      )
+    )
+  )
+  const pricing = Layer.effect(Pricing.Pricing, Pricing.make({ overrides: prices, toolFees, maxAge }))
+  const remote =
+    countRemotely === undefined || countRemotely === false
+      ? Layer.empty
+      : InputTokens.layerCaller(countRemotely === true ? {} : countRemotely)
+  return Layer.mergeAll(budget, pricing, BudgetedFetch.layer(policy), remote)
+}

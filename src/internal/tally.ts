@@ -1,0 +1,199 @@
+/**
+ * What a process knows of its budget without asking the ledger: what was in the books when it opened the account, and
+ * what it did since.
+ */
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as Usage from "../Usage.ts"
+import * as Usd from "../Usd.ts"
+import type { EventOf, ModelSummary, Summary } from "./budgetTypes.ts"
+import type { Balance, Reservation } from "./ledgerTypes.ts"
+import type { Frame } from "./ledgerWindows.ts"
+import type { Bound } from "./margins.ts"
+
+/** The model of what has none. */
+export const unnamed = "effect"
+
+const billedOverQuoted = Metric.gauge("agent_budget_billed_over_quoted", {
+  description: "The largest share of its quoted input tokens that a call to the model was billed for"
+})
+
+/** Raises the gauge of a model: other budgets of the process may have raised it further. */
+export const raise = (model: string, share: number): Effect.Effect<void> => {
+  const gauge = Metric.withAttributes(billedOverQuoted, { model })
+  return Effect.flatMap(Metric.value(gauge), ({ value }) =>
+    value < share ? Metric.update(gauge, share) : Effect.void
+  )
+}
+
+/** The models whose margins the process has logged a warning of, whichever budget saw it first. */
+const loggedThin = new Set<string>()
+
+/** Warns once of a model whose bill took nearly all of its margin. */
+export const warnThin = (model: string, { input, margin }: Bound, billed: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (loggedThin.has(model)) return Effect.void
+    loggedThin.add(model)
+    return Effect.logWarning(
+      `${model} was billed for ${billed} input tokens of a bound of ${input}, which has a margin of ${margin}: ` +
+        'what is known of the model may be out of date. Measure it (npm run bounds), or set inputBound: "bytes".'
+    )
+  })
+
+/** Where the window of an account begins and ends, as far as it is known. */
+interface Stretch {
+  readonly start: number
+  readonly end: number | null
+}
+
+/** The books as they were found, and how their windows go on. */
+export interface Found {
+  readonly limit: Usd.Usd
+  readonly balance: Balance
+  /** Not known where the account was joined without naming its window. */
+  readonly frame: Frame | undefined
+  /** Milliseconds of the epoch. */
+  readonly clock: () => number
+}
+
+export class Tally {
+  limit: Usd.Usd
+  /** What is held, and what for. */
+  readonly open = new Map<Reservation, string | undefined>()
+  readonly models = new Map<string, { -readonly [Key in keyof ModelSummary]: ModelSummary[Key] }>()
+  readonly unverified = new Set<string>()
+  readonly warned = new Set<string>()
+  readonly #frame: Frame | undefined
+  readonly #clock: () => number
+  #window: Stretch | undefined
+  #reserved: Usd.Usd = Usd.zero
+  #spent: Usd.Usd
+  overrun: Usd.Usd = Usd.zero
+  calls = 0
+  refused = 0
+  capped = 0
+
+  constructor({ balance, clock, frame, limit }: Found) {
+    this.limit = limit
+    this.#frame = frame
+    this.#clock = clock
+    this.#spent = balance.spent
+    const { windowEnd: end, windowStart: start } = balance
+    if (frame !== undefined || start !== null) this.#window = { start: start ?? -Infinity, end }
+  }
+
+  opened(reservation: Reservation, label: string | undefined): void {
+    this.#turn()
+    this.open.set(reservation, label)
+    if (this.#isCurrent(reservation)) this.#reserved = Usd.add(this.#reserved, reservation.amount)
+  }
+
+  /** Whether it had not ended before: settling twice is one settlement. */
+  ended(reservation: Reservation): boolean {
+    if (!this.open.delete(reservation)) return false
+    if (this.#isCurrent(reservation)) this.#reserved = Usd.subtract(this.#reserved, reservation.amount)
+    return true
+  }
+
+  /** `window`: when the window began that the ledger counts it in; `null` without windows. */
+  settled(entry: EventOf<"Settled">, usage: Usage.Usage | undefined, window: number | null): void {
+    this.calls++
+    this.overrun = Usd.add(this.overrun, entry.overrun)
+    this.#turn()
+    if (this.#counts(window)) this.#spent = Usd.add(this.#spent, entry.amount)
+    const label = entry.label ?? unnamed
+    let model = this.models.get(label)
+    if (model === undefined) {
+      model = { calls: 0, spent: Usd.zero, assumed: Usd.zero, usage: Usage.zero, closest: 0 }
+      this.models.set(label, model)
+    }
+    model.calls++
+    model.spent = Usd.add(model.spent, entry.amount)
+    if (entry.verdict === "assumed") model.assumed = Usd.add(model.assumed, entry.amount)
+    if (usage !== undefined) model.usage = Usage.add(model.usage, usage)
+  }
+
+  /** An end that the ledger has yet to book counts as what it is. Without a charge it is a release. */
+  kept(
+    reservation: Reservation,
+    charge: EventOf<"Settled"> | undefined,
+    usage: Usage.Usage | undefined
+  ): void {
+    if (!this.ended(reservation) || charge === undefined) return
+    this.#turn()
+    const window = this.#window === undefined ? null : Math.min(this.#window.start, reservation.at)
+    this.settled(charge, usage, window)
+  }
+
+  /** What nobody ended in time, of whichever process; what is this one's own will be told by its end. */
+  expired({ amount, reservation }: EventOf<"Expired">, window: number | null): void {
+    for (const own of this.open.keys()) if (own.id === reservation) return
+    this.#turn()
+    if (this.#counts(window)) this.#spent = Usd.add(this.#spent, amount)
+  }
+
+  #isCurrent(reservation: Reservation): boolean {
+    return this.#window === undefined || reservation.at >= this.#window.start
+  }
+
+  /** A window that the ledger names is the current one, unless a later one is known. */
+  #counts(start: number | null): boolean {
+    if (start === null) return true
+    const known = this.#window?.start ?? -Infinity
+    if (start > known) this.#begin({ start, end: this.#frame?.at(start).end ?? null })
+    return start >= known
+  }
+
+  /** Goes on to the next window, by time alone. A rolling one begins when the ledger says so. */
+  #turn(): void {
+    const end = this.#window?.end ?? null
+    if (end === null) return
+    const now = this.#clock()
+    if (now < end) return
+    this.#begin(this.#frame?.rolls === false ? this.#frame.at(now) : { start: end, end: null })
+  }
+
+  #begin(window: Stretch): void {
+    this.#window = window
+    this.#spent = Usd.zero
+    this.#reserved = Array.from(this.open.keys())
+      .filter((reservation) => this.#isCurrent(reservation))
+      .reduce((sum, { amount }) => Usd.add(sum, amount), Usd.zero)
+  }
+
+  /** Whether no call of the model was billed as near to its bound before. */
+  nearer(label: string, share: number): boolean {
+    const model = this.models.get(label)
+    if (model === undefined || !(share > model.closest)) return false
+    model.closest = share
+    return true
+  }
+
+  /** Whether this is the first that is told of the model's margin. */
+  thin(label: string): boolean {
+    return this.warned.size < this.warned.add(label).size
+  }
+
+  remaining(): Usd.Usd {
+    this.#turn()
+    return Usd.subtract(Usd.subtract(this.limit, this.#spent), this.#reserved)
+  }
+
+  view(): Summary {
+    const remaining = this.remaining()
+    const { limit, calls, refused, capped, overrun } = this
+    return {
+      limit,
+      spent: this.#spent,
+      reserved: this.#reserved,
+      remaining,
+      nextWindow: this.#window?.end ?? null,
+      calls,
+      refused,
+      capped,
+      overrun,
+      byModel: Object.fromEntries(Array.from(this.models, ([label, model]) => [label, { ...model }])),
+      unverified: Array.from(this.unverified)
+    }
+  }
+}
