@@ -1,5 +1,5 @@
 /**
- * Recorded exchanges, as JSON lines: `path`, `request` (the body), `status`, `usage` (as it was billed),
+ * Recorded exchanges, as JSON lines: `host`, `deployment`, `path`, `request` (the body), `status`, `usage` (as it was billed),
  * `responseModel`, `serviceTier`, `created` (seconds of the epoch), `responseId`, `outputItems`
  * and `webSearchActions`. Rows that are marked `suspect` are left out.
  */
@@ -9,6 +9,10 @@ import type { Json, JsonObject } from "../src/internal/json.ts"
 export interface Exchange {
   readonly id: string
   readonly source: string
+  /** Of the API, where it is not OpenAI's own: `azure`. */
+  readonly host?: string | undefined
+  /** What Azure calls the model. */
+  readonly deployment?: string | null | undefined
   readonly path: string
   readonly request: JsonObject
   readonly usage: JsonObject

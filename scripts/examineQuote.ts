@@ -10,7 +10,7 @@ import {
   type TokenCounter
 } from "agent-budget"
 import { isArray, isObject, type Json, type JsonObject } from "../src/internal/json.ts"
-import { hostedTypes } from "../src/internal/hostedTools.ts"
+import { isHosted } from "../src/internal/hostedTools.ts"
 import { familyOf } from "../src/internal/modelFamilies.ts"
 import { ResponseRecords } from "../src/internal/responseRecords.ts"
 import type { Exchange } from "./corpus.ts"
@@ -46,6 +46,8 @@ export type Finding =
       readonly kind: Kind
       /** It was quoted with a limit of its calls, which it had not. */
       readonly limited: boolean
+      /** It was quoted for a deployment of the model that answered, which the recording does not name. */
+      readonly deployed: boolean
     }
 
 /** What is left out of the judgement, and why. */
@@ -85,11 +87,9 @@ const kindOf = (path: string, request: JsonObject): Kind => {
   if (images.length > 0)
     return images.every((each) => each.startsWith("data:")) ? "images" : "images by address"
   const tools = [request.tools, request.functions].flatMap((each) => (isArray(each) ? each : []))
-  const isHosted = (each: Json): boolean =>
-    isObject(each) &&
-    typeof each.type === "string" &&
-    (hostedTypes.has(each.type) || /^(web_search|file_search|code_interpreter|mcp)_/.test(each.type))
-  if ([...tools, ...items].some(isHosted)) return "hosted"
+  const isLeft = (item: JsonObject): boolean =>
+    typeof item.type === "string" && /^(web_search|file_search|code_interpreter|mcp)_/.test(item.type)
+  if (tools.some(isHosted) || items.some(isLeft)) return "hosted"
   if (items.some((item) => item.type === "reasoning")) return "reasoning"
   const isCall = (item: JsonObject): boolean =>
     item.role === "tool" || isArray(item.tool_calls) || (item.type !== undefined && item.type !== "message")
@@ -123,14 +123,23 @@ const readingOf = (endpoint: Endpoint.Endpoint, exchange: Exchange): Endpoint.Re
 /** The request, with the limit that hosted tools need: as many calls as were made, where it had none. */
 const limited = ({ path, outputItems, request }: Exchange): JsonObject => {
   const { max_tool_calls: limit, tools } = request
-  const isHosted = (tool: Json): boolean =>
-    isObject(tool) && typeof tool.type === "string" && hostedTypes.has(tool.type)
   if (path !== "/responses" || typeof limit === "number" || !isArray(tools) || !tools.some(isHosted))
     return request
   const calls = outputItems?.filter((type) =>
-    /^(web_search|file_search|code_interpreter|mcp)_call$/.test(type)
+    /^(web_search|file_search|code_interpreter|mcp|tool_search)_call$/.test(type)
   )
   return { ...request, max_tool_calls: Math.max(1, calls?.length ?? 0) }
+}
+
+/**
+ * The path, with the deployment that an Azure path names: where that is no priced model, the one that answered, as for
+ * a user who has said which model the deployment is.
+ */
+const pathOf = (pricing: Pricing.Pricing["Service"], exchange: Exchange): string => {
+  const { deployment, host, path, request, responseModel } = exchange
+  const names = [deployment, request.model, responseModel].filter((each) => typeof each === "string")
+  const name = names.find((each) => pricing.find(each) !== undefined)
+  return host === "azure" && name !== undefined ? `/deployments/${name}${path}` : path
 }
 
 /** What a budget that had seen the exchanges would know of the responses that later ones go on from. */
@@ -164,7 +173,8 @@ export const examine = Effect.fnUntraced(function* (
   exchange: Exchange,
   previous?: Quote.Lookup
 ): Effect.fn.Return<Finding> {
-  const { path, request } = exchange
+  const { request } = exchange
+  const path = pathOf(pricing, exchange)
   const body = limited(exchange)
   const found = OpenAiEndpoints.recognise("POST", path)
   if (found._tag !== "Priced") return { _tag: "Unpriced" }
@@ -197,8 +207,9 @@ export const examine = Effect.fnUntraced(function* (
     counted: counted.input,
     rung: counted.bound,
     family: familyOf(counted.plan.model)?.name ?? "unknown",
-    kind: kindOf(path, request),
-    limited: body !== request
+    kind: kindOf(exchange.path, request),
+    limited: body !== request,
+    deployed: path !== exchange.path && path !== `/deployments/${String(request.model)}${exchange.path}`
   }
 })
 

@@ -22,6 +22,8 @@ const LongContext = Schema.Struct({ ...rates, thresholdTokens: Schema.Int })
 const Row = Schema.Struct({
   ...rates,
   longContext: Schema.optionalKey(Schema.NullOr(LongContext)),
+  audioInput: optional,
+  audioOutput: optional,
   basis: Schema.String,
   from: Schema.optionalKey(Schema.String),
   until: Schema.optionalKey(Schema.String)
@@ -67,6 +69,8 @@ interface Figures {
   readonly output: bigint
 }
 interface Period extends Figures {
+  readonly audioInput: bigint | undefined
+  readonly audioOutput: bigint | undefined
   readonly long: (Figures & { readonly threshold: number }) | undefined
   readonly basis: string
   readonly from: string | undefined
@@ -89,17 +93,17 @@ const exactly = (value: bigint, times: bigint, by: bigint): bigint => {
 const scaled = (value: bigint | undefined, times: bigint, by: bigint): bigint | undefined =>
   value === undefined ? undefined : exactly(value, times, by)
 
-const figures = (row: typeof LongContext.Type | typeof Row.Type): Figures => {
-  const read = (text: string | null | undefined) => (typeof text === "string" ? pico(text) : undefined)
-  return {
-    input: pico(row.input),
-    cachedInput: read(row.cachedInput),
-    cacheWrite: read(row.cacheWrite),
-    cacheWrite12h: read(row.cacheWrite12h),
-    // Only embeddings come without: they put nothing out.
-    output: pico(row.output ?? "0")
-  }
-}
+const read = (text: string | null | undefined): bigint | undefined =>
+  typeof text === "string" ? pico(text) : undefined
+
+const figures = (row: typeof LongContext.Type | typeof Row.Type): Figures => ({
+  input: pico(row.input),
+  cachedInput: read(row.cachedInput),
+  cacheWrite: read(row.cacheWrite),
+  cacheWrite12h: read(row.cacheWrite12h),
+  // Only embeddings come without: they put nothing out.
+  output: pico(row.output ?? "0")
+})
 
 /** How sure a row is, in one of a few words. */
 const basisOf = (text: string): string => {
@@ -120,6 +124,8 @@ const period = (row: typeof Row.Type): Period => ({
   long: row.longContext
     ? { ...figures(row.longContext), threshold: row.longContext.thresholdTokens }
     : undefined,
+  audioInput: read(row.audioInput),
+  audioOutput: read(row.audioOutput),
   basis: basisOf(row.basis),
   from: row.from,
   until: row.until
@@ -202,6 +208,14 @@ const completionOnly = new Set(["gpt-3.5-turbo-instruct", "davinci-002", "babbag
 /** Priced exactly as this model was during its promotion, so it is taken to follow that model's list price. */
 const follows: Record<string, string> = { "gpt-daybreak-blue-latest": "gpt-5.6-sol" }
 
+/** What the snapshot knows from memory alone, and another price list says too. */
+const confirmed: Record<string, { readonly asOf: string; readonly source: string }> = {
+  "gpt-4o-mini-audio-preview": {
+    asOf: "2025-08-01",
+    source: "Azure prices as a public gateway lists them, of 2025-08-01"
+  }
+}
+
 /** Where the figures come from: the start of the snapshot's name of a source, and how it is cited. */
 const citations: ReadonlyArray<readonly [string, string]> = [
   [
@@ -259,8 +273,9 @@ const snapshotPath = process.argv[2]
 if (snapshotPath === undefined) throw new Error("usage: node scripts/generate-prices.ts <snapshot.json>")
 const snapshot = Schema.decodeUnknownSync(Schema.fromJsonString(Snapshot))(readFileSync(snapshotPath, "utf8"))
 const models = snapshot.models
-  .filter((it) => ["chat", "embedding"].includes(Schema.decodeUnknownSync(Head)(it).kind))
+  .filter((it) => ["chat", "audio-chat", "embedding"].includes(Schema.decodeUnknownSync(Head)(it).kind))
   .map((it) => Schema.decodeUnknownSync(Model)(it))
+  .map((it) => ({ ...it, asOf: confirmed[it.id]?.asOf ?? it.asOf }))
 
 const finished = (model: typeof Model.Type): Tiers => {
   const own = tiersOf(model)
@@ -271,7 +286,10 @@ const finished = (model: typeof Model.Type): Tiers => {
   }
   const list = model.promotion ?? leader?.promotion
   const listed = list === undefined ? own : withListPrice(own, period(list.listPrice))
-  return withLongContext(withTwelveHours(model.id, withWrites(listed)))
+  const whole = withLongContext(withTwelveHours(model.id, withWrites(listed)))
+  return confirmed[model.id] === undefined
+    ? whole
+    : onEach(whole, (it) => ({ ...it, basis: "secondary source" }))
 }
 
 const figureText = (it: Period | undefined): unknown =>
@@ -294,6 +312,8 @@ const fields = (it: Figures): Record<string, string> => ({
 const line = (it: Period): string =>
   show({
     ...fields(it),
+    ...(it.audioInput === undefined ? {} : { audioInput: decimal(it.audioInput) }),
+    ...(it.audioOutput === undefined ? {} : { audioOutput: decimal(it.audioOutput) }),
     ...(it.long === undefined ? {} : { longContext: { threshold: it.long.threshold, ...fields(it.long) } }),
     ...(it.basis === "published" ? {} : { basis: it.basis }),
     ...(it.until === undefined ? {} : { until: it.until })
@@ -307,7 +327,7 @@ const entry = (model: typeof Model.Type): string => {
   const facts = show({
     id: model.id,
     ...(model.aliases.length === 0 ? {} : { aliases: model.aliases }),
-    kind: completionOnly.has(model.id) ? "completion" : model.kind,
+    kind: completionOnly.has(model.id) ? "completion" : model.kind === "embedding" ? "embedding" : "chat",
     ...(model.encoding === null ? {} : { encoding: model.encoding }),
     ...(model.contextWindow === null ? {} : { contextWindow: model.contextWindow }),
     ...(model.maxInputTokens === null ? {} : { maxInput: model.maxInputTokens }),
@@ -331,7 +351,11 @@ const fail = (): never => {
   throw new Error("an offer without a price")
 }
 
-const sources = [...new Set(models.flatMap((it) => it.sources.map(cite)))].sort()
+const sourcesOf = (it: typeof Model.Type): ReadonlyArray<string> => {
+  const own = confirmed[it.id]
+  return own === undefined ? it.sources.map(cite) : [own.source]
+}
+const sources = [...new Set(models.flatMap(sourcesOf))].sort()
 const output = `/**
  * OpenAI's prices in USD per 1,000,000 tokens, as decimal strings. Written by scripts/generate-prices.ts; never
  * edited by hand. docs/prices.md says where the figures come from and which of them are weak.

@@ -72,6 +72,12 @@ say(
 )
 for (const { exchange, faults } of faulty) say(`- ${exchange.id}: ${faults.join("; ")} (${exchange.source})`)
 say()
+const shareOf = (count: number): string => ((100 * count) / priced.length).toFixed(1)
+const deployed = quoted.filter((each) => each.deployed).length
+say(
+  `That is ${shareOf(quoted.length)} % of them. ${deployed} came from Azure under the name of a deployment, and were quoted as deployments of the models that answered.`
+)
+say()
 say("## Counted input, more than 200 tokens billed")
 say()
 const large = quoted.filter((each) => each.billed > 200 && each.rung === "counted")

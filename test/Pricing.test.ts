@@ -79,20 +79,15 @@ describe("the bundled table", () => {
     }
   })
 
-  it("has chat, completion and embedding models, and no other kind", () => {
+  it("has chat, completion and embedding models, those that hear and speak too, and no other kind", () => {
     const completions = bundled.models.filter((model) => model.kind === "completion").map((model) => model.id)
     assert.deepStrictEqual(completions, ["gpt-3.5-turbo-instruct", "davinci-002", "babbage-002"])
     assert.strictEqual(bundled.find("gpt-3.5-turbo-instruct-0914")?.kind, "completion")
     assert.strictEqual(bundled.find("text-embedding-3-small")?.kind, "embedding")
     assert.strictEqual(priceOf("text-embedding-3-small").rates.output, 0)
-    for (const other of [
-      "whisper-1",
-      "gpt-image-1",
-      "tts-1",
-      "gpt-realtime",
-      "gpt-4o-audio-preview",
-      "sora-2"
-    ]) {
+    const { rates } = priceOf("gpt-audio-mini")
+    assert.deepStrictEqual([rates.audioInput, rates.audioOutput], [10_000_000, 20_000_000])
+    for (const other of ["whisper-1", "gpt-image-1", "tts-1", "gpt-realtime", "sora-2"]) {
       assert.strictEqual(reasonOf(bundled.price(other, "standard")), "UnknownModel", other)
     }
   })
@@ -248,7 +243,7 @@ describe("cross-checks", () => {
   const present = existsSync(snapshotPath)
   const research = () =>
     Schema.decodeUnknownSync(Snapshot)(readFileSync(snapshotPath, "utf8")).models.filter((model) =>
-      ["chat", "embedding"].includes(model.kind)
+      ["chat", "audio-chat", "embedding"].includes(model.kind)
     )
   const names = ["input", "cachedInput", "cacheWrite", "cacheWrite12h", "output"] as const
 
@@ -261,13 +256,18 @@ describe("cross-checks", () => {
       cacheWrite: theirs["input"],
       cacheWrite12h: theirs["cacheWrite12h"] ?? write
     }
-    return names.flatMap((name) => {
+    const sounds = (["audioInput", "audioOutput"] as const).filter((name) => {
+      const told = theirs[name] ?? undefined
+      return rates[name] !== (told === undefined ? undefined : pico(String(told)))
+    })
+    const figures = names.flatMap((name) => {
       const told = theirs[name] ?? undefined
       const figure = pico(String(told ?? silent[name]))
       if (rates[name] === figure) return []
       if (told === undefined) return rates[name] > figure ? ["more"] : ["cheaper"]
       return rates[name] > figure ? ["dearer"] : ["cheaper"]
     })
+    return [...sounds, ...figures]
   }
 
   it.skipIf(!present)("every figure of the research snapshot is in the table, or a listed dearer one", () => {

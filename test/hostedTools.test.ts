@@ -24,7 +24,7 @@ const messageOf = (result: ReturnType<typeof make>): string =>
 const auto = { type: "code_interpreter", container: { type: "auto" } }
 
 describe("a request with hosted tools", () => {
-  it.each(["web_search", "web_search_preview", "file_search", "code_interpreter", "mcp"])(
+  it.each(["web_search", "web_search_preview", "file_search", "code_interpreter", "mcp", "tool_search"])(
     "is refused without a limit of its calls: %s",
     (type) => {
       for (const limit of [{}, { max_tool_calls: null }]) {
@@ -37,7 +37,7 @@ describe("a request with hosted tools", () => {
     }
   )
 
-  it.each(["image_generation", "computer_use_preview", "tool_search", "local_shell", "web_search_2"])(
+  it.each(["image_generation", "computer_use_preview", "local_shell", "web_search_2"])(
     "is refused with one where the tool's cost is not known: %s",
     (type) => {
       const message = messageOf(make({ tools: [{ type }], max_tool_calls: 1 }))
@@ -54,8 +54,35 @@ describe("a request with hosted tools", () => {
   })
 
   it("is refused inside a namespace, whose tools are the caller's", () => {
-    const tools = [{ type: "namespace", name: "n", tools: [{ type: "web_search" }] }]
-    assert.include(messageOf(make({ tools, max_tool_calls: 1 })), "costs more than the request shows")
+    for (const type of ["web_search", "tool_search"]) {
+      const tools = [{ type: "namespace", name: "n", tools: [{ type }] }]
+      assert.include(messageOf(make({ tools, max_tool_calls: 1 })), "costs more than the request shows")
+    }
+  })
+
+  it("is refused, without a limit, among the tools that an item brings", () => {
+    for (const type of ["additional_tools", "tool_search_output"]) {
+      const body = { input: [{ type, tools: [{ type: "web_search" }] }] }
+      assert.include(messageOf(make(body)), "Set max_tool_calls.")
+      assert.strictEqual(quoteOf({ ...body, max_tool_calls: 1 }).input, 2 * 128_000)
+      const unknown = { input: [{ type, tools: [{ type: "image_generation" }] }], max_tool_calls: 1 }
+      assert.include(messageOf(make(unknown)), "costs more than the request shows")
+    }
+  })
+
+  it("holds no more than its text where the caller searches for the tools", () => {
+    const search = { type: "tool_search", execution: "client", description: "Finds tools." }
+    const found = { type: "function", name: "f", parameters: { type: "object", properties: {} } }
+    const input = [
+      { role: "user", content: "hi" },
+      { type: "tool_search_call", call_id: "a", execution: "client", arguments: { query: "f" } },
+      { type: "tool_search_output", call_id: "a", execution: "client", tools: [found] }
+    ]
+    const quote = quoteOf({ tools: [search], input })
+    assert.strictEqual(quote.bound, "bytes")
+    assert.isBelow(quote.input, 2_000)
+    const unseen = quoteOf({ input: [{ type: "tool_search_output", call_id: "a" }] })
+    assert.strictEqual(unseen.input, 128_000)
   })
 
   it("fills a window with each pass, one more than it has calls, and so do its images", () => {

@@ -142,7 +142,7 @@ export const listBody = (sheet: CountSheet, body: JsonObject): void => {
     if (!isObject(message)) continue
     const { function_call: call, role, tool_calls: calls } = message
     sheet.message(role)
-    sheet.text(message.name)
+    sheet.name(message.name)
     sheet.text(message.refusal)
     if (role === "assistant") isParallel = isArray(calls) && calls.length > 1
     // The results of parallel calls are fed as JSON that is escaped to ASCII, on some models.

@@ -62,6 +62,11 @@ export class CountSheet {
     this.added += message + (role === "assistant" ? assistant : 0)
   }
 
+  name(name: Json | undefined): void {
+    if (name !== undefined && name !== null) this.added += this.family.framing.name
+    this.text(name)
+  }
+
   call(isParallel: boolean): void {
     const { call, parallelCall } = this.family.framing
     this.added += call + (isParallel ? parallelCall : 0)
@@ -97,10 +102,9 @@ export class CountSheet {
   tools(value: Json | undefined, preamble: number): void {
     if (!isArray(value)) this.text(value)
     if (!isArray(value) || value.length === 0) return
-    const { custom, strict, tool: perTool } = this.family.framing
+    const { custom } = this.family.framing
     const functions: Array<JsonObject> = []
     for (const tool of value) {
-      this.added += perTool
       if (isObject(tool) && (tool.type === "function" || tool.type === undefined)) {
         if (isObject(tool.function)) this.others(tool, wrapping)
         functions.push(isObject(tool.function) ? tool.function : tool)
@@ -113,7 +117,6 @@ export class CountSheet {
     // Tools without a message of the system's are fed as one.
     this.message("system")
     if (functions.length > 0) this.functions(functions)
-    if (functions.some((each) => each.strict === true)) this.added += strict
   }
 
   functions(functions: ReadonlyArray<JsonObject>): void {

@@ -111,6 +111,8 @@ class Writer {
 
   /** What a schema says beside its form: comments, then every word that the form does not say. */
   about(schema: JsonObject, says: ReadonlyArray<string>): void {
+    // Seen to take their JSON and 9 more than the text that says their types.
+    if (isArray(schema.type)) this.word("schema of several types", schema)
     for (const [key, value] of Object.entries(schema)) {
       this.left--
       if (this.left < 0) return
@@ -140,7 +142,7 @@ class Writer {
     this.depth++
     if (form._tag === "Reference") this.reference(form.path, form.to)
     else if (form._tag === "Values") this.union(form.values, (each) => this.write(JSON.stringify(each)))
-    else if (form._tag === "Choices") this.union(form.of, (each) => this.type(each))
+    else if (form._tag === "Choices") this.choices(form.of)
     else if (form.types.size === 0) this.write("any")
     else this.union(form.types, (each) => this.named(schema, each))
     this.depth--
@@ -155,6 +157,12 @@ class Writer {
     this.references++
     this.type(to)
     this.references--
+  }
+
+  /** Three of them were seen to take some tokens more than the text that says them. */
+  choices(of: ReadonlyArray<Json>): void {
+    this.write("// any of\n")
+    this.union(of, (each) => this.type(each))
   }
 
   union<A>(of: Iterable<A>, write: (each: A) => void): void {

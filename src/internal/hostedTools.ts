@@ -1,7 +1,7 @@
 /** Hosted tools: what a request allows of them, and what a call of each costs beyond its tokens. */
 import * as Result from "effect/Result"
 import type { Model, Price, ToolFees } from "../Pricing.ts"
-import { isObject, type JsonObject } from "./json.ts"
+import { isObject, type Json, type JsonObject } from "./json.ts"
 import { fixedSearchTokens, searchesPerCall } from "./openAiToolFees.ts"
 
 /** The most that a request allows of hosted tools. */
@@ -17,8 +17,11 @@ export interface HostedTools {
   readonly memory: ReadonlyArray<keyof ToolFees["container"]>
 }
 
-/** The hosted tools whose cost is known, by what they are charged as; MCP servers are called for their tokens. */
-const kinds: ReadonlyMap<string, "webSearch" | "webSearchPreview" | "fileSearch" | "container" | "mcp"> =
+/**
+ * The hosted tools whose cost is known, by what they are charged as; calls of MCP servers and searches for tools cost
+ * their tokens.
+ */
+const kinds: ReadonlyMap<string, "webSearch" | "webSearchPreview" | "fileSearch" | "container" | "tokens"> =
   new Map([
     ["web_search", "webSearch"],
     ["web_search_2025_08_26", "webSearch"],
@@ -26,10 +29,16 @@ const kinds: ReadonlyMap<string, "webSearch" | "webSearchPreview" | "fileSearch"
     ["web_search_preview_2025_03_11", "webSearchPreview"],
     ["file_search", "fileSearch"],
     ["code_interpreter", "container"],
-    ["mcp", "mcp"]
+    ["mcp", "tokens"],
+    ["tool_search", "tokens"]
   ] as const)
 
-export const hostedTypes: ReadonlySet<string> = new Set(kinds.keys())
+/** Whether the provider runs a tool itself. The caller may have said that it searches for tools on its own. */
+export const isHosted = (tool: Json | undefined): tool is JsonObject =>
+  isObject(tool) &&
+  typeof tool.type === "string" &&
+  kinds.has(tool.type) &&
+  !(tool.type === "tool_search" && tool.execution === "client")
 
 /** A container of our own making has 1 GB unless said. Of one that is named, nothing is known. */
 const memoryOf = ({ container }: JsonObject): HostedTools["memory"][number] => {

@@ -64,18 +64,16 @@ export interface Framing {
   readonly message: number
   /** More for an assistant's message in the history. */
   readonly assistant: number
+  /** More for the name of who speaks. */
+  readonly name: number
   /** More for a call of a tool, with its result. */
   readonly call: number
   /** More for a call that was made in parallel with another. */
   readonly parallelCall: number
-  /** For tools in chat completions, once. */
+  /** For tools in chat completions, once: of the models that reason, a preamble. */
   readonly chatTools: number
-  /** For tools in responses, once, where calls in parallel are forbidden; otherwise there is no preamble. */
-  readonly singleCalls: number
-  /** For each tool. */
-  readonly tool: number
-  /** For schemas that are enforced, once: some are fed in a longer form. */
-  readonly strict: number
+  /** For tools in responses, once, where calls in parallel are forbidden, and for those that an item brings. */
+  readonly preamble: number
   /** More for a tool that is no function: with a grammar it was seen to take 118 beyond its JSON. */
   readonly custom: number
   /** For a tool that has to be called, beyond its JSON: 15 were seen, its name included. */
@@ -105,15 +103,14 @@ const plain: Framing = {
   request: 3 + requestSlack,
   message: 4,
   assistant: 0,
-  call: 13,
+  name: 1,
+  call: 14,
   parallelCall: 18,
-  chatTools: 12,
-  singleCalls: 40,
-  tool: 4,
-  strict: 42,
+  chatTools: 4,
+  preamble: 98,
   custom: 160,
-  choice: 20,
-  schema: 24,
+  choice: 15,
+  schema: 15,
   part: 2,
   encrypted: 0.75
 }
@@ -123,9 +120,7 @@ const thinking: Framing = {
   assistant: 2,
   call: 20,
   parallelCall: 14,
-  chatTools: 98,
-  singleCalls: 98,
-  strict: 0
+  chatTools: 98
 }
 
 /** Prompts and inputs that are fed as they are: seen to take nothing beyond their texts. */
@@ -143,9 +138,17 @@ const families: ReadonlyArray<readonly [RegExp, Family]> = [
   [/^gpt-4\.1/, { name: "gpt-4.1", encoding: "o200k_base", framing: plain, margin }],
   [
     /^o1-preview/,
-    { name: "o1-preview", encoding: "o200k_base", framing: { ...thinking, request: 40, message: 16 }, margin }
+    {
+      name: "o1-preview",
+      encoding: "o200k_base",
+      framing: { ...thinking, request: 20 + requestSlack, message: 16 },
+      margin
+    }
   ],
-  [/^o3-mini/, { name: "o3-mini", encoding: "o200k_base", framing: { ...thinking, request: 80 }, margin }],
+  [
+    /^o3-mini/,
+    { name: "o3-mini", encoding: "o200k_base", framing: { ...thinking, request: 65 + requestSlack }, margin }
+  ],
   [/^(o1|o3|o4)(-|$)/, { name: "o-series", encoding: "o200k_base", framing: thinking, margin }],
   [/^gpt-5(-|$)/, { name: "gpt-5", encoding: "o200k_base", framing: thinking, margin }],
   [/^gpt-5\.[1-6](-|$)/, { name: "gpt-5.1 to 5.6", encoding: "o200k_base", framing: thinking, margin }],

@@ -8,6 +8,7 @@ export const openAiPrices: unknown = {
   sources: [
     "@earendil-works/pi-ai 1.5.2, of 2026-11-10",
     "@pydantic/genai-prices 0.1.8",
+    "Azure prices as a public gateway lists them, of 2025-08-01",
     "BerriAI/litellm discussion 52347",
     "BerriAI/litellm price file @00035b69",
     "OpenAI deprecations page (developers.openai.com/api/docs/deprecations)",
@@ -341,6 +342,21 @@ export const openAiPrices: unknown = {
     { id: "babbage-002", kind: "completion", encoding: "cl100k_base", contextWindow: 16384, reasoning: false, status: "unverified", regionalUplift: false, asOf: "2026-09-13", tiers: {
       standard: [{ input: "0.4", output: "0.4" }],
       batch: [{ input: "0.2", output: "0.2" }]
+    } },
+    { id: "gpt-audio-1.5", kind: "chat", encoding: "o200k_base", contextWindow: 128000, maxOutput: 16384, reasoning: false, status: "active", regionalUplift: false, asOf: "2026-09-13", tiers: {
+      standard: [{ input: "2.5", output: "10", audioInput: "32", audioOutput: "64" }]
+    } },
+    { id: "gpt-audio", aliases: ["gpt-audio-2025-08-28"], kind: "chat", encoding: "o200k_base", contextWindow: 128000, maxOutput: 16384, reasoning: false, status: "deprecated", shutdownDate: "2027-01-20", regionalUplift: false, asOf: "2026-09-13", tiers: {
+      standard: [{ input: "2.5", output: "10", audioInput: "32", audioOutput: "64" }]
+    } },
+    { id: "gpt-audio-mini", aliases: ["gpt-audio-mini-2025-10-06", "gpt-audio-mini-2025-12-15"], kind: "chat", encoding: "o200k_base", contextWindow: 128000, maxOutput: 16384, reasoning: false, status: "active", regionalUplift: false, asOf: "2026-09-13", tiers: {
+      standard: [{ input: "0.6", output: "2.4", audioInput: "10", audioOutput: "20" }]
+    } },
+    { id: "gpt-4o-audio-preview", aliases: ["gpt-4o-audio-preview-2024-12-17", "gpt-4o-audio-preview-2025-06-03"], kind: "chat", encoding: "o200k_base", contextWindow: 128000, maxOutput: 16384, reasoning: false, status: "delisted", regionalUplift: false, asOf: "2026-07-01", tiers: {
+      standard: [{ input: "2.5", output: "10", audioInput: "40", audioOutput: "80" }]
+    } },
+    { id: "gpt-4o-mini-audio-preview", aliases: ["gpt-4o-mini-audio-preview-2024-12-17"], kind: "chat", encoding: "o200k_base", contextWindow: 128000, maxOutput: 16384, reasoning: false, status: "delisted", regionalUplift: false, asOf: "2025-08-01", tiers: {
+      standard: [{ input: "0.15", output: "0.6", audioInput: "10", audioOutput: "20", basis: "secondary source" }]
     } },
     { id: "text-embedding-3-small", kind: "embedding", encoding: "cl100k_base", contextWindow: 8192, reasoning: false, status: "active", regionalUplift: false, asOf: "2026-09-13", tiers: {
       standard: [{ input: "0.02", output: "0" }]

@@ -172,7 +172,12 @@ export class BodyReader {
   }
 
   /** A list of tools, of the types that cost no more than their text, and of those that the provider runs. */
-  tools(value: Json | undefined, allowed: ReadonlySet<string>, hosted?: ReadonlySet<string>): void {
+  tools(
+    value: Json | undefined,
+    allowed: ReadonlySet<string>,
+    hosted?: (tool: Json) => tool is JsonObject,
+    within?: "namespace"
+  ): void {
     if (value === undefined || value === null) return
     if (!isArray(value)) {
       this.malformed("tools is not a list.", "Send an array.")
@@ -182,12 +187,13 @@ export class BodyReader {
     for (const tool of value) {
       this.added += framing.tool
       const type = isObject(tool) ? tool.type : undefined
-      if (isObject(tool) && typeof type === "string" && hosted?.has(type) === true) this.hosted.push(tool)
-      else if (typeof type !== "string" || !allowed.has(type)) {
+      const isHosted = hosted?.(tool) === true
+      if (isHosted && within === undefined) this.hosted.push(tool)
+      else if (isHosted || typeof type !== "string" || !allowed.has(type)) {
         const name = JSON.stringify(typeof type === "string" ? type.slice(0, 80) : null)
         this.unbounded(`a tool of type ${name} costs more than the request shows.`, "Leave the tool out.")
       } else if (isObject(tool) && type === "namespace" && this.refusal === undefined) {
-        this.tools(tool.tools, allowed)
+        this.tools(tool.tools, allowed, hosted, type)
       }
     }
   }

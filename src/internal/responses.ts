@@ -1,6 +1,6 @@
 /** POST /responses. */
 import type { Endpoint, Signal } from "../Endpoint.ts"
-import { hostedTypes } from "./hostedTools.ts"
+import { isHosted } from "./hostedTools.ts"
 import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
 import type { CountSheet } from "./countSheet.ts"
 import { planner, type Sides } from "./planning.ts"
@@ -42,10 +42,12 @@ const fields: Readonly<Record<string, FieldRule>> = {
   user: "bounded"
 }
 
-const toolTypes = new Set(["function", "custom", "namespace"])
+const toolTypes = new Set(["function", "custom", "namespace", "tool_search"])
 
 /** Items that cost their text and framing. */
-const textItems = new Set(["message", "function_call", "custom_tool_call", "reasoning"])
+const textItems = new Set(["message", "function_call", "custom_tool_call", "reasoning", "tool_search_call"])
+/** Items that bring tools into a conversation, in full. */
+const toolItems = new Set<Json | undefined>(["tool_search_output", "additional_tools"])
 /** What hosted tools left in a conversation: what is read of it again may not be in the item. */
 const hostedItems = new Set(
   "web_search_call file_search_call code_interpreter_call mcp_call mcp_list_tools mcp_approval_request mcp_approval_response".split(
@@ -75,7 +77,10 @@ const readItem = (reader: BodyReader, item: Json): void => {
   if (type === "reasoning") reader.content(item.summary)
   if (typeof type === "string" && textItems.has(type)) reader.content(item.content)
   else if (typeof type === "string" && outputItems.has(type)) reader.content(item.output)
-  else if (type === "item_reference" || (typeof type === "string" && hostedItems.has(type)))
+  else if (toolItems.has(type)) {
+    if (!isArray(item.tools)) reader.unshown = true
+    reader.tools(item.tools, toolTypes, isHosted)
+  } else if (type === "item_reference" || (typeof type === "string" && hostedItems.has(type)))
     reader.unshown = true
   else {
     const quoted = JSON.stringify(typeof type === "string" ? type.slice(0, 80) : null)
@@ -113,7 +118,7 @@ const readBody = (reader: BodyReader, body: JsonObject): Sides => {
   readModes(reader, body)
   readInput(reader, body.input)
   if (reader.word(body, "instructions") !== undefined) reader.message()
-  reader.tools(body.tools, toolTypes, hostedTypes)
+  reader.tools(body.tools, toolTypes, isHosted)
   reader.passes(body)
   if (isObject(body.text)) reader.schema()
   const output = {
@@ -129,15 +134,16 @@ const readBody = (reader: BodyReader, body: JsonObject): Sides => {
   return { output, tier, stream, askForUsage: false }
 }
 
+const callItems = new Set<Json | undefined>(["function_call", "custom_tool_call", "tool_search_call"])
+
 /** Of an item's fields: those that are counted by name, and those that are not fed to the model. */
 const listed = new Set(
-  "type role content id status phase call_id name namespace arguments input output summary encrypted_content".split(
+  "type role content id status phase call_id name namespace arguments input output summary tools encrypted_content".split(
     " "
   )
 )
 
-const isCall = (item: Json | undefined): boolean =>
-  isObject(item) && (item.type === "function_call" || item.type === "custom_tool_call")
+const isCall = (item: Json | undefined): boolean => isObject(item) && callItems.has(item.type)
 
 const listItem = (sheet: CountSheet, item: JsonObject, isParallel: boolean): void => {
   const hasOutput = typeof item.type === "string" && outputItems.has(item.type)
@@ -152,6 +158,8 @@ const listItem = (sheet: CountSheet, item: JsonObject, isParallel: boolean): voi
   sheet.text(item.namespace)
   sheet.text(item.arguments)
   sheet.text(item.input)
+  if (toolItems.has(item.type)) sheet.tools(item.tools, sheet.family.framing.preamble)
+  else sheet.text(item.tools)
   sheet.others(item, listed)
   if (isCall(item)) sheet.call(isParallel)
   if (typeof item.encrypted_content === "string")
@@ -178,7 +186,7 @@ export const listBody = (sheet: CountSheet, body: JsonObject): void => {
     sheet.message("system")
     sheet.text(body.instructions)
   }
-  sheet.tools(body.tools, body.parallel_tool_calls === false ? sheet.family.framing.singleCalls : 0)
+  sheet.tools(body.tools, body.parallel_tool_calls === false ? sheet.family.framing.preamble : 0)
   sheet.choice(body.tool_choice)
   if (isObject(body.text)) sheet.schema(body.text.format)
 }

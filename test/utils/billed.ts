@@ -87,6 +87,15 @@ const framings: ReadonlyArray<Billed> = [
     of("gpt-5.2", 2, 4)
   ]),
   {
+    name: "gpt-4o: speakers with names",
+    fact: "3 and 4 a message, the name and 1",
+    ...chat(
+      "gpt-4o",
+      times(40, () => ({ ...hi, name: "critic" }))
+    ),
+    billed: 3 + 40 * (4 + exactly("hi") + exactly("critic") + 1)
+  },
+  {
     name: "instructions",
     fact: "count as one message; 2 and 4 a message",
     ...responses("gpt-5-mini", "Say it twice.", { instructions: "Answer in French." }),
@@ -255,6 +264,8 @@ const parameters = {
 const about = "Looks up what the weather will be like in a city for some days."
 const weather = { name: "get_weather", description: about, parameters }
 /** The form that functions are fed in, written by hand. */
+const functionsOf = (text: string): string =>
+  `# Tools\n\n## functions\n\nnamespace functions {\n\n${text}\n\n} // namespace functions`
 const weatherText = `// ${about}
 type get_weather = (_: {
 // The name of the city, in English, without its country.
@@ -266,12 +277,40 @@ unit?: "celsius" | "fahrenheit",
 
 const tiny = { type: "function", function: { name: "f", parameters: { type: "object", properties: {} } } }
 const flat = { type: "function", name: "f", parameters: { type: "object", properties: {} } }
-const strict = { ...flat, strict: true }
+const maybe = { type: ["string", "null"], description: "Where it is." }
+const nullable = {
+  type: "function",
+  name: "g",
+  strict: true,
+  parameters: { type: "object", properties: { at: maybe }, required: ["at"], additionalProperties: false }
+}
+const choosing = {
+  type: "function",
+  name: "h",
+  parameters: {
+    type: "object",
+    properties: Object.fromEntries(
+      times(12, (index) => [`at_${index}`, { anyOf: [{ type: "string" }, { type: "null" }] }])
+    )
+  }
+}
+const choosingText = `type h = (_: {
+${times(12, (index) => `at_${index}?: string | null,`).join("\n")}
+}) => any;`
+const nullableText = functionsOf(`type g = (_: {
+// Where it is.
+at: string | null,
+}) => any;`)
 const named = { type: "function", name: "f" }
 const format = {
   type: "json_schema",
   name: "city",
   schema: { type: "object", properties: { city: { type: "string" } }, required: ["city"] }
+}
+
+const chatFormat = {
+  type: "json_schema",
+  json_schema: { name: "city", schema: { type: "object", properties: { city: { type: "string" } } } }
 }
 
 const tools: ReadonlyArray<Billed> = [
@@ -281,6 +320,18 @@ const tools: ReadonlyArray<Billed> = [
     ...chat(model, [hi], { tools: [{ type: "function", function: weather }] }),
     billed: 3 + 4 + exactly("hi") + exactly(weatherText, model === "gpt-4" ? "cl100k_base" : "o200k_base")
   })),
+  {
+    name: "gpt-3.5-turbo: a function",
+    fact: "4 more than its text, as a message",
+    ...chat("gpt-3.5-turbo", [hi], { tools: [{ type: "function", function: weather }] }),
+    billed: 3 + 2 * 5 + exactly("hi") + exactly(functionsOf(weatherText), "cl100k_base") + 4
+  },
+  {
+    name: "gpt-4o: a function with choices",
+    fact: "3 more a choice than its text, as a message",
+    ...responses("gpt-4o", "hi", { tools: [choosing] }),
+    billed: 3 + 2 * 4 + exactly("hi") + exactly(functionsOf(choosingText)) + 12 * 3
+  },
   ...["gpt-5", "gpt-5.1"].flatMap((model): ReadonlyArray<Billed> => [
     {
       name: `${model}: a function`,
@@ -302,17 +353,79 @@ const tools: ReadonlyArray<Billed> = [
     }
   ]),
   ...["gpt-4o", "gpt-4.1"].map((model): Billed => ({
-    name: `${model}: a strict function`,
-    fact: "37 more where schemas are enforced, beyond the function's JSON",
-    ...responses(model, "hi", { tools: [strict] }),
-    billed: 3 + 4 + exactly("hi") + exactly(JSON.stringify(flat)) + 37
+    name: `${model}: a function with a list of types`,
+    fact: "the text that it is fed as, and the JSON of what has several types with 9 more",
+    ...responses(model, "hi", { tools: [nullable] }),
+    billed: 3 + 4 + exactly("hi") + exactly(nullableText) + exactly(JSON.stringify(maybe)) + 9
   })),
   {
-    name: "gpt-4o: all that is added at once",
-    fact: "37 for strict, 15 for the choice with its name, the schema's JSON and 15",
-    ...responses("gpt-4o", "hi", { tools: [strict], tool_choice: named, text: { format } }),
+    name: "gpt-4o: a function that has to be called",
+    fact: "the text that it is fed as, and 15 more, with its name",
+    ...responses("gpt-4o", "hi", { tools: [flat], tool_choice: named }),
+    billed: 3 + 4 + exactly("hi") + exactly(functionsOf("type f = () => any;")) + 15
+  },
+  {
+    name: "gpt-4o: an answer by a schema",
+    fact: "the JSON of the schema and 15",
+    ...chat("gpt-4o", [hi], { response_format: chatFormat }),
+    billed: 3 + 4 + exactly("hi") + exactly(JSON.stringify(chatFormat)) + 15
+  },
+  {
+    name: "gpt-4o: a function that is not called in parallel",
+    fact: "a preamble of 81 on responses",
+    ...responses("gpt-4o", "hi", { tools: [flat], parallel_tool_calls: false }),
+    billed: 3 + 4 + exactly("hi") + exactly("type f = () => any;") + 81
+  },
+  {
+    name: "gpt-5.4: a function that an item brings",
+    fact: "74 more than its message and the text that it is fed as",
+    ...responses("gpt-5.4", [hi, { type: "additional_tools", role: "developer", tools: [flat] }]),
+    billed: 2 + 2 * 4 + exactly("hi") + exactly("type f = () => any;") + 74
+  },
+  {
+    name: "gpt-5.4: tools that the caller searches for",
+    fact: "calls and their results as those of functions, and tools by their text",
+    ...responses(
+      "gpt-5.4",
+      [
+        hi,
+        { type: "tool_search_call", call_id: "a", execution: "client", arguments: { queries: ["weather"] } },
+        {
+          type: "tool_search_output",
+          call_id: "a",
+          execution: "client",
+          tools: [{ type: "function", ...weather }]
+        }
+      ],
+      { tools: [{ type: "tool_search", execution: "client", description: about, parameters }] }
+    ),
     billed:
-      3 + 4 + exactly("hi") + exactly(JSON.stringify(flat)) + 37 + 15 + exactly(JSON.stringify(format)) + 15
+      2 +
+      4 * 3 +
+      exactly("hi") +
+      exactly('{"queries":["weather"]}') +
+      exactly(weatherText) +
+      exactly(about) +
+      15
+  },
+  {
+    name: "gpt-4o: all that is added at once",
+    fact: "9 and the JSON of what has several types, 15 for the choice with its name, the schema's JSON and 15",
+    ...responses("gpt-4o", "hi", {
+      tools: [nullable],
+      tool_choice: { type: "function", name: "g" },
+      text: { format }
+    }),
+    billed:
+      3 +
+      4 +
+      exactly("hi") +
+      exactly(nullableText) +
+      exactly(JSON.stringify(maybe)) +
+      9 +
+      15 +
+      exactly(JSON.stringify(format)) +
+      15
   },
   {
     name: "gpt-5: a custom tool with a grammar",
