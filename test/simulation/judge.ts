@@ -214,6 +214,10 @@ export class Judge {
     const { amount, overrun, verdict } = outcomeOf(entry)
     const what = `${held.name} of ${attempt.id}: ${verdict} ${amount} of ${held.amount}, billed ${attempt.bill}`
     const over = attempt.bill - BigInt(held.amount)
+    // Those that were asked for before it, by another bound, were granted to nobody.
+    const isMain = this.asked.get(attempt.id)?.at(-1) === entry.reservation
+    this.claim(isMain || verdict === "released", () => `${what}: not the reservation that it was sent under`)
+    if (!isMain) return
     this.claim(attempt.broken || over <= 0n, () => `${what}: the bill passed its bound`)
     if (verdict === "metered") {
       this.claim(attempt.told, () => `${what}: its usage was never told`)
@@ -225,10 +229,9 @@ export class Judge {
       this.claim(amount === held.amount, () => `${what}: not the whole reservation`)
       this.claim(!(attempt.told && attempt.read && !attempt.left), () => `${what}: its bill was read`)
       this.claim(!attempt.provenFree || attempt.left, () => `${what}: it was free`)
-    } else if (attempt.arrivals > 0 && this.asked.get(attempt.id)?.at(-1) === entry.reservation) {
-      // Those that were asked for before it, by another bound, were granted to nobody.
+    } else {
       this.claim(attempt.bill === 0n, () => `${what}: paid, and given back`)
-      this.claim(attempt.provenFree, () => `${what}: sent, and given back`)
+      this.claim(attempt.arrivals === 0 || attempt.provenFree, () => `${what}: sent, and given back`)
     }
   }
 
@@ -272,7 +275,8 @@ export class Judge {
         this.claim(mayHold(caller), () => `${held.name} of ${caller} is held for ever`)
       } else if (attempt !== undefined && held.ended !== undefined)
         this.judge(held, held.ended, attempt, true)
-      if (attempt !== undefined && held.state !== "ended" && attempt.arrivals > 0) {
+      const isMain = this.asked.get(caller)?.at(-1) === id
+      if (attempt !== undefined && held.state !== "ended" && isMain && attempt.arrivals > 0) {
         const isCovered = attempt.broken || attempt.bill <= BigInt(held.amount)
         this.claim(
           isCovered,
