@@ -4,6 +4,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Coverage } from "./simulation/coverage.ts"
+import { regressions } from "./simulation/regressions.ts"
 import { play, shrink, simulate, type Outcome } from "./simulation/simulate.ts"
 
 /** Another begins elsewhere: `PROPERTY_SEED=1000000`. */
@@ -78,6 +79,12 @@ describe("the simulation", () => {
       assert.strictEqual((await simulate(seed, 150)).hash, hashes[seed - 7])
     assert.strictEqual(new Set(hashes).size, seeds.length)
   })
+
+  for (const { seed, steps, what } of regressions) {
+    it(`holds both promises where once ${what}`, async () => {
+      assertSound(await play(seed, steps))
+    })
+  }
 
   for (const [name, spoil, said] of spoilt) {
     it(`notices ${name}, in few steps, again and again`, { timeout: 120_000 }, async () => {
