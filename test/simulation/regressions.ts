@@ -16,7 +16,7 @@ export const regressions: ReadonlyArray<Regression> = [
     what: "someone was let in from the line, for a window that had ended",
     seed: 11,
     steps: through(
-      "43 44 45 48 50 51 69 70 72 73 78 79 80 81 82 83 87 88 91 92 101 103 104 106 113 124 130 131 132 135 144 147 152 155 156 161 162 180 181 182"
+      "43 44 45 48 50 51 69 70 72 73 78 79 80 81 82 83 87 88 91 92 101 103 104 106 113 124 130 131 132 135 144 147 152 155 156 161 162 180 181 182 183 184 185 188 189 190 191 192 193 194 195 200 201 202 203 204 205 206 207 220"
     )
   },
   {
@@ -32,7 +32,7 @@ export const regressions: ReadonlyArray<Regression> = [
   {
     what: "an ending that had been described earlier passed by the one that was kept",
     seed: 12,
-    steps: through("66 93 95 107 110 111")
+    steps: through("66 93 95 107 110 111 112 113 135 136 139 140 145 151")
   },
   {
     what: "a lease ran out between a lost answer and its repeat",
