@@ -658,6 +658,25 @@ describe("a wait", () => {
     })
   }
 
+  it.effect("ends when its account closes, and lets in whoever stood behind it", () =>
+    Effect.gen(function* () {
+      const books = yield* tree()
+      const full = yield* take(books, "root", 90)
+      const first = yield* Effect.forkChild(tagOf(wait(books, "root/a/x", 20)))
+      yield* settled
+      const second = yield* Effect.forkChild(wait(books, "root/b", 10))
+      yield* settled
+      yield* books.close("root/a/x")
+      assert.strictEqual(yield* Fiber.join(first), "InvalidAccount")
+      assert.strictEqual((yield* Fiber.join(second)).amount, 10)
+      yield* books.open({ account: "root/a/x", parent: "root/a", limit: usd(30) })
+      yield* books.release(full)
+      yield* settled
+      assert.deepStrictEqual(yield* numbers(books, "root/a/x"), [0, 0])
+      assert.deepStrictEqual(yield* numbers(books, "root"), [0, 10])
+    })
+  )
+
   it("forgets those who gave up behind one who is stuck, and serves the others in order", () => {
     const account = Tree.make("root", undefined, 10)
     Tree.hold({ account, least: 5, most: 5, share: 1 })
@@ -673,6 +692,7 @@ describe("a wait", () => {
         queuedAt: undefined,
         granted: () => () => void served.push(ticket),
         refused: () => () => assert.fail("there is hope"),
+        closed: () => () => assert.fail("it is open"),
         turn: () => []
       }
       Tree.join(waiter)

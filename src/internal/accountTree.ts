@@ -64,6 +64,8 @@ export interface Waiter extends Ask {
   readonly granted: (amount: number) => () => void
   /** Learns which account it can never fit, within the section; returns how to tell. */
   readonly refused: (blocker: Account) => () => void
+  /** Learns that its account has closed, within the section; returns how to tell. */
+  readonly closed: () => () => void
   /** Takes the windows of its chain to the present, as a use of them does; returns those that were begun. */
   readonly turn: () => ReadonlyArray<Account>
   state: "waiting" | "granted" | "gone"
@@ -328,4 +330,15 @@ export const wake = (from: Account): ReadonlyArray<() => void> => {
 export const withdraw = (waiter: Waiter): ReadonlyArray<() => void> => {
   leave(waiter, "gone")
   return waiter.queuedAt === undefined ? nobody : wake(waiter.queuedAt)
+}
+
+/** Turns away all who wait for room on an account that has closed; returns what to tell them and those behind them. */
+export const close = (account: Account): ReadonlyArray<() => void> => {
+  if (account.waiters.size === 0) return nobody
+  const gone = Array.from(account.waiters).filter((waiter) => waiter.account === account)
+  for (const waiter of gone) leave(waiter, "gone")
+  return [
+    ...gone.map((waiter) => waiter.closed()),
+    ...gone.flatMap(({ queuedAt }) => (queuedAt === undefined ? nobody : wake(queuedAt)))
+  ]
 }

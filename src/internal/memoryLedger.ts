@@ -206,7 +206,10 @@ class MemoryBooks {
     const account = this.accounts.get(id)
     if (account === undefined) return Checks.notOpen(id)
     return Effect.map(this.look(fiber, account), () => {
-      if (--account.opened === 0) this.accounts.delete(id)
+      if (--account.opened === 0) {
+        this.accounts.delete(id)
+        tell(fiber, Tree.close(account))
+      }
       return balanceOf(account)
     })
   }
@@ -317,10 +320,16 @@ class MemoryBooks {
         const refusal = late(blocker)
         return () => resume(refusal)
       },
+      closed: () => () => resume(Checks.notOpen(request.account)),
       turn: () => Tree.turn(ask.account, now(fiber), true)
     }
     const line = Effect.callback<Reservation, BudgetError.BudgetError>((answer) => {
       resume = answer
+      if (this.accounts.get(request.account) !== ask.account) {
+        waiter.state = "gone"
+        answer(Checks.notOpen(request.account))
+        return
+      }
       // Other fibers may have run since the request came, so the place in line is found in the step that takes it.
       this.turn(fiber, ask.account, true)
       Tree.join(waiter)?.()

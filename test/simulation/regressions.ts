@@ -43,5 +43,10 @@ export const regressions: ReadonlyArray<Regression> = [
     what: "a dearer model served on a tier that it has no price for",
     seed: 98,
     steps: through("259")
+  },
+  {
+    what: "someone was let in from the line of an account that had closed, under the name of a new one",
+    seed: 21_753,
+    steps: Array.from({ length: 447 }, (_, step) => step)
   }
 ]
