@@ -24,7 +24,7 @@ import { edit, isObject, type Json, type JsonObject } from "./internal/json.ts"
 import { refusalResponse } from "./internal/refusals.ts"
 import { readRequest, type ReadRequest } from "./internal/requestBody.ts"
 import { ResponseRecords } from "./internal/responseRecords.ts"
-import { drainAtMost, watch } from "./internal/responseWatch.ts"
+import { watch } from "./internal/responseWatch.ts"
 import type * as Ledger from "./Ledger.ts"
 import * as Pricing from "./Pricing.ts"
 import * as Quote from "./Quote.ts"
@@ -614,7 +614,8 @@ const sendPriced = (edge: Edge, priced: PricedCall, reservation: Ledger.Reservat
   const observer = {
     reported: (reading: Reading) => attempt.end({ _tag: "Reported", reading }),
     lost: (why: string) => attempt.end({ _tag: "Lost", why }),
-    drains: () => policy.abandoned === "drain" && !attempt.ended
+    drains: () => policy.abandoned === "drain" && !attempt.ended,
+    afterDrain: (run: () => void) => afterDrain(attempt, run)
   }
   const watching = { endpoint, stream: plan.stream, hideUsage, signal: init?.signal }
   return send(edge, attempt, url, init, body, (response) => {
@@ -681,7 +682,7 @@ const send = (
       throw error
     }
   )
-  return transport && signal ? orAborted(sent, signal, transport) : sent
+  return transport && signal ? orAborted(sent, signal, transport, attempt) : sent
 }
 
 /** Whether this comes from a budgeted `fetch` right below, which refused. What it refused, we did not send either. */
@@ -704,12 +705,13 @@ const deliver = (edge: Edge, url: string, init: RequestInit): Promise<Response> 
 const orAborted = async (
   sent: Promise<Response>,
   signal: AbortSignal,
-  transport: AbortController
+  transport: AbortController,
+  attempt: Attempt
 ): Promise<Response> => {
   let abort: () => void = () => undefined
   const gone = new Promise<undefined>((resolve) => {
     abort = () => {
-      void readOn(sent, transport)
+      void readOn(sent, transport, attempt)
       resolve(undefined)
     }
     signal.addEventListener("abort", abort, { once: true })
@@ -724,13 +726,25 @@ const orAborted = async (
   }
 }
 
-const readOn = async (sent: Promise<Response>, transport: AbortController): Promise<void> => {
-  const timer = setTimeout(() => transport.abort(), drainAtMost)
+/** What is read on in the background is given this long to come to its end. */
+const drainAtMost = "1 minute"
+
+const afterDrain = ({ context }: Attempt, run: () => void): (() => void) => {
+  const timer = Effect.runForkWith(context)(Effect.andThen(Effect.sleep(drainAtMost), Effect.sync(run)))
+  return () => timer.interruptUnsafe()
+}
+
+const readOn = async (
+  sent: Promise<Response>,
+  transport: AbortController,
+  attempt: Attempt
+): Promise<void> => {
+  const callOff = afterDrain(attempt, () => transport.abort())
   try {
     await (await sent).arrayBuffer()
   } catch {
     // Nobody is left to hear of it; the attempt has ended by then.
   } finally {
-    clearTimeout(timer)
+    callOff()
   }
 }

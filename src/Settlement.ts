@@ -179,8 +179,8 @@ const servedPrice = (
   if (tier === terms.price.tier && (served === undefined || served.id === terms.price.model))
     return terms.price
   const options = { at: terms.at, regional: terms.regional }
-  const exact = pricing.price(served?.id ?? terms.model, tier, options)
-  const price = Result.isSuccess(exact) ? exact : pricing.price(terms.model, tier, options)
+  // A model that is known, on a tier that it is not known to have, is not to be had at the asked one's price.
+  const price = pricing.price(served?.id ?? terms.model, tier, options)
   const model = Result.isSuccess(price) ? pricing.find(price.success.model) : undefined
   if (Result.isFailure(price) || model === undefined) return undefined
   const whole = withFees(price.success, model, terms.tools, pricing.toolFees)

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type BudgetError, Ledger, Usd } from "agent-budget"
-import { Arbitrary, Effect, Fiber, References, Schema, Scheduler, Stream } from "effect"
+import { Arbitrary, Clock, Effect, Fiber, References, Schema, Scheduler, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as Tree from "../src/internal/accountTree.ts"
 import { includes } from "./utils/assertions.ts"
@@ -166,6 +166,57 @@ describe("the entries", () => {
   )
 })
 
+describe("the sink", () => {
+  it.effect("hears of an admission once, also of one whose caller goes away as it is told", () =>
+    Effect.gen(function* () {
+      const told: Array<number> = []
+      const sink = ({ seq }: Ledger.Entry) =>
+        Effect.andThen(
+          Effect.yieldNow,
+          Effect.sync(() => told.push(seq))
+        )
+      const books = yield* tree({ admissions: true, sink })
+      const full = yield* take(books, "root", 100)
+      const waiting = yield* Effect.forkChild(wait(books, "root/b", 50))
+      yield* settled
+      const releasing = yield* Effect.forkChild(books.release(full))
+      while (told.length < 6) yield* Effect.yieldNow
+      yield* Fiber.interrupt(waiting)
+      yield* Fiber.join(releasing)
+      // Four accounts, the first admission and its release, the second and its own.
+      assert.deepStrictEqual(told, [1, 2, 3, 4, 5, 6, 7, 8])
+      assert.deepStrictEqual(yield* numbers(books, "root"), [0, 0])
+    })
+  )
+
+  it.effect("hears of what was booked, whenever its caller is interrupted", () =>
+    Effect.gen(function* () {
+      let met = 0
+      for (let every = 2; every <= 12; every++) {
+        for (let turns = 0; turns <= 6; turns++) {
+          const told: Array<number> = []
+          const books = yield* tree({ sink: ({ seq }) => Effect.sync(() => told.push(seq)) })
+          const held = yield* take(books, "root", 100)
+          const ending = Effect.andThen(books.settle(held, metered(1)), books.setLimit("root", usd(7)))
+          const fiber = yield* Effect.forkChild(
+            Effect.provideService(ending, Scheduler.MaxOpsBeforeYield, every)
+          )
+          for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+          if (!isDone(fiber)) met++
+          yield* Fiber.interrupt(fiber)
+          const booked = yield* Stream.runCollect(books.entries())
+          assert.deepStrictEqual(
+            told,
+            booked.map(({ seq }) => seq),
+            `a yield every ${every} steps, interrupted after ${turns}`
+          )
+        }
+      }
+      assert.isAbove(met, 20)
+    })
+  )
+})
+
 describe("a wait", () => {
   it.effect("ends after waitAtMost, to the millisecond, with the time it waited, and frees its place", () =>
     Effect.gen(function* () {
@@ -208,6 +259,61 @@ describe("a wait", () => {
     })
   )
 
+  for (const [who, act] of [
+    ["someone settles", (books: Books, full: Ledger.Reservation) => books.settle(full, metered(100))],
+    ["someone looks", (books: Books) => books.balance("root")]
+  ] as const) {
+    it.effect(`lets in for the window that it is when ${who}, before the wait itself has noticed`, () => {
+      let now = 0
+      const nanos = () => BigInt(now) * 1_000_000n
+      const still: Clock.Clock = {
+        currentTimeMillisUnsafe: () => now,
+        currentTimeMillis: Effect.sync(() => now),
+        currentTimeNanosUnsafe: nanos,
+        currentTimeNanos: Effect.sync(nanos),
+        monotonicTimeNanosUnsafe: nanos,
+        monotonicTimeNanos: Effect.sync(nanos),
+        sleep: () => Effect.never
+      }
+      return Effect.gen(function* () {
+        const books = yield* Ledger.makeMemory({ admissions: true })
+        yield* books.open({ account: "root", limit: usd(100), window: { rolling: "1 minute" } })
+        const full = yield* take(books, "root", 100)
+        const waiting = yield* Effect.forkChild(wait(books, "root", 40))
+        yield* settled
+        now = 90_000
+        yield* act(books, full)
+        const held = yield* Fiber.join(waiting)
+        const [entry] = Array.from(yield* Stream.runCollect(books.entries())).filter(
+          (each) => each._tag === "Reserved" && each.reservation === held.id
+        )
+        assert.deepStrictEqual(entry?.chain, [{ account: "root", window: 90_000 }])
+        assert.deepStrictEqual(yield* numbers(books, "root"), [0, 40])
+        yield* books.settle(held, metered(30))
+        assert.deepStrictEqual(yield* numbers(books, "root"), [30, 0])
+      }).pipe(Effect.provideService(Clock.Clock, still))
+    })
+  }
+
+  it.effect("ends when its account closes, and lets in whoever stood behind it", () =>
+    Effect.gen(function* () {
+      const books = yield* tree()
+      const full = yield* take(books, "root", 90)
+      const first = yield* Effect.forkChild(tagOf(wait(books, "root/a/x", 20)))
+      yield* settled
+      const second = yield* Effect.forkChild(wait(books, "root/b", 10))
+      yield* settled
+      yield* books.close("root/a/x")
+      assert.strictEqual(yield* Fiber.join(first), "InvalidAccount")
+      assert.strictEqual((yield* Fiber.join(second)).amount, 10)
+      yield* books.open({ account: "root/a/x", parent: "root/a", limit: usd(30) })
+      yield* books.release(full)
+      yield* settled
+      assert.deepStrictEqual(yield* numbers(books, "root/a/x"), [0, 0])
+      assert.deepStrictEqual(yield* numbers(books, "root"), [0, 10])
+    })
+  )
+
   it("forgets those who gave up behind one who is stuck, and serves the others in order", () => {
     const account = Tree.make("root", undefined, 10)
     Tree.hold({ account, least: 5, most: 5, share: 1 })
@@ -222,7 +328,9 @@ describe("a wait", () => {
         state: "waiting",
         queuedAt: undefined,
         granted: () => () => void served.push(ticket),
-        refused: () => () => assert.fail("there is hope")
+        refused: () => () => assert.fail("there is hope"),
+        closed: () => () => assert.fail("it is open"),
+        turn: () => []
       }
       Tree.join(waiter)
       return waiter

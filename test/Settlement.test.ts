@@ -130,6 +130,14 @@ describe("a reported bill", () => {
     assertWhole(decide(termsOf("gpt-4o"), "gpt-4o", "flex"))
   })
 
+  it("is charged whole where another model served, which is known, on a tier that it is not known to have", () => {
+    assert.isTrue(Result.isFailure(pricing.price("gpt-4o", "flex")))
+    for (const word of [undefined, "auto", "flex"]) {
+      assertWhole(decide(termsOf("gpt-5.2", "flex"), "gpt-4o", word))
+      assertMetered(decide(termsOf("gpt-5.2", "flex"), "nobody", word), costAt("gpt-5.2", "flex"))
+    }
+  })
+
   it("is charged whole where its usage has no price, or makes no sense", () => {
     const terms = termsOf("gpt-4o")
     assertWhole(decide(terms, "gpt-4o", "default", Usage.make({ input: 9, output: 9, audioOutput: 4 })))

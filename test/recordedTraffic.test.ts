@@ -184,7 +184,8 @@ const watched = async (row: recorded.StreamRow, chunks: ReadonlyArray<Uint8Array
   const observer = {
     reported: (reading: Reading) => void readings.push(reading),
     lost: (why: string) => void (lost ||= why),
-    drains: () => false
+    drains: () => false,
+    afterDrain: () => () => undefined
   }
   const options = { endpoint: found.endpoint, stream: true, hideUsage, signal: undefined }
   const text = await watch(responseOf(chunks), observer, options).text()

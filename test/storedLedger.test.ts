@@ -312,6 +312,45 @@ describe("a process that was killed", () => {
   )
 })
 
+describe("an answer that comes too late", () => {
+  it.effect("is no admission, and what its lease charged meanwhile is given back", () =>
+    Effect.gen(function* () {
+      const { books, close, store } = yield* opened({ lease: "10 millis" })
+      let asked = 0
+      store.faults.loses = (verb) => verb === "reserve" && ++asked === 1
+      // It asks again after 25 ms.
+      assert.strictEqual(
+        yield* tagOf(books.reserve({ account: "root", least: usd(60) })),
+        "LedgerUnavailable"
+      )
+      yield* TestClock.adjust("1 second")
+      const tags = store.written.map(({ _tag }) => _tag)
+      assert.deepStrictEqual(tags, ["Opened", "Reserved", "Expired", "Corrected"])
+      const { reserved, spent } = yield* inTime(books.balance("root"))
+      assert.deepStrictEqual([spent, reserved], [0, 0].map(usd))
+      yield* close
+    })
+  )
+})
+
+describe("an ending", () => {
+  it.effect("is judged when it is sent, not when it is described", () =>
+    Effect.gen(function* () {
+      const { books, close, store } = yield* opened()
+      const held = yield* inTime(books.reserve({ account: "root", least: usd(60) }))
+      const first = books.settle(held, charge(10))
+      const other = books.settle(held, charge(11))
+      store.faults.away = true
+      assert.strictEqual(yield* tagOf(first), "LedgerUnavailable")
+      assert.strictEqual(yield* tagOf(other), "ReservationConflict")
+      store.faults.away = false
+      yield* TestClock.adjust("20 seconds")
+      assert.strictEqual((yield* inTime(books.balance("root"))).spent, 10)
+      yield* close
+    })
+  )
+})
+
 describe("a grant that meets an interruption", () => {
   it.effect("while the store decides goes back, also where nobody waits", () =>
     Effect.gen(function* () {

@@ -64,6 +64,10 @@ export interface Waiter extends Ask {
   readonly granted: (amount: number) => () => void
   /** Learns which account it can never fit, within the section; returns how to tell. */
   readonly refused: (blocker: Account) => () => void
+  /** Learns that its account has closed, within the section; returns how to tell. */
+  readonly closed: () => () => void
+  /** Takes the windows of its chain to the present, as a use of them does; returns those that were begun. */
+  readonly turn: () => ReadonlyArray<Account>
   state: "waiting" | "granted" | "gone"
   queuedAt: Account | undefined
 }
@@ -108,19 +112,19 @@ export const linksOf = (from: Account): ReadonlyArray<Link> => {
 
 /**
  * Takes each account of the chain whose window has ended to the next: a calendar's, or for `use` a rolling one that
- * begins now. Says whether one did.
+ * begins now. Returns those that were taken there.
  */
-export const turn = (from: Account, now: number, use: boolean): boolean => {
-  let isTurned = false
+export const turn = (from: Account, now: number, use: boolean): ReadonlyArray<Account> => {
+  let turned: Array<Account> | undefined
   for (let at: Account | undefined = from; at?.windowed === true; at = at.parent) {
     if (at.frame === undefined || now < at.end) continue
     const isEmpty = at.frame.rolls && !use
     if (isEmpty && at.end === 0) continue
     const { end, start } = isEmpty ? noSpan : at.frame.at(now)
     Object.assign(at, { start, end, spent: 0, reserved: 0 })
-    isTurned = true
+    turned = [...(turned ?? []), at]
   }
-  return isTurned
+  return turned ?? none
 }
 
 const noSpan = { start: 0, end: 0 }
@@ -277,8 +281,13 @@ const refuseHopeless = (account: Account, touched: Set<Account>, outcomes: Array
   account.largest = largest
 }
 
-const admit = (account: Account, outcomes: Array<() => void>): void => {
+const admit = (account: Account, touched: Set<Account>, outcomes: Array<() => void>): void => {
   for (let head = first(account); head !== undefined; head = first(account)) {
+    // Time may have passed since anyone looked: who is let in now uses the window that it is now.
+    for (const begun of head.turn()) {
+      touched.delete(begun)
+      touched.add(begun)
+    }
     const at = standsAt(head)
     if (at === account) return
     if (at !== undefined) {
@@ -312,7 +321,7 @@ export const wake = (from: Account): ReadonlyArray<() => void> => {
     if (at.waiters.size > 0) refuseHopeless(at, touched, outcomes)
   }
   for (const at of touched) {
-    if (at.queue.length > 0) admit(at, outcomes)
+    if (at.queue.length > 0) admit(at, touched, outcomes)
   }
   return outcomes
 }
@@ -321,4 +330,15 @@ export const wake = (from: Account): ReadonlyArray<() => void> => {
 export const withdraw = (waiter: Waiter): ReadonlyArray<() => void> => {
   leave(waiter, "gone")
   return waiter.queuedAt === undefined ? nobody : wake(waiter.queuedAt)
+}
+
+/** Turns away all who wait for room on an account that has closed; returns what to tell them and those behind them. */
+export const close = (account: Account): ReadonlyArray<() => void> => {
+  if (account.waiters.size === 0) return nobody
+  const gone = Array.from(account.waiters).filter((waiter) => waiter.account === account)
+  for (const waiter of gone) leave(waiter, "gone")
+  return [
+    ...gone.map((waiter) => waiter.closed()),
+    ...gone.flatMap(({ queuedAt }) => (queuedAt === undefined ? nobody : wake(queuedAt)))
+  ]
 }

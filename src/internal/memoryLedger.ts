@@ -6,6 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
 import type * as Fiber from "effect/Fiber"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
@@ -43,25 +44,30 @@ export const make = (options?: MemoryOptions): Effect.Effect<Ledger> =>
   Effect.map(PubSub.sliding<Entry>(1_024), (told) => {
     const books = new MemoryBooks(options ?? {}, told)
     const reading = (change: 1 | -1) => Effect.sync(() => void (books.readers += change))
+    // Nobody is interrupted between booking something and telling the sink.
+    const whole = options?.sink === undefined ? identity : Effect.uninterruptible
     return {
       open: (request) =>
         Effect.flatMap(Checks.checkOpen(request), (checked) =>
-          Effect.withFiber((fiber) => books.open(fiber, request, checked))
+          whole(Effect.withFiber((fiber) => books.open(fiber, request, checked)))
         ),
-      close: (account) => Effect.withFiber((fiber) => books.close(fiber, account)),
-      reserve: (request) => Effect.withFiber((fiber) => books.reserve(fiber, request)),
-      settle: (reservation, charge) => Effect.withFiber((fiber) => books.end(fiber, reservation, charge)),
-      release: (reservation) => Effect.withFiber((fiber) => books.end(fiber, reservation, undefined)),
+      close: (account) => whole(Effect.withFiber((fiber) => books.close(fiber, account))),
+      reserve: (request) => whole(Effect.withFiber((fiber) => books.reserve(fiber, request))),
+      settle: (reservation, charge) =>
+        whole(Effect.withFiber((fiber) => books.end(fiber, reservation, charge))),
+      release: (reservation) => whole(Effect.withFiber((fiber) => books.end(fiber, reservation, undefined))),
       renew: (reservation) => Effect.withFiber((fiber) => books.renew(fiber, reservation)),
-      setLimit: (account, limit) => Effect.withFiber((fiber) => books.setLimit(fiber, account, limit)),
-      pause: (account) => Effect.withFiber((fiber) => books.pause(fiber, account, true)),
-      resume: (account) => Effect.withFiber((fiber) => books.pause(fiber, account, false)),
-      balance: (account) => Effect.withFiber((fiber) => books.balance(fiber, account)),
-      balances: Effect.withFiber((fiber) => books.balances(fiber)),
+      setLimit: (account, limit) => whole(Effect.withFiber((fiber) => books.setLimit(fiber, account, limit))),
+      pause: (account) => whole(Effect.withFiber((fiber) => books.pause(fiber, account, true))),
+      resume: (account) => whole(Effect.withFiber((fiber) => books.pause(fiber, account, false))),
+      balance: (account) => whole(Effect.withFiber((fiber) => books.balance(fiber, account))),
+      balances: whole(Effect.withFiber((fiber) => books.balances(fiber))),
       entries: (query) =>
         Stream.unwrap(
-          Effect.withFiber((fiber) =>
-            Effect.map(books.look(fiber), () => Stream.fromIterable(books.recent(query)))
+          whole(
+            Effect.withFiber((fiber) =>
+              Effect.map(books.look(fiber), () => Stream.fromIterable(books.recent(query)))
+            )
           )
         ),
       booked: Stream.unwrap(
@@ -208,6 +214,7 @@ class MemoryBooks {
         at = at.parent
       ) {
         this.accounts.delete(at.id)
+        tell(fiber, Tree.close(at))
       }
       return balanceOf(account)
     })
@@ -232,7 +239,7 @@ class MemoryBooks {
   }
 
   turn(fiber: AnyFiber, account: Tree.Account, use: boolean): void {
-    if (account.windowed && Tree.turn(account, now(fiber), use)) tell(fiber, Tree.wake(account))
+    if (account.windowed && Tree.turn(account, now(fiber), use).length > 0) tell(fiber, Tree.wake(account))
   }
 
   expire(fiber: AnyFiber): Effect.Effect<void> {
@@ -318,11 +325,19 @@ class MemoryBooks {
       refused: (blocker) => {
         const refusal = late(blocker)
         return () => resume(refusal)
-      }
+      },
+      closed: () => () => resume(Checks.notOpen(request.account)),
+      turn: () => Tree.turn(ask.account, now(fiber), true)
     }
     const line = Effect.callback<Reservation, BudgetError.BudgetError>((answer) => {
       resume = answer
+      if (this.accounts.get(request.account) !== ask.account) {
+        waiter.state = "gone"
+        answer(Checks.notOpen(request.account))
+        return
+      }
       // Other fibers may have run since the request came, so the place in line is found in the step that takes it.
+      this.turn(fiber, ask.account, true)
       Tree.join(waiter)?.()
     })
     const timed = Effect.timeoutOrElse(
@@ -386,10 +401,15 @@ class MemoryBooks {
     this.record(held.admission)
   }
 
+  /** Tells of an admission, once: whoever is interrupted as it is told does not tell it again as it leaves. */
   granted(held: MemoryReservation): Effect.Effect<Reservation> {
-    return held.admission === undefined
-      ? Effect.succeed(held)
-      : Effect.as(this.toSink([held.admission]), held)
+    if (held.admission === undefined) return Effect.succeed(held)
+    const told = Effect.suspend(() => {
+      const { admission } = held
+      held.admission = undefined
+      return admission === undefined ? Effect.void : this.toSink([admission])
+    })
+    return Effect.as(Effect.uninterruptible(told), held)
   }
 
   own(reservation: Reservation): MemoryReservation | undefined {

@@ -13,6 +13,8 @@ export interface Observer {
   readonly lost: (why: string) => void
   /** Whether a body that its reader leaves is read on, to learn the truth. */
   readonly drains: () => boolean
+  /** Runs once a minute has passed on the caller's clock, unless it is called off by what this answers. */
+  readonly afterDrain: (run: () => void) => () => void
 }
 
 export interface WatchOptions {
@@ -278,9 +280,6 @@ interface Through {
   readonly end: () => Uint8Array | undefined
 }
 
-/** What is read on in the background is given this long, in milliseconds, to come to its end. */
-export const drainAtMost = 60_000
-
 /**
  * Passes a body on as it is read, chunk by chunk, and never ahead of its reader. A body that its reader cancels
  * or aborts is left too, or read on where the observer says so.
@@ -295,12 +294,11 @@ const tap = (
   let left = false
   const source = (): ReadableStreamDefaultReader<Uint8Array> => (reader ??= body.getReader())
   const drain = async (): Promise<void> => {
-    const timer = setTimeout(
+    const callOff = observer.afterDrain(
       () =>
         void source()
           .cancel()
-          .catch(() => undefined),
-      drainAtMost
+          .catch(() => undefined)
     )
     try {
       for (let read = await source().read(); !read.done; read = await source().read())
@@ -310,7 +308,7 @@ const tap = (
       // The error itself reaches nobody: the reader has left. The bill is lost, which is booked.
       observer.lost("the response was cut after it was left")
     } finally {
-      clearTimeout(timer)
+      callOff()
     }
   }
   const leave = (reason: unknown): Promise<void> => {

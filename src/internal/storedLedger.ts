@@ -113,8 +113,10 @@ export const make = (
       open: (request) => Effect.uninterruptible(books.open(request)),
       close: (account) => Effect.uninterruptible(books.close(account)),
       reserve: (request) => Effect.suspend(() => books.reserve(request)),
-      settle: (reservation, charge) => Effect.uninterruptible(books.end(reservation, charge)),
-      release: (reservation) => Effect.uninterruptible(books.end(reservation, undefined)),
+      settle: (reservation, charge) =>
+        Effect.uninterruptible(Effect.suspend(() => books.end(reservation, charge))),
+      release: (reservation) =>
+        Effect.uninterruptible(Effect.suspend(() => books.end(reservation, undefined))),
       renew: (reservation) => Effect.uninterruptible(books.renew(reservation)),
       setLimit: (account, limit) => Effect.uninterruptible(books.setLimit(account, limit)),
       pause: (account) => Effect.uninterruptible(books.pause(account, true)),
@@ -310,6 +312,7 @@ class StoredBooks {
       case "StoreUnavailable":
         return Effect.fail(away(outcome))
       case "Taken": {
+        if (request.id === undefined && outcome.how === "ended") return this.tooLate(ask.id)
         const detail =
           outcome.how === "another ask"
             ? "its id was given to another request."
@@ -321,6 +324,19 @@ class StoredBooks {
         )
       }
     }
+  }
+
+  /** Its lease ran out, and charged it, before this process heard that it was admitted: nobody has used it. */
+  tooLate(id: string): Refusable<never> {
+    const end: EndAsk = { id, amount: 0, verdict: "released", label: null }
+    this.later(`end ${id}`, { run: this.ended(this.store.end(end)), end })
+    return Effect.fail(
+      BudgetError.because(
+        new BudgetError.LedgerUnavailable({
+          detail: "its answer came after the reservation's lease had ended."
+        })
+      )
+    )
   }
 
   /** Only the wait itself can be interrupted. Whoever was granted room and did not live to take it gives it back. */

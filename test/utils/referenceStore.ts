@@ -79,6 +79,8 @@ export interface Faults {
 export interface ReferenceStore extends Store.LedgerStore {
   readonly faults: Faults
   readonly written: ReadonlyArray<Entry>
+  /** Every account as it is, for an observer: no verb, and no time passes. */
+  readonly rows: () => ReadonlyArray<Store.AccountRow>
   /** How often each verb was called. */
   readonly calls: Record<string, number>
 }
@@ -422,6 +424,7 @@ export const make = (skew = 0): ReferenceStore => {
     faults,
     calls,
     written: books.entries,
+    rows: () => Array.from(books.accounts.values(), rowOf),
     open: (ask) => verb("open", () => books.open(ask)),
     close: (account, opener) => verb("close", () => books.close(account, opener)),
     reserve: (ask) => verb("reserve", () => books.reserve(ask)),

@@ -1,0 +1,111 @@
+/**
+ * Plays seeded worlds on every core and holds them against the two promises: `npm run simulate -- --seeds 1000`.
+ *
+ * `--seed N` begins with this one (1 unless said), `--seeds K` plays so many (1), `--steps M` takes so many steps in
+ * each (500). With `--only 3,17,20` one seed is played with these steps alone, and its trace is printed. The first failure is
+ * printed with its seed, the fewest steps that show it, and their trace.
+ */
+import { availableParallelism } from "node:os"
+import { parseArgs } from "node:util"
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads"
+import { Coverage, wanted } from "../test/simulation/coverage.ts"
+import { play, shrink, simulate, type Outcome } from "../test/simulation/simulate.ts"
+
+interface Share {
+  readonly seeds: ReadonlyArray<number>
+  readonly steps: number
+}
+
+const print = (line: string): void => void process.stdout.write(`${line}\n`)
+
+const show = ({ faults, seed, steps, trace }: Outcome): void => {
+  print(trace.join("\n"))
+  print(`\nSeed ${seed} fails:\n  ${faults.join("\n  ")}`)
+  print(`Again: npm run simulate -- --seed ${seed} --only ${steps.join(",")}`)
+}
+
+/** What a worker answers for each of its worlds: no trace, which is made again where it is wanted. */
+type Told = Omit<Outcome, "trace">
+
+const work = async ({ seeds, steps }: Share): Promise<void> => {
+  for (const seed of seeds) {
+    const { trace: _, ...told } = await simulate(seed, steps)
+    parentPort?.postMessage(told satisfies Told)
+  }
+}
+
+/** All of them, each core its share; ends early where one fails. */
+const playAll = (
+  first: number,
+  count: number,
+  steps: number,
+  told: (outcome: Told) => boolean
+): Promise<void> => {
+  const cores = Math.min(count, availableParallelism())
+  const workers = Array.from({ length: cores }, (_, core) => {
+    const seeds = Array.from({ length: count }, (_, index) => first + index).filter(
+      (seed) => seed % cores === core
+    )
+    return new Worker(new URL(import.meta.url), { workerData: { seeds, steps } satisfies Share })
+  })
+  const stop = () => Promise.all(workers.map((worker) => worker.terminate()))
+  return new Promise((resolve, reject) => {
+    let left = workers.length
+    for (const worker of workers) {
+      worker.on("message", (outcome: Told) => {
+        if (!told(outcome)) void stop()
+      })
+      worker.on("error", reject)
+      worker.on("exit", () => {
+        if (--left === 0) resolve()
+      })
+    }
+  })
+}
+
+const main = async (): Promise<void> => {
+  const { values } = parseArgs({
+    options: {
+      seed: { type: "string", default: "1" },
+      seeds: { type: "string", default: "1" },
+      steps: { type: "string", default: "500" },
+      only: { type: "string" }
+    }
+  })
+  const [seed, seeds, steps] = [values.seed, values.seeds, values.steps].map(Number)
+  if (![seed, seeds, steps].every((each) => Number.isSafeInteger(each)) || !seed || !seeds || !steps) {
+    throw new Error("--seed, --seeds and --steps are whole numbers above 0.")
+  }
+  if (values.only !== undefined) {
+    const outcome = await play(seed, values.only.split(",").map(Number))
+    show(outcome)
+    process.exitCode = outcome.faults.length === 0 ? 0 : 1
+    return
+  }
+  const began = performance.now()
+  const coverage = new Coverage()
+  let failed: Told | undefined
+  let played = 0
+  await playAll(seed, seeds, steps, (outcome) => {
+    played++
+    coverage.add(outcome.coverage)
+    if (outcome.faults.length > 0) failed ??= outcome
+    if (seeds === 1) print(`Seed ${seed}: ${outcome.hash}`)
+    if (played % 1_000 === 0) print(`${played} worlds`)
+    return failed === undefined
+  })
+  const seconds = (performance.now() - began) / 1_000
+  for (const event of wanted) print(`${String(coverage.counts.get(event) ?? 0).padStart(9)} ${event}`)
+  print(
+    `${played} worlds of ${steps} steps in ${seconds.toFixed(1)} s (${(played / seconds).toFixed(1)} a second).`
+  )
+  if (failed === undefined) {
+    print("Both promises held.")
+    return
+  }
+  process.exitCode = 1
+  show(await shrink(await simulate(failed.seed, steps)))
+}
+
+if (isMainThread) await main()
+else await work(workerData as Share)

@@ -1,0 +1,68 @@
+/** What really happened in the worlds: a simulation in which nothing goes wrong proves nothing. */
+
+/** Everything that a run of the test suite must have met. */
+export const wanted = [
+  "calls",
+  "streams",
+  "metered",
+  "assumed",
+  "released",
+  "overruns",
+  "expiries",
+  "corrections",
+  "waits",
+  "grants after a wait",
+  "refusals",
+  "retries",
+  "aborts before sending",
+  "aborts",
+  "interruptions",
+  "left early",
+  "never read",
+  "refused connections",
+  "resets",
+  "rejections",
+  "server errors",
+  "hangs",
+  "cut bodies",
+  "ends without a bill",
+  "malformed bodies",
+  "untrue usages",
+  "other tiers",
+  "dearer models",
+  "ignored caps",
+  "written caps",
+  "cache writes",
+  "long contexts",
+  "metered after leaving",
+  "effects",
+  "repeated endings",
+  "raised limits",
+  "lowered limits",
+  "pauses",
+  "opened accounts",
+  "new windows",
+  "clock jumps",
+  "lost answers",
+  "outages",
+  "deaths",
+  "handed over"
+] as const
+
+export type Event = (typeof wanted)[number]
+
+export class Coverage {
+  readonly counts = new Map<Event, number>()
+
+  met(event: Event): void {
+    this.counts.set(event, (this.counts.get(event) ?? 0) + 1)
+  }
+
+  add(counts: ReadonlyArray<readonly [Event, number]>): void {
+    for (const [event, count] of counts) this.counts.set(event, (this.counts.get(event) ?? 0) + count)
+  }
+
+  missing(): ReadonlyArray<Event> {
+    return wanted.filter((event) => !this.counts.has(event))
+  }
+}

@@ -1,0 +1,134 @@
+/** One process of the world: its own budget and `fetch`, over books that it may share with others. */
+import { Budget, BudgetedFetch, Ledger, Pricing, TokenCounter, Usd } from "agent-budget"
+import { Context, Effect, Layer, Logger, Scope, type Fiber } from "effect"
+import type { LedgerStore } from "../../src/internal/ledgerStore.ts"
+import { quarterOfBytes } from "../utils/providerBill.ts"
+import type { Coverage } from "./coverage.ts"
+import type { Engine, Owner } from "./engine.ts"
+import type { Judge } from "./judge.ts"
+import { listed } from "./prices.ts"
+import { type Provider, root } from "./provider.ts"
+
+/** Which attempt a fiber works for; nobody's. */
+export const Caller = Context.Reference<string>("simulation/Caller", { defaultValue: () => "" })
+
+/** An ask that has no answer yet. */
+export interface Waiting {
+  readonly request: Ledger.ReserveRequest
+  /** It was still there when a step had ended. */
+  seen: boolean
+}
+
+/** Whom the processes work with, and who is told what they do. */
+export interface Surroundings {
+  readonly engine: Engine
+  readonly provider: Provider
+  readonly judge: Judge
+  readonly coverage: Coverage
+  /** In the order in which they came. */
+  readonly waiting: Set<Waiting>
+}
+
+export interface Terms {
+  /** What the root may spend, now: someone may have changed it. */
+  readonly limit: () => number
+  readonly policy: BudgetedFetch.PolicyOptions
+  /** In milliseconds; nobody waits without it. */
+  readonly waitAtMost: number | undefined
+}
+
+/** What the agents of a process work with. */
+export interface Desk {
+  readonly budget: Budget.Budget["Service"]
+  readonly fetch: BudgetedFetch.Fetch
+  readonly scope: Scope.Closeable
+  readonly context: Context.Context<Budget.Budget>
+}
+
+/** A token for four bytes, which is what the provider bills; it lets others run, as a counter that works may. */
+const Counter = Layer.succeed(TokenCounter.TokenCounter, {
+  count: (text) => Effect.as(Effect.yieldNow, quarterOfBytes(text))
+})
+
+/** A ledger whose reservations are written down as those of the attempt that asks. */
+const watched = (
+  ledger: Ledger.Ledger["Service"],
+  { coverage, judge, waiting }: Surroundings
+): Ledger.Ledger["Service"] => ({
+  ...ledger,
+  reserve: (request) =>
+    Effect.withFiber((fiber) => {
+      const place: Waiting = { request, seen: false }
+      if (request.waitAtMost !== undefined) waiting.add(place)
+      const noted = Effect.tap(ledger.reserve(request), ({ id }) =>
+        Effect.sync(() => {
+          judge.bind(id, fiber.getRef(Caller))
+          if (place.seen) coverage.met("grants after a wait")
+        })
+      )
+      return Effect.onExit(noted, () => Effect.sync(() => waiting.delete(place)))
+    })
+})
+
+/** A store whose asks are written down as those of the attempt that made them first. */
+export const heard = (store: LedgerStore, judge: Judge): LedgerStore => ({
+  ...store,
+  reserve: (ask) =>
+    Effect.withFiber((fiber) => {
+      judge.bind(ask.id, fiber.getRef(Caller))
+      return store.reserve(ask)
+    })
+})
+
+/** What may be logged as an error: that the books could not be reached, or that an agent had ended in two ways. */
+const expectedLog = /kept and written as soon as it can be|could not be reached|refused by it: Differs/
+
+const complaints = (judge: Judge, owner: Owner): Logger.Logger<unknown, void> =>
+  Logger.make(({ logLevel, message }) => {
+    const text = String(message)
+    const isError = logLevel === "Error" || logLevel === "Fatal"
+    if (isError && !expectedLog.test(text)) judge.fault(`${owner.name} logged: ${text}`)
+  })
+
+/** Opens the budget of a process over an engine of the ledger. */
+export const open = (
+  owner: Owner,
+  surroundings: Surroundings,
+  engine: Effect.Effect<Ledger.Ledger["Service"], never, Scope.Scope>,
+  { limit, policy, waitAtMost }: Terms
+) =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    const ledger = watched(yield* Scope.provide(engine, scope), surroundings)
+    const onExceeded = waitAtMost === undefined ? "fail" : "wait"
+    const budget = Layer.unwrap(
+      Effect.sync(() => Budget.layer({ limit: Usd.nanos(limit()), onExceeded, waitAtMost }))
+    )
+    const services = Layer.mergeAll(
+      Layer.provide(budget, Layer.succeed(Ledger.Ledger, ledger)),
+      Pricing.layerOf(listed, { bundled: false }),
+      BudgetedFetch.layer(policy),
+      Counter
+    )
+    // Another process may change the limit between the question and the answer.
+    const context = yield* Effect.retry(Layer.buildWithScope(services, scope), { times: 20 })
+    const sender = surroundings.provider.fetchFor(owner)
+    const make = BudgetedFetch.make({ fetch: sender, baseURL: root })
+    const fetch = yield* Effect.provideContext(make, context)
+    const desk: Desk = { budget: Context.get(context, Budget.Budget), fetch, scope, context }
+    return desk
+  })
+
+/** Starts something in a process: by its time, and in the turns that the seed gives it. */
+export const start = <A, E>(
+  owner: Owner,
+  { engine, judge }: Surroundings,
+  effect: Effect.Effect<A, E>
+): Fiber.Fiber<A, E> => {
+  const context = Context.add(
+    engine.contextOf(owner),
+    Logger.CurrentLoggers,
+    new Set([complaints(judge, owner)])
+  )
+  return Effect.runForkWith(context)(effect)
+}

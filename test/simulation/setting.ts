@@ -1,0 +1,68 @@
+/** What a world is like from its beginning on. */
+import type { BudgetedFetch, Ledger } from "agent-budget"
+import type { Random } from "../utils/random.ts"
+
+export interface Team {
+  readonly name: string
+  /** In nano-dollars. */
+  readonly limit: number | undefined
+  readonly window: Ledger.Window | undefined
+}
+
+export interface Setting {
+  readonly isStored: boolean
+  readonly processes: number
+  /** How often a fiber lets others run between two of its operations. */
+  readonly preemption: number
+  /** In nano-dollars. */
+  readonly limit: number
+  readonly window: Ledger.Window | undefined
+  readonly teams: ReadonlyArray<Team>
+  readonly policy: BudgetedFetch.PolicyOptions
+  /** In milliseconds, as all times here. */
+  readonly waitAtMost: number | undefined
+  /** Of the ledger in memory. */
+  readonly lease: number | undefined
+  readonly stored: { readonly lease: number; readonly poll: number; readonly writeAtClose: number }
+  /** How long it takes until everything has come to its end. */
+  readonly windDown: number
+}
+
+const drawWindow = (random: Random): Ledger.Window | undefined =>
+  random.chance(0.3)
+    ? random.one<Ledger.Window>([
+        { every: "hour" },
+        { every: "day", timeZone: "Europe/Berlin" },
+        { rolling: "90 seconds" },
+        { rolling: "10 minutes" }
+      ])
+    : undefined
+
+const drawPolicy = (random: Random): BudgetedFetch.PolicyOptions => ({
+  abandoned: random.chance(0.3) ? "drain" : "assume",
+  inputBound: random.one(["auto", "auto", "bytes", "counted"]),
+  uncapped: random.chance(0.2)
+    ? "modelMaximum"
+    : { share: random.one([0.05, 0.1, 0.5]), floor: random.one([16, 128, 1_024]) }
+})
+
+export const drawSetting = (random: Random): Setting => {
+  const isStored = random.chance(0.45)
+  return {
+    isStored,
+    processes: isStored ? random.between(1, 3) : 1,
+    preemption: random.one([0, 0.01, 0.05, 0.2]),
+    limit: random.between(5, 400) * 1_000_000,
+    window: drawWindow(random),
+    teams: ["red", "blue"].map((name) => ({
+      name,
+      limit: random.chance(0.6) ? random.between(2, 150) * 1_000_000 : undefined,
+      window: drawWindow(random)
+    })),
+    policy: drawPolicy(random),
+    waitAtMost: random.chance(0.6) ? random.between(1, 60) * 1_000 : undefined,
+    lease: random.chance(0.3) ? random.between(5, 60) * 1_000 : undefined,
+    stored: { lease: random.between(10, 60) * 1_000, poll: 1_000, writeAtClose: 10_000 },
+    windDown: 300_000
+  }
+}

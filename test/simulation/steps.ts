@@ -1,0 +1,130 @@
+/** The steps of a world: each draws what it does, and who runs next, from a seed of its own. */
+import { Usd } from "agent-budget"
+import { random, type Random } from "../utils/random.ts"
+import { settle } from "./engine.ts"
+import type { World } from "./world.ts"
+
+type Step = (world: World, drawn: Random) => Promise<void> | void
+
+const process = (world: World, drawn: Random) => drawn.one(world.running)
+
+const hire: Step = (world, drawn) => world.hire(process(world, drawn), drawn.below(2 ** 31))
+
+const turns: Step = async (world, drawn) => {
+  for (let left = drawn.below(24); left > 0; left--) if (!(await world.engine.runOne())) return
+}
+
+const rest: Step = async (world) => {
+  await world.engine.rest()
+  world.lookAtThoseWhoWait()
+}
+
+const nextTimer: Step = (world) => world.engine.advanceTo(world.engine.next() ?? world.engine.now)
+
+const passing: Step = (world, drawn) =>
+  world.engine.advanceTo(world.engine.now + drawn.below(drawn.chance(0.3) ? 30_000 : 500))
+
+const jump: Step = (world, drawn) => {
+  world.coverage.met("clock jumps")
+  world.engine.advanceTo(world.engine.now + drawn.between(60_000, 30 * 3_600_000))
+}
+
+const abort: Step = (world, drawn) => {
+  const calls = Array.from(world.calls)
+  if (calls.length === 0) return
+  const [name, away] = drawn.one(calls)
+  world.engine.say(`${name} is aborted`)
+  world.coverage.met("aborts")
+  away()
+}
+
+const interrupt: Step = (world, drawn) => {
+  const { agents } = process(world, drawn)
+  if (agents.size === 0) return
+  const [name, fiber] = drawn.one(Array.from(agents))
+  world.engine.say(`${name} is interrupted`)
+  world.coverage.met("interruptions")
+  fiber.interruptUnsafe()
+}
+
+const setLimit: Step = (world, drawn) => {
+  const account = world.account(drawn)
+  const before = world.judge.accounts.get(account)?.limit ?? null
+  // Whoever starts anew has to say the limit of the root, which must therefore have one.
+  const limit =
+    drawn.chance(0.1) && account !== "root"
+      ? null
+      : Math.floor((world.setting.limit * drawn.below(drawn.chance(0.2) ? 300 : 3_000)) / 1_000)
+  const isRaised = limit === null || (before !== null && limit > before)
+  world.coverage.met(isRaised ? "raised limits" : "lowered limits")
+  const at = process(world, drawn)
+  const change =
+    limit === null
+      ? at.desk.budget.ledger.setLimit(account, null)
+      : at.desk.budget.setLimit(account, Usd.nanos(limit))
+  world.command(at, `${account} gets ${String(limit)}`, change)
+}
+
+const pause: Step = (world, drawn) => {
+  const account = world.account(drawn)
+  const at = process(world, drawn)
+  const { ledger } = at.desk.budget
+  if (drawn.chance(0.2)) {
+    world.coverage.met("pauses")
+    world.command(at, `${account} is paused`, ledger.pause(account))
+  } else world.command(at, `${account} goes on`, ledger.resume(account))
+}
+
+const outage: Step = (world, drawn) => {
+  const { books } = world
+  if (books.kind !== "stored") return
+  if (drawn.chance(0.6)) world.heal()
+  else if (drawn.chance(0.5)) world.losing = true
+  else {
+    world.coverage.met("outages")
+    books.store.faults.away = true
+  }
+  world.engine.say(`the store: ${books.store.faults.away ? "away" : world.losing ? "loses answers" : "well"}`)
+}
+
+const death: Step = async (world, drawn) => {
+  if (world.books.kind !== "stored" || drawn.chance(0.7)) return
+  await (drawn.chance(0.7) ? world.die(process(world, drawn)) : world.leave(process(world, drawn)))
+}
+
+/** How often each is taken, out of their sum. */
+const weights: ReadonlyArray<readonly [weight: number, step: Step]> = [
+  [26, hire],
+  [28, turns],
+  [8, rest],
+  [12, nextTimer],
+  [10, passing],
+  [0.6, jump],
+  [4, abort],
+  [3, interrupt],
+  [3, setLimit],
+  [2, pause],
+  [2, outage],
+  [1, death]
+]
+
+const total = weights.reduce((sum, [weight]) => sum + weight, 0)
+
+const draw = (drawn: Random): Step => {
+  let left = drawn.below(total * 1_000) / 1_000
+  for (const [weight, step] of weights) if ((left -= weight) < 0) return step
+  return turns
+}
+
+/** Takes one step. Whatever it draws depends on its seed alone, so that others can be left out. */
+export const take = async (world: World, seed: number): Promise<void> => {
+  const drawn = random(seed)
+  world.engine.random = random(seed ^ 0x5bd1e995)
+  await draw(drawn)(world, drawn)
+  await settle()
+  world.look()
+}
+
+/** The seed of a step of a world. */
+export const seedOf = (world: number, step: number): number =>
+  (Math.imul(world + 1, 0x85ebca6b) ^ Math.imul(step + 1, 0xc2b2ae35)) >>> 1

@@ -1,0 +1,292 @@
+/** One seeded world: processes, agents, a provider, books, and everything that happens to them. */
+import { Ledger, Usd } from "agent-budget"
+import { Clock, Context, Effect, Exit, Scope, Stream, type Fiber } from "effect"
+import * as StoredLedger from "../../src/internal/storedLedger.ts"
+import { random, type Random } from "../utils/random.ts"
+import * as Reference from "../utils/referenceStore.ts"
+import * as Agents from "./agents.ts"
+import type { Coverage } from "./coverage.ts"
+import { Engine, type Owner } from "./engine.ts"
+import { chainOf, Judge, type Numbers } from "./judge.ts"
+import * as Process from "./process.ts"
+import { Provider } from "./provider.ts"
+import { drawSetting, type Setting } from "./setting.ts"
+
+const rootAccount = "root"
+
+/** A process that is up. */
+interface Running {
+  readonly owner: Owner
+  readonly desk: Process.Desk
+  readonly agents: Map<string, Fiber.Fiber<void>>
+}
+
+/** The ledger of a world in memory, or the store under those of its processes. */
+type Books =
+  | {
+      readonly kind: "memory"
+      readonly ledger: Ledger.Ledger["Service"]
+      readonly sunk: Map<number, Ledger.Entry>
+    }
+  | { readonly kind: "stored"; readonly store: Reference.ReferenceStore }
+
+type Spoil = (ledger: Ledger.Ledger["Service"]) => Ledger.Ledger["Service"]
+
+export class World {
+  readonly setting: Setting
+  readonly engine: Engine
+  readonly judge: Judge
+  readonly provider: Provider
+  readonly coverage: Coverage
+  readonly surroundings: Process.Surroundings
+  readonly running: Array<Running> = []
+  readonly calls = new Map<string, () => void>()
+  readonly teams: ReadonlyArray<string>
+  books: Books
+  agents = 0
+  processes = 0
+
+  /** Puts something between the budgets and their ledger, to see that it is noticed. */
+  readonly spoil: Spoil
+
+  constructor(seed: number, coverage: Coverage, spoil: Spoil) {
+    this.spoil = spoil
+    const drawn = random(seed)
+    this.setting = drawSetting(drawn)
+    this.coverage = coverage
+    this.engine = new Engine(seed, this.setting.preemption)
+    this.judge = new Judge(coverage, this.frames(), (line) => this.engine.say(line))
+    this.provider = new Provider(this.engine, coverage)
+    this.provider.arrived = (attempt) => this.judge.arrived(attempt)
+    const { coverage: met, engine, judge, provider } = this
+    this.surroundings = { engine, judge, provider, coverage: met, waiting: new Set() }
+    this.teams = this.setting.teams.map(({ name }) => name)
+    this.books = this.setting.isStored ? this.store() : this.memory()
+    this.engine.say(JSON.stringify(this.setting))
+  }
+
+  frames(): ReadonlyMap<string, Ledger.Window> {
+    const { teams, window } = this.setting
+    const all = [
+      { name: rootAccount, window },
+      ...teams.map((team) => ({ ...team, name: `${rootAccount}/${team.name}` }))
+    ]
+    return new Map(all.flatMap(({ name, window }) => (window === undefined ? [] : [[name, window] as const])))
+  }
+
+  memory(): Books {
+    const sunk = new Map<number, Ledger.Entry>()
+    const sink = (entry: Ledger.Entry) =>
+      Effect.sync(() => {
+        this.judge.claim(!sunk.has(entry.seq), () => `entry ${entry.seq} was told twice`)
+        sunk.set(entry.seq, entry)
+      })
+    const { lease } = this.setting
+    const made = Ledger.makeMemory({ entries: 100_000, admissions: true, sink, lease })
+    return { kind: "memory", ledger: Effect.runSync(made), sunk }
+  }
+
+  store(): Books {
+    const store = Reference.make()
+    store.faults.loses = (verb) => {
+      const isLost = this.losing && verb !== "balances" && this.engine.random.chance(0.3)
+      if (isLost) this.coverage.met("lost answers")
+      return isLost
+    }
+    return { kind: "stored", store }
+  }
+
+  losing = false
+
+  /** Looks at something at once, at the world's time, without letting anything else happen. */
+  now<A, E>(effect: Effect.Effect<A, E>): A {
+    const clock = Context.get(this.engine.contextOf({ name: "observer", alive: true }), Clock.Clock)
+    return Effect.runSync(Effect.provideService(effect, Clock.Clock, clock))
+  }
+
+  /** Runs in a process until it is done, with whatever else happens meanwhile. */
+  async finish<A, E>(owner: Owner, effect: Effect.Effect<A, E>): Promise<A> {
+    const fiber = Process.start(owner, this.surroundings, effect)
+    while (fiber.pollUnsafe() === undefined) {
+      if (!(await this.engine.runOne())) this.engine.advanceTo(this.engine.next() ?? this.engine.now + 1)
+    }
+    const exit = fiber.pollUnsafe()
+    if (exit === undefined || Exit.isFailure(exit))
+      throw new Error(`${owner.name} cannot start: ${String(exit)}`)
+    return exit.value
+  }
+
+  async begin(): Promise<void> {
+    while (this.running.length < this.setting.processes) await this.boot()
+  }
+
+  async boot(): Promise<void> {
+    const owner = { name: `p${++this.processes}`, alive: true }
+    const { books, setting, surroundings } = this
+    this.heal()
+    const engine =
+      books.kind === "memory"
+        ? Effect.succeed(books.ledger)
+        : StoredLedger.make(Process.heard(books.store, this.judge), setting.stored)
+    const prepare = Effect.flatMap(engine, (ledger) =>
+      Effect.as(this.processes > 1 ? Effect.void : this.openAccounts(ledger), this.spoil(ledger))
+    )
+    const limit = (): number =>
+      this.shown().find(({ account }) => account === rootAccount)?.limit ?? setting.limit
+    const terms = { limit, policy: setting.policy, waitAtMost: setting.waitAtMost }
+    const desk = await this.finish(owner, Process.open(owner, surroundings, Effect.orDie(prepare), terms))
+    this.running.push({ owner, desk, agents: new Map() })
+    this.look()
+  }
+
+  openAccounts(ledger: Ledger.Ledger["Service"]) {
+    const { limit, teams, window } = this.setting
+    return Effect.andThen(
+      ledger.open({ account: rootAccount, limit: Usd.nanos(limit), window, thresholds: [0.5, 0.9] }),
+      Effect.forEach(
+        teams,
+        (team) =>
+          ledger.open({
+            account: `${rootAccount}/${team.name}`,
+            parent: rootAccount,
+            limit: team.limit === undefined ? undefined : Usd.nanos(team.limit),
+            window: team.window
+          }),
+        { discard: true }
+      )
+    )
+  }
+
+  /** Ends what ails the books. */
+  heal(): void {
+    this.losing = false
+    if (this.books.kind === "stored") this.books.store.faults.away = false
+  }
+
+  /** What an agent does from here on is its own seed's. */
+  hire(at: Running, seed: number): void {
+    const name = `a${++this.agents}`
+    const { owner, desk } = at
+    const agent: Agents.Agent = {
+      name,
+      owner,
+      desk,
+      surroundings: this.surroundings,
+      random: random(seed),
+      calls: this.calls,
+      attempts: 0
+    }
+    this.engine.say(`${name} begins in ${owner.name}`)
+    const fiber = Process.start(owner, this.surroundings, Agents.life(agent, this.teams))
+    at.agents.set(name, fiber)
+    fiber.addObserver(() => at.agents.delete(name))
+  }
+
+  /** A process is gone between two instructions: nothing that it began goes on, and nobody tidies up. */
+  async die(at: Running): Promise<void> {
+    this.engine.say(`${at.owner.name} dies`)
+    this.coverage.met("deaths")
+    this.bury(at)
+    await this.boot()
+  }
+
+  bury(at: Running): void {
+    at.owner.alive = false
+    this.running.splice(this.running.indexOf(at), 1)
+    this.surroundings.waiting.clear()
+  }
+
+  /** A process ends in good order, and hands over what it has not written. */
+  async leave(at: Running): Promise<void> {
+    this.engine.say(`${at.owner.name} leaves`)
+    this.coverage.met("handed over")
+    await this.finish(at.owner, Scope.close(at.desk.scope, Exit.void))
+    this.bury(at)
+    await this.boot()
+  }
+
+  /** Changes the books by hand, as someone in charge would; what this meets is of no interest. */
+  command(at: Running, what: string, change: Effect.Effect<unknown, unknown>): void {
+    this.engine.say(what)
+    Process.start(at.owner, this.surroundings, Effect.ignore(change))
+  }
+
+  account(drawn: Random): string {
+    return drawn.chance(0.4) ? rootAccount : `${rootAccount}/${drawn.one(this.teams)}`
+  }
+
+  isOver(): boolean {
+    return this.judge.faults.length > 0
+  }
+
+  entries(): ReadonlyArray<Ledger.Entry> {
+    if (this.books.kind === "stored") return this.books.store.written
+    return this.now(Stream.runCollect(this.books.ledger.entries()))
+  }
+
+  shown(): ReadonlyArray<Numbers> {
+    return this.books.kind === "stored" ? this.books.store.rows() : this.now(this.books.ledger.balances)
+  }
+
+  /** Checks both theorems, now. */
+  look(): void {
+    const shown = this.shown()
+    this.judge.take(this.entries())
+    this.judge.compare(shown)
+    for (const place of this.surroundings.waiting) {
+      if (!place.seen) this.coverage.met("waits")
+      place.seen = true
+    }
+  }
+
+  /** Nobody waits for what is there: whoever has room waits behind someone who has none at an account of both. */
+  lookAtThoseWhoWait(): void {
+    if (this.books.kind !== "memory") return
+    const shown = new Map(this.now(this.books.ledger.balances).map((each) => [each.account, each]))
+    const lacking = Array.from(this.surroundings.waiting, ({ request }) => ({
+      request,
+      accounts: chainOf(request.account).filter((name) => {
+        const at = shown.get(name)
+        return at === undefined || at.paused || (at.available ?? Infinity) < request.least
+      })
+    }))
+    const full = new Set(lacking.flatMap(({ accounts }) => accounts))
+    for (const { request } of lacking) {
+      const isStuck = chainOf(request.account).some((name) => full.has(name))
+      this.judge.claim(isStuck, () => `${request.least} on ${request.account} waits, and has room`)
+    }
+  }
+
+  /** Lets everything come to its end, and judges all of it once more. */
+  async end(): Promise<void> {
+    this.heal()
+    for (const at of this.running) {
+      for (const account of [rootAccount, ...this.teams.map((team) => `${rootAccount}/${team}`)]) {
+        this.command(at, `${account} goes on`, at.desk.budget.ledger.resume(account))
+      }
+    }
+    const horizon = this.engine.now + this.setting.windDown
+    while (!this.isOver()) {
+      await this.engine.rest()
+      // Also what was begun only now.
+      for (const abort of Array.from(this.calls.values())) abort()
+      await this.engine.rest()
+      const next = this.engine.next()
+      if (next === undefined || next > horizon) break
+      this.engine.advanceTo(next)
+    }
+    this.look()
+    if (this.isOver()) return
+    for (const { agents, owner } of this.running) {
+      for (const name of agents.keys()) this.judge.fault(`${name} of ${owner.name} never came to its end`)
+    }
+    this.judge.conclude((caller) => this.judge.attempts.get(caller)?.unread === true)
+    const { books } = this
+    if (books.kind === "memory") {
+      for (const { desk } of this.running) this.judge.compareSummary(desk.budget.view())
+      for (const { seq } of this.entries()) {
+        this.judge.claim(books.sunk.has(seq), () => `entry ${seq} was never told`)
+      }
+    }
+  }
+}
