@@ -116,12 +116,12 @@ const postgres: Engine = {
       "IF r.state = 'held' AND r.fingerprint = fingerprint_ THEN",
       "IF r.state = 'held' THEN"
     ),
-    mutant("postgresReserve.ts", "the lock on an id", "`${lockId(names)};\n  ${known", "`${known"),
+    mutant("postgresReserve.ts", "the lock on an id", "`${lockId(names)};\n  ${quick", "`${quick"),
     mutant(
       "postgresTables.ts",
       "the window that admitted",
-      "IF FOUND AND a.window_start IS NOT DISTINCT FROM r.windows[i] THEN",
-      "IF FOUND THEN"
+      "r.account_ids[i] AND window_start IS NOT DISTINCT FROM r.windows[i]\n          AND spent",
+      "r.account_ids[i]\n          AND spent"
     ),
     mutant(
       "postgresEndings.ts",
@@ -149,7 +149,7 @@ const redis: Engine = {
   mutants: [
     mutant("redisScripts.ts", "the limit", "if a.paused or free < least or (", "if a.paused or ("),
     mutant("redisScripts.ts", "a pause", "if a.paused or free", "if free"),
-    mutant("redisScripts.ts", "the line", " or (place and ahead(a)) then", " then"),
+    mutant("redisScripts.ts", "the line", " or (place and isCrowded and ahead(a)) then", " then"),
     mutant("redisScripts.ts", "one ask an id", " or known.fingerprint ~= fingerprint and 'another ask'"),
     mutant(
       "redisScripts.ts",
@@ -163,9 +163,14 @@ const redis: Engine = {
       "(not a.till or a.till <= now) and start",
       "start"
     ),
-    mutant("redisScripts.ts", "an account above a live one", "if up and up.opened then", "if false then"),
-    mutant("redisRows.ts", "the window that admitted", " and (a.from or false) == windows[i] then", " then"),
-    mutant("redisRows.ts", "the account that admitted", "if a and a.born == born and (", "if a and (")
+    mutant(
+      "redisScripts.ts",
+      "an account above a live one",
+      "if up and up.opened ~= '-' then",
+      "if false then"
+    ),
+    mutant("redisRows.ts", "the window that admitted", " and a.from == window then", " then"),
+    mutant("redisRows.ts", "the account that admitted", "if a and a.born == born and", "if a and")
   ]
 }
 
