@@ -172,7 +172,8 @@ export interface Previous {
  * model's context window bounds it. `input.previous`: the response that it goes on from, which the window bounds
  * too, unless it is known what that one billed (`Previous`). `input.repeats`: a request that goes on from this one is
  * billed for no more of this input than this one is. `input.windows`: how many windows its input can fill, one for each prompt, or for
- * each pass that a call of a hosted tool starts.
+ * each pass that a call of a hosted tool starts; `input.room`: as how many windows one of input that is not shown may
+ * be billed, more than one where it may be images.
  * `input.images`: those of its tokens that are billed for images, which a window does not bound (gpt-4o-mini bills
  * an image at a multiple of the room it takes). `input.counted`: what to count for a tighter bound, where the model's
  * encoding is known and all its input is shown. `input.remote`: what to ask the provider's own count. `askForUsage`: a stream that would end without its usage unless it is asked for.
@@ -199,6 +200,7 @@ export interface Plan {
     readonly tokens: number
     readonly images: number
     readonly windows: number
+    readonly room: number
     readonly unshown: boolean
     readonly previous: string | undefined
     readonly repeats: boolean

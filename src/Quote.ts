@@ -16,7 +16,6 @@ import * as InputTokens from "./InputTokens.ts"
 import { withFees } from "./internal/hostedTools.ts"
 import * as Json from "./internal/json.ts"
 import { lineItems, type LineItem } from "./internal/lineItems.ts"
-import { beyondWindow, imageRule } from "./internal/modelFamilies.ts"
 import { remoteMargin } from "./internal/remoteCount.ts"
 import * as OpenAiEndpoints from "./OpenAiEndpoints.ts"
 import * as Pricing from "./Pricing.ts"
@@ -576,9 +575,9 @@ const inputOf = (plan: Plan, model: Pricing.Model, previous: Previous | undefine
   const images = plan.input.images + (previous?.images ?? 0)
   const window = model.contextWindow
   if (window === undefined) return unshown ? undefined : tokens
-  // A window of images that nobody sees may be billed as several.
-  const filled = Math.ceil(window * beyondWindow(imageRule(model.id)))
-  return unshown ? (filled + images) * windows : Math.min(tokens, window * windows + images)
+  return unshown
+    ? (Math.ceil(window * plan.input.room) + images) * windows
+    : Math.min(tokens, window * windows + images)
 }
 
 interface CapRange {

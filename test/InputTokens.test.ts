@@ -397,7 +397,8 @@ describe.skipIf(!recorded.isThere)("the recorded counts", () => {
         texts += await Effect.runPromise(counter.count(text, sheet.encoding))
       }
       const [whole, message] = framingOf(plan.model)
-      const messages = Array.isArray(request.input) ? request.input.length : 1
+      const items = Array.isArray(request.input) ? request.input.length : 1
+      const messages = items + ("instructions" in request ? 1 : 0)
       assert.strictEqual(inputTokens, whole + message * messages + texts)
       compared++
     }

@@ -106,6 +106,20 @@ for (const [name, rolling] of both({ window: { rolling: "1 hour" } })) {
       assert.strictEqual((yield* Budget.summary).nextWindow, 1_234 + 3 * hour)
     }).pipe(Effect.provide(rolling))
   )
+
+  it.effect(`a window that rolls may begin as the last one ends, and ends in the view too (${name})`, () =>
+    Effect.gen(function* () {
+      yield* pay(60)
+      yield* TestClock.adjust(hour)
+      // The view has gone on by time alone before the ledger begins the next.
+      assert.strictEqual((yield* Budget.summary).spent, Usd.zero)
+      yield* pay(70)
+      assert.deepStrictEqual(yield* agree, [70, 0])
+      assert.strictEqual((yield* Budget.summary).nextWindow, 2 * hour)
+      yield* TestClock.adjust(hour)
+      assert.strictEqual((yield* Budget.summary).spent, Usd.zero)
+    }).pipe(Effect.provide(rolling))
+  )
 }
 
 describe("an account that was there before", () => {

@@ -8,7 +8,7 @@ import { asciiEscapedLength } from "../TokenCounter.ts"
 import { functionsText, mostText } from "./functionText.ts"
 import { imageTokens } from "./images.ts"
 import { isArray, isObject, nestsDeeper, type Json, type JsonObject } from "./json.ts"
-import { readsUnshownInput } from "./modelFamilies.ts"
+import { beyondWindow, imageRule, readsUnshownInput } from "./modelFamilies.ts"
 
 /**
  * Tokens that the provider adds beyond the text, each above what the recorded traffic shows (3 + 5 a message and
@@ -29,6 +29,8 @@ export interface InputBound {
   readonly images: number
   /** How many context windows the input can fill. */
   readonly windows: number
+  /** What a window of input that is not shown may be billed as, in windows: more than one where it may be images. */
+  readonly room: number
   readonly unshown: boolean
   /** The response that it goes on from, whose input and output it is billed for again. */
   readonly previous: string | undefined
@@ -43,6 +45,9 @@ const textParts = new Set(["text", "input_text", "output_text", "refusal", "summ
 /** What is read as an image, and so not as text. */
 const imageData = /^data:image\/(?:png|jpe?g|gif|webp)[;,]/i
 
+/** Hosted tools whose answers may be images. */
+const findsImages = new Set<Json | undefined>(["mcp", "code_interpreter"])
+
 /** Reads a body once; remembers the first thing that cannot be bounded. */
 export class BodyReader {
   readonly endpoint: string
@@ -55,6 +60,8 @@ export class BodyReader {
   /** Characters of base64 that are not read as text. */
   deducted = 0
   unshown = false
+  /** Only tools bring what is not shown, and they bring texts. */
+  findsTexts = false
   previous: string | undefined = undefined
   repeats = true
   audio = false
@@ -213,6 +220,7 @@ export class BodyReader {
       this.unbounded(`a tool of type ${type} is called as often as the model likes.`, "Set max_tool_calls.")
       return
     }
+    this.findsTexts = !this.unshown && this.hosted.every(({ type }) => !findsImages.has(type))
     this.unshown = true
     this.windows = 1 + calls
   }
@@ -237,7 +245,8 @@ export class BodyReader {
     const shown = asciiEscapedLength(text) - this.deducted + this.added + images
     const tokens = shown + (text.includes("$ref") || text.includes("\\u") ? this.references() : 0)
     const repeats = this.repeats && !unshown && windows === 1
-    return { tokens, images, windows, unshown, previous, repeats, audio }
+    const room = this.findsTexts && previous === undefined ? 1 : beyondWindow(imageRule(this.model))
+    return { tokens, images, windows, room, unshown, previous, repeats, audio }
   }
 }
 

@@ -140,7 +140,10 @@ export class Tally {
   #counts(start: number | null): boolean {
     if (start === null) return true
     const known = this.#window?.start ?? -Infinity
-    if (start > known) this.#begin({ start, end: this.#frame?.at(start).end ?? null })
+    // A rolling one may begin at the very end of the last, from when on nothing was known of it.
+    const end = this.#frame?.at(start).end ?? null
+    const isNews = start === known && end !== null && this.#window?.end === null
+    if (start > known || isNews) this.#begin({ start, end })
     return start >= known
   }
 

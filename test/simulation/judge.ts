@@ -26,6 +26,8 @@ interface Reservation {
   readonly name: string
   readonly amount: number
   readonly sums: ReadonlyArray<Sums>
+  /** The window of the root that it counts in. */
+  readonly window: number | null
   state: "held" | "expired" | "ended"
   ended: Ended | undefined
 }
@@ -164,7 +166,15 @@ export class Judge {
       this.claim(!paused, () => `${name}: ${each} was paused`)
       return at
     })
-    this.reservations.set(reservation, { name, amount: reserved, sums, state: "held", ended: undefined })
+    const window = entry.chain.find((link) => link.account === "root")?.window ?? null
+    this.reservations.set(reservation, {
+      name,
+      amount: reserved,
+      sums,
+      window,
+      state: "held",
+      ended: undefined
+    })
     this.told(`${name} holds ${reserved} on ${account} for ${this.callers.get(reservation) ?? "nobody yet"}`)
   }
 
@@ -249,16 +259,20 @@ export class Judge {
     }
   }
 
-  /** What the summary of a budget says, against its calls: those of the only one over these books. */
-  compareSummary({ overrun, reserved, spent }: Budget.Summary): void {
+  /**
+   * What the summary of a budget says at a time, against its calls: those of the only one over these books, in the
+   * window of that time.
+   */
+  compareSummary({ overrun, reserved, spent }: Budget.Summary, now: number): void {
     const sums = { spent: 0, reserved: 0, overrun: 0 }
     for (const [id, held] of this.reservations) {
       const attempt = this.attempts.get(this.callers.get(id) ?? "")
       if (attempt === undefined || attempt.byHand) continue
-      if (held.ended === undefined) sums.reserved += held.amount
+      const isCurrent = this.isIn(held.window, "root", now)
+      if (held.ended === undefined) sums.reserved += isCurrent ? held.amount : 0
       else {
         const outcome = outcomeOf(held.ended)
-        sums.spent += outcome.amount
+        sums.spent += isCurrent ? outcome.amount : 0
         sums.overrun += outcome.overrun
       }
     }

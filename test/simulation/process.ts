@@ -32,6 +32,7 @@ export interface Surroundings {
 export interface Terms {
   /** What the root may spend, now: someone may have changed it. */
   readonly limit: () => number
+  readonly window: Ledger.Window | undefined
   readonly policy: BudgetedFetch.PolicyOptions
   /** In milliseconds; nobody waits without it. */
   readonly waitAtMost: number | undefined
@@ -95,14 +96,14 @@ export const open = (
   owner: Owner,
   surroundings: Surroundings,
   engine: Effect.Effect<Ledger.Ledger["Service"], never, Scope.Scope>,
-  { limit, policy, waitAtMost }: Terms
+  { limit, policy, waitAtMost, window }: Terms
 ) =>
   Effect.gen(function* () {
     const scope = yield* Scope.make()
     const ledger = watched(yield* Scope.provide(engine, scope), surroundings)
     const onExceeded = waitAtMost === undefined ? "fail" : "wait"
     const budget = Layer.unwrap(
-      Effect.sync(() => Budget.layer({ limit: Usd.nanos(limit()), onExceeded, waitAtMost }))
+      Effect.sync(() => Budget.layer({ limit: Usd.nanos(limit()), window, onExceeded, waitAtMost }))
     )
     const services = Layer.mergeAll(
       Layer.provide(budget, Layer.succeed(Ledger.Ledger, ledger)),

@@ -133,7 +133,8 @@ export class World {
     )
     const limit = (): number =>
       this.shown().find(({ account }) => account === rootAccount)?.limit ?? setting.limit
-    const terms = { limit, policy: setting.policy, waitAtMost: setting.waitAtMost }
+    const { policy, waitAtMost, window } = setting
+    const terms = { limit, policy, waitAtMost, window }
     const desk = await this.finish(owner, Process.open(owner, surroundings, Effect.orDie(prepare), terms))
     this.running.push({ owner, desk, agents: new Map() })
     this.look()
@@ -283,7 +284,7 @@ export class World {
     this.judge.conclude((caller) => this.judge.attempts.get(caller)?.unread === true)
     const { books } = this
     if (books.kind === "memory") {
-      for (const { desk } of this.running) this.judge.compareSummary(desk.budget.view())
+      for (const { desk } of this.running) this.judge.compareSummary(desk.budget.view(), this.engine.now)
       for (const { seq } of this.entries()) {
         this.judge.claim(books.sunk.has(seq), () => `entry ${seq} was never told`)
       }
