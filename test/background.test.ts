@@ -27,4 +27,13 @@ describe("work in the background", () => {
       yield* Fiber.join(sleeping)
     })
   )
+
+  it.live("does not take a month for no time", () =>
+    Effect.gen(function* () {
+      const sleeping = yield* Effect.forkChild(nap(31 * 86_400_000))
+      yield* Effect.sleep(20)
+      assert.isUndefined(sleeping.pollUnsafe())
+      yield* Fiber.interrupt(sleeping)
+    })
+  )
 })

@@ -34,9 +34,12 @@ const machine = Context.get(Context.empty(), Clock.Clock)
 export const nap = (millis: number): Effect.Effect<void> =>
   Effect.flatMap(Clock.Clock, (clock) => (clock === machine ? unheld(millis) : Effect.sleep(millis)))
 
+/** Node takes no longer timer, and would fire it at once: whoever naps longer looks around once in between. */
+export const longestTimer = 2 ** 31 - 1
+
 const unheld = (millis: number): Effect.Effect<void> =>
   Effect.callback((resume) => {
-    const timer = setTimeout(() => resume(Effect.void), millis)
+    const timer = setTimeout(() => resume(Effect.void), Math.min(millis, longestTimer))
     timer.unref()
     return Effect.sync(() => clearTimeout(timer))
   })

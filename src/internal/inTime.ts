@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import { longestTimer } from "./background.ts"
 
 /** Runs a verb in a fiber of its own; after so many milliseconds that is interrupted, and `late` answers. */
 export const inTime = <A, E, L>(
@@ -16,7 +17,7 @@ export const inTime = <A, E, L>(
       const running = Effect.runForkWith(fiber.context)(verb)
       const timer = setTimeout(
         () => resume(Effect.andThen(Fiber.interrupt(running), Effect.suspend(late))),
-        millis
+        Math.min(millis, longestTimer)
       )
       running.addObserver((exit) => {
         clearTimeout(timer)
