@@ -243,7 +243,8 @@ export class BodyReader {
   input(text: string): InputBound {
     const { images, windows, unshown, previous, audio } = this
     const shown = asciiEscapedLength(text) - this.deducted + this.added + images
-    const tokens = shown + (text.includes("$ref") || text.includes("\\u") ? this.references() : 0)
+    const refers = this.functions.length > 0 && (text.includes("$ref") || text.includes("\\u"))
+    const tokens = refers ? shown + this.references() : shown
     const repeats = this.repeats && !unshown && windows === 1
     const room = this.findsTexts && previous === undefined ? 1 : beyondWindow(imageRule(this.model))
     return { tokens, images, windows, room, unshown, previous, repeats, audio }
