@@ -9,6 +9,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
+import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { Answer, LedgerStore, OpenAsk, ReserveAsk } from "./ledgerStore.ts"
 import { StoreUnavailable } from "./ledgerStore.ts"
@@ -39,12 +40,19 @@ const statement = (verb: string, count: number): string => {
   return `CALL ${verb}(${places})`
 }
 
+/**
+ * So many procedures of a process are at the server at once, however many connections it has: they write one after the
+ * other anyway, and the more of them stand at a lock, the longer each takes.
+ */
+const atOnce = 8
+
 /** The connection as the verbs use it. */
 class Server {
   readonly sql: PgClient.PgClient
   readonly names: Names
   readonly timeout: number
   readonly statements = new Map<string, string>()
+  readonly writing = Semaphore.makeUnsafe(atOnce)
 
   constructor(sql: PgClient.PgClient, { names, timeout }: Options) {
     this.sql = sql
@@ -60,7 +68,23 @@ class Server {
   ): Answer<A> {
     let call = this.statements.get(verb)
     if (call === undefined) this.statements.set(verb, (call = statement(this.names.of(verb), values.length)))
-    return this.send(verb, call, values, read)
+    return this.inTime(verb, this.writing.withPermit(this.send(verb, call, values, read)))
+  }
+
+  /** Reads, without waiting for those that write. */
+  query<A>(
+    verb: string,
+    query: string,
+    values: ReadonlyArray<Value>,
+    read: (answer: unknown) => Effect.Effect<A, unknown>
+  ): Answer<A> {
+    return this.inTime(verb, this.send(verb, query, values, read))
+  }
+
+  inTime<A>(verb: string, answer: Answer<A>): Answer<A> {
+    return inTime(answer, this.timeout, () =>
+      Effect.fail(unavailable(`PostgreSQL (${verb}): no answer within ${this.timeout} ms.`))
+    )
   }
 
   send<A>(
@@ -69,19 +93,14 @@ class Server {
     values: ReadonlyArray<Value>,
     read: (answer: unknown) => Effect.Effect<A, unknown>
   ): Answer<A> {
-    const answered: Answer<A> = this.sql
-      .unsafe<{ readonly answer: unknown }>(query, values)
-      .withoutTransform.pipe(
-        Effect.mapError((error) => Failure.unavailable(verb, error)),
-        Effect.flatMap((rows) =>
-          Effect.mapError(read(rows[0]?.answer), () =>
-            unavailable(`PostgreSQL (${verb}): its answer is none of this ledger's.`)
-          )
-        ),
-        Effect.updateContext(Context.omit(this.sql.transactionService))
-      )
-    return inTime(answered, this.timeout, () =>
-      Effect.fail(unavailable(`PostgreSQL (${verb}): no answer within ${this.timeout} ms.`))
+    return this.sql.unsafe<{ readonly answer: unknown }>(query, values).withoutTransform.pipe(
+      Effect.mapError((error) => Failure.unavailable(verb, error)),
+      Effect.flatMap((rows) =>
+        Effect.mapError(read(rows[0]?.answer), () =>
+          unavailable(`PostgreSQL (${verb}): its answer is none of this ledger's.`)
+        )
+      ),
+      Effect.updateContext(Context.omit(this.sql.transactionService))
     )
   }
 }
@@ -152,9 +171,9 @@ export const make = (sql: PgClient.PgClient, options: Options): LedgerStore => {
     setLimit: (account, limit) => server.call("set_limit", [text(account), orNull(limit)], Rows.changed),
     pause: (account, paused) => server.call("pause", [text(account), String(paused)], Rows.changed),
     balances: (account) =>
-      server.send("balances", `SELECT ${of("balances")}($1) AS answer`, [text(account)], Rows.balances),
+      server.query("balances", `SELECT ${of("balances")}($1) AS answer`, [text(account)], Rows.balances),
     entries: (ask) =>
-      server.send(
+      server.query(
         "entries",
         `SELECT ${of("page")}($1, $2, $3, $4, $5) AS answer`,
         [String(ask.after), String(ask.size), text(ask.account), orNull(ask.from), orNull(ask.to)],
