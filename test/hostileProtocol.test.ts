@@ -7,7 +7,7 @@ import { createServer } from "node:net"
 import type { AddressInfo } from "node:net"
 import { Readable } from "node:stream"
 import OpenAI from "openai"
-import { assumedNano, capped, settled, spentNano, streamed } from "./utils/openAi.ts"
+import { capped, streamed } from "./utils/openAi.ts"
 import {
   answer,
   assertMetered,
@@ -201,6 +201,7 @@ describe("usage", () => {
   }
 
   const early = { ...delta, usage: { prompt_tokens: 10, completion_tokens: 1, total_tokens: 11 } }
+  const last = { ...delta, usage: { prompt_tokens: 10, completion_tokens: 2, total_tokens: 12 } }
   for (const include_usage of [true, false]) {
     const options = { ...streamed, stream_options: { include_usage } }
     const read = async (client: OpenAI): Promise<number> => {
@@ -209,27 +210,33 @@ describe("usage", () => {
       return seen
     }
     const asked = include_usage ? "asked for" : "not asked for"
-    it(`a stream that goes on after its last usage and just ends is charged whole (${asked})`, () =>
+    const cuts = [
+      ["before its first usage", [delta, delta]],
+      ["after its last usage", [early, delta, delta]],
+      ["between two usages", [delta, early]],
+      ["after all of its usages, and before it says that it is done", [early, last]]
+    ] as const
+    for (const [where, chunks] of cuts) {
+      it(`a stream with usages that grow, cut ${where} by a quiet end, is charged whole (${asked})`, () =>
+        under(
+          () => events(sse(...chunks.map(chunk))),
+          async (client, session) => {
+            assert.strictEqual(await read(client), chunks.length)
+            await assertWhole(session)
+          }
+        ))
+    }
+    it(`a stream with usages that grow is metered at the last of them once it is done (${asked})`, () =>
       under(
-        () => events(sse(chunk(early), chunk(delta), chunk(delta))),
+        () => events(sse(chunk(early), chunk(last), "[DONE]")),
         async (client, session) => {
-          assert.strictEqual(await read(client), 3)
-          await settled(session)
-          assert.strictEqual(assumedNano(session), spentNano(session))
-          assert.isAbove(spentNano(session), nanoOf(10, 20))
+          assert.strictEqual(await read(client), 2)
+          await assertMetered(session, nanoOf(10, 2))
         }
       ))
     it(`a stream that goes on after its last usage and says that it is done is metered (${asked})`, () =>
       under(
         () => events(sse(chunk(early), chunk(delta), "[DONE]")),
-        async (client, session) => {
-          assert.strictEqual(await read(client), 2)
-          await assertMetered(session, nanoOf(10, 1))
-        }
-      ))
-    it(`a stream that ends with its last usage is metered (${asked})`, () =>
-      under(
-        () => events(sse(chunk(delta), chunk(early))),
         async (client, session) => {
           assert.strictEqual(await read(client), 2)
           await assertMetered(session, nanoOf(10, 1))

@@ -221,42 +221,34 @@ const throughEvents = (observer: Observer, options: WatchOptions): Through => {
   const usage = streamUsage(observer, options)
   const splitter = new Splitter({
     rewrites: options.hideUsage,
-    wanted: (bytes) => {
-      if (bytes.includes('"usage"') || bytes.includes("[DONE]")) return true
-      if (bytes.includes("data:")) usage.passed()
-      return false
-    },
+    wanted: (bytes) => bytes.includes('"usage"') || bytes.includes("[DONE]"),
     event: usage.event
   })
   return {
     push: (chunk) => splitter.push(chunk),
     end: () => {
       const rest = splitter.end()
-      usage.done()
+      usage.cut()
       return rest
     }
   }
 }
 
-/** Follows a stream's events to its last word on usage. */
+/**
+ * Follows a stream's events to its last word on usage. One that a later one may replace is the bill only where the
+ * stream says that it is done: a connection that was cut may end as quietly as one that was closed.
+ */
 const streamUsage = (observer: Observer, options: WatchOptions) => {
   let interim: Reading | undefined
-  // More was generated after the last word on usage: only the stream's own end can say that this is all right.
-  let stale = false
-  const done = (ended: boolean): void => {
-    if (interim === undefined || (stale && !ended))
-      observer.lost("the stream ended without a usage that could be true")
-    else observer.reported(interim)
-  }
   const heed = (signal: Signal): void => {
     if (signal._tag === "Final") {
       if (signal.reading === undefined) observer.lost("the stream's usage cannot be true")
       else observer.reported(signal.reading)
-    } else if (signal._tag === "Interim") {
-      interim = signal.reading
-      stale = false
-    } else if (signal._tag === "Done") done(true)
-    else stale = true
+    } else if (signal._tag === "Interim") interim = signal.reading
+    else if (signal._tag === "Done") {
+      if (interim === undefined) observer.lost("the stream ended without a usage that could be true")
+      else observer.reported(interim)
+    }
   }
   const event = (data: string): Fate => {
     if (data.startsWith("[DONE]")) {
@@ -272,7 +264,7 @@ const streamUsage = (observer: Observer, options: WatchOptions) => {
     const stripped = data.replace(/,\s*"usage"\s*:\s*null/, "")
     return stripped.length === data.length ? "keep" : { data: stripped }
   }
-  return { event, passed: () => void (stale = true), done: () => done(false) }
+  return { event, cut: () => observer.lost("the stream ended before it was done") }
 }
 
 interface Through {
