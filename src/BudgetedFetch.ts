@@ -206,8 +206,10 @@ export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.
       inner,
       options,
       records: recordsOf(budget),
+      around: aroundOf(budget),
       target: addressBook({ baseURL: options.baseURL, endpoints: policy.endpoints, hosts: policy.hosts })
     }
+    edge.around.count++
     // The only place where what is thrown becomes a rejection: below it nothing is awaited that is at hand.
     const fetch: Fetch = (input, init) => promised(() => call(edge, input, init))
     edges.set(fetch, edge)
@@ -237,6 +239,15 @@ const recordsOf = (budget: Budget.Budget["Service"]): ResponseRecords => {
   return kept
 }
 
+/** How many budgeted fetches a budget is around: where it is one, no other can be below it. */
+const around = new WeakMap<Budget.Budget["Service"], { count: number }>()
+
+const aroundOf = (budget: Budget.Budget["Service"]): { count: number } => {
+  const kept = around.get(budget) ?? { count: 0 }
+  around.set(budget, kept)
+  return kept
+}
+
 /** The budgets whose batch rates were warned of: once each, however many clients they are around. */
 const warned = new WeakSet<Budget.Budget["Service"]>()
 
@@ -256,6 +267,7 @@ interface Edge {
   readonly inner: Fetch
   readonly options: Options
   readonly records: ResponseRecords
+  readonly around: { count: number }
   readonly target: (method: string, url: string) => Target
 }
 
@@ -387,10 +399,7 @@ const acquire = (
     ? Effect.flatMap(Effect.interruptible(ask), edge.budget.acquire)
     : edge.budget.acquire(ask)
   // Only a count, and a ledger's wait, let themselves be interrupted: what was granted is always in the exit.
-  const fiber = Effect.runForkWith(contextOf(edge))(asked, {
-    uninterruptible: true,
-    signal: signal ?? undefined
-  })
+  const fiber = Effect.runForkWith(contextOf(edge))(asked, { uninterruptible: true })
   const exit = fiber.pollUnsafe()
   return exit === undefined ? waited(edge, fiber, signal) : heldOf(exit)
 }
@@ -404,7 +413,10 @@ const waited = async (
   fiber: Fiber.Fiber<Ledger.Reservation, BudgetError.BudgetError>,
   signal: AbortSignal | null | undefined
 ): Promise<Held> => {
+  const interrupt = (): void => fiber.interruptUnsafe()
+  signal?.addEventListener("abort", interrupt)
   const exit = await Effect.runPromise(Fiber.await(fiber))
+  signal?.removeEventListener("abort", interrupt)
   if (signal?.aborted === true) {
     if (Exit.isSuccess(exit)) await run(edge, edge.budget.release(exit.value))
     signal.throwIfAborted()
@@ -533,7 +545,9 @@ interface PricedCall {
 const priced = (edge: Edge, priced: PricedCall): Response | Promise<Response> => {
   let { quote } = priced
   // What is held, and so the cap that is written, follows from the bound that it was asked for by.
-  const counted = Effect.map(countedQuote(edge, priced), (tighter) => askOf((quote = tighter)))
+  const counted = Effect.suspend(() =>
+    Effect.map(countedQuote(edge, priced), (tighter) => askOf((quote = tighter)))
+  )
   const held = acquire(edge, firstAsk(edge, quote, counted), priced.init?.signal)
   const call = Result.isResult(held) ? priced : { ...priced, init: asPriced(priced.init) }
   return whenHeld(edge, held, (reservation) => sendPriced(edge, { ...call, quote }, reservation))
@@ -696,7 +710,7 @@ const sentNothing = (edge: Edge, end: unknown): boolean => {
 
 /** Hands a request on, marked so that the same budget further down lets it pass. */
 const deliver = (edge: Edge, url: string, init: RequestInit): Promise<Response> => {
-  if (edge.inner === globalThis.fetch) return edge.inner(url, init)
+  if (edge.inner === globalThis.fetch || edge.around.count === 1) return edge.inner(url, init)
   const passing: Passing = { owner: edge.budget, url, body: init.body, used: false }
   return callContext.run({ context: callContext.getStore()?.context, passing }, () => edge.inner(url, init))
 }

@@ -21,7 +21,7 @@ import * as OpenAiEndpoints from "./OpenAiEndpoints.ts"
 import * as Pricing from "./Pricing.ts"
 import * as Settlement from "./Settlement.ts"
 import * as TokenCounter from "./TokenCounter.ts"
-import * as Usage from "./Usage.ts"
+import type * as Usage from "./Usage.ts"
 import * as Usd from "./Usd.ts"
 
 /**
@@ -286,7 +286,8 @@ export const quote = (
     margin: isWindow ? 0 : plan.input.tokens - plan.input.images,
     previous,
     regional: where.host.regional,
-    longCache: asksForLongCache(request),
+    // However it is written, and whatever field it is in.
+    longCache: Json.holdsText(request.body, "12h"),
     at: where.at
   })
 }
@@ -559,15 +560,6 @@ const isUnshown = ({ input }: Plan, previous: Previous | undefined): boolean =>
   input.unshown || (input.previous !== undefined && previous === undefined)
 
 /** More than a context window is refused by the provider; less is known only where all of the input is known. */
-/** Whether any of it is to be cached for 12 hours, however that is written. */
-const asksForLongCache = ({
-  body,
-  text
-}: {
-  readonly body: Json.JsonObject
-  readonly text: string
-}): boolean => text.includes('"12h"') || (text.includes("\\u") && Json.holdsText(body, "12h"))
-
 const inputOf = (plan: Plan, model: Pricing.Model, previous: Previous | undefined): number | undefined => {
   const { windows } = plan.input
   const unshown = isUnshown(plan, previous)
@@ -645,16 +637,20 @@ const fixed = (output: Output, cap: number, field: string | undefined): CapRange
   }
 }
 
-const boundOf = (plan: Plan, input: number, output: number): Usage.Usage =>
-  Usage.make({
-    input,
-    output,
-    audioInput: plan.input.audio ? input : 0,
-    audioOutput: plan.output?.audio === true ? output : 0,
-    webSearches: plan.tools?.webSearches ?? 0,
-    fileSearches: plan.tools?.fileSearches ?? 0,
-    containers: plan.tools?.containers ?? 0
-  })
+/** In full, which is sooner made than parts that are spread over nothing. */
+const boundOf = (plan: Plan, input: number, output: number): Usage.Usage => ({
+  input,
+  cachedInput: 0,
+  cacheWrite: 0,
+  cacheWrite12h: 0,
+  audioInput: plan.input.audio ? input : 0,
+  output,
+  reasoning: 0,
+  audioOutput: plan.output?.audio === true ? output : 0,
+  webSearches: plan.tools?.webSearches ?? 0,
+  fileSearches: plan.tools?.fileSearches ?? 0,
+  containers: plan.tools?.containers ?? 0
+})
 
 const worstOf = (
   prices: ReadonlyArray<Pricing.Price>,

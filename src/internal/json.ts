@@ -81,9 +81,13 @@ export const keysKept = (value: Json): number => {
 }
 
 /** Whether one of the texts in a value is this one. */
-export const holdsText = (value: Json, text: string): boolean =>
-  value === text ||
-  (typeof value === "object" && value !== null && Object.values(value).some((each) => holdsText(each, text)))
+export const holdsText = (value: Json, text: string): boolean => {
+  if (typeof value !== "object" || value === null) return value === text
+  for (const child of isArray(value) ? value : Object.values(value)) {
+    if (child === text || (typeof child === "object" && holdsText(child, text))) return true
+  }
+  return false
+}
 
 /** Whether a value has arrays or objects in more than so many levels: native writing of it may then overflow. */
 export const nestsDeeper = (value: Json, levels: number): boolean => {

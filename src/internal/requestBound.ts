@@ -246,7 +246,9 @@ export class BodyReader {
     const refers = this.functions.length > 0 && (text.includes("$ref") || text.includes("\\u"))
     const tokens = refers ? shown + this.references() : shown
     const repeats = this.repeats && !unshown && windows === 1
-    const room = this.findsTexts && previous === undefined ? 1 : beyondWindow(imageRule(this.model))
+    // Only what is not shown fills a window.
+    const fills = (unshown || previous !== undefined) && !(this.findsTexts && previous === undefined)
+    const room = fills ? beyondWindow(imageRule(this.model)) : 1
     return { tokens, images, windows, room, unshown, previous, repeats, audio }
   }
 }

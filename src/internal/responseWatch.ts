@@ -4,7 +4,7 @@
  */
 import { ReadableStream as NodeReadableStream } from "node:stream/web"
 import type { Endpoint, Reading, Signal } from "../Endpoint.ts"
-import { isObject, parse } from "./json.ts"
+import { isObject, parse, type Json } from "./json.ts"
 import { Splitter, type Fate } from "./sse.ts"
 
 /** Told once how the response's bill ended; later calls are of no effect. */
@@ -39,7 +39,7 @@ export const watch = (response: Response, observer: Observer, options: WatchOpti
   // plain Response may have ways of its own to be read.
   return observer.drains() || Object.getPrototypeOf(response) !== Response.prototype
     ? tapped(response, response.body, observer, options, throughWhole(observer, options))
-    : watchText(response, observer, options)
+    : new WatchedResponse(response, observer, options)
 }
 
 /** Statuses that come without a body. Source: the Fetch standard, "null body status". */
@@ -84,119 +84,116 @@ const addressed = (response: Response, url: string): Response => {
   })
 }
 
-interface Watched {
-  readonly observer: Observer
-  readonly options: WatchOptions
-  /** The response around a tapped body, for whoever reads it in another way than as text. */
-  copy: Response | undefined
-  /** It is read as text already. */
-  started: boolean
-}
-
 /**
- * A whole body is read as text by nearly everyone. It is watched there, which spares a stream around it, by methods
- * that all such responses share: properties of their own would cost more than the reading.
+ * A whole body is read as text or as JSON by nearly everyone. It is watched there, which spares a stream around it.
+ * What its reader gets stands before the response instead of changing it: a changed prototype makes every reading
+ * slower, and the platform keeps a response for longer than its reader does, with whatever hangs on it.
  */
-const watchText = (response: Response, observer: Observer, options: WatchOptions): Response => {
-  // The methods below are all that it gets: it stays the response that it was.
-  Object.setPrototypeOf(response, TextWatched.prototype)
-  new Note(response, { observer, options, copy: undefined, started: false })
-  return response
-}
+class WatchedResponse implements Response {
+  readonly #response: Response
+  /** How its end is told; nobody is left to tell once it is read as text. */
+  #watching: { readonly observer: Observer; readonly options: WatchOptions } | undefined
+  /** The response around a tapped body, for whoever reads it in another way. */
+  #copy: Response | undefined
 
-/** Answers what it is given, so that the fields of a class below it are written there. */
-// eslint-disable-next-line @typescript-eslint/no-extraneous-class
-class Onto {
-  constructor(target: object) {
-    return target
-  }
-}
-
-/** What is noted on a response, in a private field: nobody else sees it, and it costs next to nothing. */
-class Note extends Onto {
-  readonly #watched: Watched
-
-  constructor(response: Response, watched: Watched) {
-    super(response)
-    this.#watched = watched
+  constructor(response: Response, observer: Observer, options: WatchOptions) {
+    this.#response = response
+    this.#watching = { observer, options }
   }
 
-  static of(response: object): Watched {
-    return (response as Note).#watched
+  get headers(): Headers {
+    return this.#response.headers
   }
-}
-
-class TextWatched extends Response {
-  override text(): Promise<string> {
-    const state = Note.of(this)
-    if (state.copy !== undefined) return state.copy.text()
-    state.started = true
-    return super.text().then(
-      (text) => {
-        readWhole(text, state.observer, state.options)
-        return text
-      },
-      (error: unknown) => {
-        state.observer.lost("the response was cut")
-        throw error
-      }
-    )
+  get ok(): boolean {
+    return this.#response.ok
   }
-
-  override json(): Promise<unknown> {
-    return this.text().then((text): unknown => JSON.parse(text))
+  get redirected(): boolean {
+    return this.#response.redirected
   }
-
-  override arrayBuffer(): Promise<ArrayBuffer> {
-    return copyOf(this)?.arrayBuffer() ?? super.arrayBuffer()
+  get status(): number {
+    return this.#response.status
+  }
+  get statusText(): string {
+    return this.#response.statusText
+  }
+  get type(): ResponseType {
+    return this.#response.type
+  }
+  get url(): string {
+    return this.#response.url
+  }
+  get body(): Response["body"] {
+    return this.#otherwise().body
+  }
+  get bodyUsed(): boolean {
+    return (this.#copy ?? this.#response).bodyUsed
   }
 
-  override bytes(): Promise<Uint8Array<ArrayBuffer>> {
-    return copyOf(this)?.bytes() ?? super.bytes()
+  text(): Promise<string> {
+    const watching = this.#watching
+    if (watching === undefined) return (this.#copy ?? this.#response).text()
+    return this.#wholeText(watching).then((text) => {
+      readWhole(parse(text), watching.observer, watching.options)
+      return text
+    })
   }
 
-  override blob(): Promise<Blob> {
-    return copyOf(this)?.blob() ?? super.blob()
+  json(): Promise<unknown> {
+    const watching = this.#watching
+    if (watching === undefined) return (this.#copy ?? this.#response).json()
+    return this.#wholeText(watching).then((text) => {
+      // Parsed once for its reader and for its bill, which is read before its reader can change it.
+      const value = parse(text)
+      readWhole(value, watching.observer, watching.options)
+      // The reader is owed the error that its own parsing meets.
+      return value === undefined ? (JSON.parse(text) as unknown) : value
+    })
   }
 
-  override formData(): Promise<FormData> {
-    return copyOf(this)?.formData() ?? super.formData()
+  arrayBuffer(): Promise<ArrayBuffer> {
+    return this.#otherwise().arrayBuffer()
   }
 
-  override clone(): Response {
-    return copyOf(this)?.clone() ?? super.clone()
+  bytes(): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#otherwise().bytes()
   }
-}
 
-const native = (response: Response, name: "body" | "bodyUsed"): unknown =>
-  Reflect.get(Response.prototype, name, response)
+  blob(): Promise<Blob> {
+    return this.#otherwise().blob()
+  }
 
-Object.defineProperties(TextWatched.prototype, {
-  body: {
-    get: function (this: TextWatched): unknown {
-      return copyOf(this)?.body ?? native(this, "body")
+  formData(): Promise<FormData> {
+    return this.#otherwise().formData()
+  }
+
+  clone(): Response {
+    return this.#otherwise().clone()
+  }
+
+  #wholeText({ observer }: { readonly observer: Observer }): Promise<string> {
+    this.#watching = undefined
+    return this.#response.text().catch((error: unknown) => {
+      observer.lost("the response was cut")
+      throw error
+    })
+  }
+
+  /** What is read in another way than as text. Once it is read as text, the response itself says that it is used. */
+  #otherwise(): Response {
+    if (this.#watching !== undefined) {
+      const { observer, options } = this.#watching
+      const { body } = this.#response
+      this.#copy = tapped(this.#response, body, observer, options, throughWhole(observer, options))
+      this.#watching = undefined
     }
-  },
-  bodyUsed: {
-    get: function (this: TextWatched): unknown {
-      return Note.of(this).copy?.bodyUsed ?? native(this, "bodyUsed")
-    }
+    return this.#copy ?? this.#response
   }
-})
-
-/** Who reads it in another way; nobody once it is read as text: then it says itself that it is used. */
-const copyOf = (response: TextWatched): Response | undefined => {
-  const state = Note.of(response)
-  if (state.started || state.copy !== undefined) return state.copy
-  const body = native(response, "body") as Response["body"]
-  const { observer, options } = state
-  state.copy = tapped(response, body, observer, options, throughWhole(observer, options))
-  // A response without a body has nothing to tap, and is its own copy.
-  return state.copy === response ? (state.copy = undefined) : state.copy
 }
 
-const readWhole = (text: string, observer: Observer, options: WatchOptions): void => {
-  const body = parse(text)
+// It is a Response to whoever asks by `instanceof`, made without the costs of one.
+Object.setPrototypeOf(WatchedResponse.prototype, Response.prototype)
+
+const readWhole = (body: Json | undefined, observer: Observer, options: WatchOptions): void => {
   const reading = isObject(body) ? options.endpoint.read(body) : undefined
   if (reading === undefined) observer.lost("the response has no usage that could be true")
   else observer.reported(reading)
@@ -211,7 +208,7 @@ const throughWhole = (observer: Observer, options: WatchOptions): Through => {
       return chunk
     },
     end: () => {
-      readWhole(Buffer.concat(chunks).toString("utf8"), observer, options)
+      readWhole(parse(Buffer.concat(chunks).toString("utf8")), observer, options)
       return undefined
     }
   }
