@@ -206,10 +206,8 @@ export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.
       inner,
       options,
       records: recordsOf(budget),
-      around: aroundOf(budget),
       target: addressBook({ baseURL: options.baseURL, endpoints: policy.endpoints, hosts: policy.hosts })
     }
-    edge.around.count++
     // The only place where what is thrown becomes a rejection: below it nothing is awaited that is at hand.
     const fetch: Fetch = (input, init) => promised(() => call(edge, input, init))
     edges.set(fetch, edge)
@@ -239,15 +237,6 @@ const recordsOf = (budget: Budget.Budget["Service"]): ResponseRecords => {
   return kept
 }
 
-/** How many budgeted fetches a budget is around: where it is one, no other can be below it. */
-const around = new WeakMap<Budget.Budget["Service"], { count: number }>()
-
-const aroundOf = (budget: Budget.Budget["Service"]): { count: number } => {
-  const kept = around.get(budget) ?? { count: 0 }
-  around.set(budget, kept)
-  return kept
-}
-
 /** The budgets whose batch rates were warned of: once each, however many clients they are around. */
 const warned = new WeakSet<Budget.Budget["Service"]>()
 
@@ -267,7 +256,6 @@ interface Edge {
   readonly inner: Fetch
   readonly options: Options
   readonly records: ResponseRecords
-  readonly around: { count: number }
   readonly target: (method: string, url: string) => Target
 }
 
@@ -710,7 +698,7 @@ const sentNothing = (edge: Edge, end: unknown): boolean => {
 
 /** Hands a request on, marked so that the same budget further down lets it pass. */
 const deliver = (edge: Edge, url: string, init: RequestInit): Promise<Response> => {
-  if (edge.inner === globalThis.fetch || edge.around.count === 1) return edge.inner(url, init)
+  if (edge.inner === globalThis.fetch) return edge.inner(url, init)
   const passing: Passing = { owner: edge.budget, url, body: init.body, used: false }
   return callContext.run({ context: callContext.getStore()?.context, passing }, () => edge.inner(url, init))
 }
