@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result, Schema } from "effect"
+import { type HostedTools, withFees } from "../src/internal/hostedTools.ts"
+import type { Reading } from "../src/internal/wireUsage.ts"
 import * as Pricing from "../src/Pricing.ts"
 import * as Settlement from "../src/Settlement.ts"
 import * as Usage from "../src/Usage.ts"
@@ -37,9 +39,10 @@ const assertMetered = (verdict: Settlement.Verdict, amount: Usd.Usd, model?: str
   if (model !== undefined) assert.strictEqual(verdict.model, model)
 }
 
-const assertWhole = (verdict: Settlement.Verdict): void => {
+const assertWhole = (verdict: Settlement.Verdict, why?: string): void => {
   assert.strictEqual(verdict._tag, "Assumed")
   if (verdict._tag === "Assumed") assert.strictEqual(verdict.amount, reserved)
+  if (why !== undefined) assert.deepInclude(verdict, { why })
 }
 
 describe("an attempt without a bill", () => {
@@ -59,6 +62,16 @@ describe("an attempt without a bill", () => {
     }
   })
 
+  it("says why nothing is charged, or all", () => {
+    const why = (outcome: Settlement.Outcome): string => {
+      const verdict = ended(outcome)
+      return verdict._tag === "Metered" ? "" : verdict.why
+    }
+    assert.strictEqual(why({ _tag: "NotSent" }), "nothing was sent")
+    assert.strictEqual(why({ _tag: "Answered", status: 429 }), "the provider refused with 429")
+    assert.strictEqual(why({ _tag: "Answered", status: 500 }), "the provider answered 500")
+  })
+
   it("is charged whole where its bill was lost, and says why", () => {
     const verdict = ended({ _tag: "Lost", why: "the response was cut" })
     assertWhole(verdict)
@@ -76,7 +89,7 @@ describe("an attempt without a bill", () => {
       assert.deepStrictEqual(Settlement.decideWhole(outcome, reserved), ended(outcome))
     }
     const reading = { usage, model: undefined, tier: undefined }
-    assertWhole(Settlement.decideWhole({ _tag: "Reported", reading }, reserved))
+    assertWhole(Settlement.decideWhole({ _tag: "Reported", reading }, reserved), "its usage has no price")
   })
 })
 
@@ -94,6 +107,14 @@ describe("a reported bill", () => {
       "default"
     )
     assertMetered(verdict, dollars(5, 15), "gpt-4o-2024-05-13")
+  })
+
+  it("is priced as it was quoted, whatever the table says by now", () => {
+    const quoted = termsOf("gpt-4o")
+    const price = { ...quoted.price, rates: { ...quoted.price.rates, input: 5_000_000 } }
+    for (const model of [undefined, "gpt-4o"]) {
+      assertMetered(decide({ ...quoted, price }, model, "default"), dollars(5, 10), "gpt-4o")
+    }
   })
 
   it("is that of the tier that the response echoes; fast and priority are one", () => {
@@ -124,7 +145,7 @@ describe("a reported bill", () => {
 
   it("is charged whole at a tier that nobody knows, or that has no price", () => {
     for (const word of ["scale", "DEFAULT", "", "constructor"]) {
-      assertWhole(decide(termsOf("gpt-4o"), "gpt-4o", word))
+      assertWhole(decide(termsOf("gpt-4o"), "gpt-4o", word), "the served tier has no price")
     }
     assert.isTrue(Result.isFailure(pricing.price("gpt-4o", "flex")))
     assertWhole(decide(termsOf("gpt-4o"), "gpt-4o", "flex"))
@@ -140,7 +161,8 @@ describe("a reported bill", () => {
 
   it("is charged whole where its usage has no price, or makes no sense", () => {
     const terms = termsOf("gpt-4o")
-    assertWhole(decide(terms, "gpt-4o", "default", Usage.make({ input: 9, output: 9, audioOutput: 4 })))
+    const unpriced = Usage.make({ input: 9, output: 9, audioOutput: 4 })
+    assertWhole(decide(terms, "gpt-4o", "default", unpriced), "the reported usage has no price")
     assertWhole(decide(terms, "gpt-4o", "default", Usage.make({ input: 5, cacheWrite: 6 })))
     assertWhole(decide(terms, "gpt-4o", "default", Usage.make({ input: Number.MAX_SAFE_INTEGER })))
   })
@@ -157,6 +179,100 @@ describe("a reported bill", () => {
     }
     const plain = costAt("gpt-6.1-sol", "priority")
     assertMetered(decide(terms, "gpt-6.1-sol", "priority"), Usd.nanos(Math.ceil((plain * 11) / 10)))
+  })
+})
+
+describe("a bill of cache writes", () => {
+  const written = Usage.make({ input: 1_000, cacheWrite: 300, cacheWrite12h: 100, output: 100 })
+  const bill = (longCache: boolean | undefined, splitsWrites: boolean | undefined, used = written) =>
+    Settlement.decide(
+      { _tag: "Reported", reading: { usage: used, model: undefined, tier: undefined, splitsWrites } },
+      { ...termsOf("gpt-6.1-sol"), longCache },
+      pricing
+    )
+  const usageOf = (verdict: Settlement.Verdict) => (verdict._tag === "Metered" ? verdict.usage : verdict._tag)
+
+  // In dollars a million: $2 for the 600 that are neither, $2.50 for the 300, $5 for the 100, $10 for the output.
+  const told = Usd.dollars((600 * 2 + 300 * 2.5 + 100 * 5 + 100 * 10) / 1_000_000)
+
+  it("is priced as if all were kept for long, where the request may have asked for it and no answer tells", () => {
+    for (const splits of [undefined, false]) {
+      const verdict = bill(true, splits)
+      assertMetered(verdict, Usd.dollars((600 * 2 + 400 * 5 + 100 * 10) / 1_000_000))
+      assert.deepStrictEqual(usageOf(verdict), { ...written, cacheWrite: 0, cacheWrite12h: 400 })
+    }
+  })
+
+  it("is priced as told where the answer tells, or the request did not ask for long", () => {
+    for (const [long, splits] of [
+      [true, true],
+      [false, undefined],
+      [undefined, undefined],
+      [undefined, true]
+    ] as const) {
+      const verdict = bill(long, splits)
+      assertMetered(verdict, told)
+      assert.deepStrictEqual(usageOf(verdict), written)
+    }
+  })
+
+  it("is that of any other call where nothing was written", () => {
+    assert.deepStrictEqual(usageOf(bill(true, undefined, usage)), usage)
+  })
+})
+
+describe("a bill of a call with hosted tools", () => {
+  const tools: HostedTools = {
+    calls: 1,
+    webSearches: 10,
+    fileSearches: 0,
+    containers: 2,
+    searchesBy: ["webSearch"],
+    memory: ["1g"]
+  }
+  const model = pricing.find("gpt-4o")
+  if (model === undefined) throw new Error("gpt-4o has no price")
+  const plain = termsOf("gpt-4o")
+  const withTools = (allowed: HostedTools): Settlement.Terms => ({
+    ...plain,
+    tools: allowed,
+    price: Result.getOrThrow(withFees(plain.price, model, allowed, pricing.toolFees))
+  })
+  const searched = { ...usage, webSearches: 3 }
+  const bill = (terms: Settlement.Terms, reading: Partial<Reading> = {}) => {
+    const whole: Reading = { usage: searched, model: undefined, tier: undefined, items: 1, ...reading }
+    return Settlement.decide({ _tag: "Reported", reading: whole }, terms, pricing)
+  }
+  /** 3 searches of the web at a cent, beside the tokens. */
+  const searches = Usd.add(dollars(2.5, 10), Usd.dollars("0.03"))
+
+  it("is that of its tokens and of the calls that were made", () => {
+    assertMetered(bill(withTools({ ...tools, containers: 0, memory: [] })), searches)
+  })
+
+  it("is charged whole where the answer does not tell its items, and so not its calls", () => {
+    const verdict = bill(withTools(tools), { items: undefined })
+    assertWhole(verdict, "the response does not tell which tools were called")
+  })
+
+  it("has all sessions of containers that were held, which nobody tells, and is assumed then", () => {
+    const verdict = bill(withTools(tools))
+    assert.deepStrictEqual(verdict, {
+      _tag: "Assumed",
+      // Two at three cents.
+      amount: Usd.add(searches, Usd.dollars("0.06")),
+      why: "no response tells how many sessions of containers were billed"
+    })
+  })
+
+  it("is charged whole where it has sessions of containers that nobody held, or a tier without a price", () => {
+    assertWhole(bill(plain, { usage: { ...usage, containers: 1 } }), "the reported usage has no price")
+    assertWhole(bill(withTools(tools), { tier: "flex" }), "the served tier has no price")
+  })
+
+  it("has the fees of the tools at the price of whichever tier served", () => {
+    const priority = Usd.add(costAt("gpt-4o", "priority"), Usd.dollars("0.03"))
+    assertMetered(bill(withTools({ ...tools, containers: 0, memory: [] }), { tier: "priority" }), priority)
   })
 })
 
@@ -187,6 +303,11 @@ describe("what fetch threw", () => {
     for (const each of [undefined, null, "ECONNREFUSED", 1, new Error("ECONNREFUSED"), { code: 61 }, {}]) {
       assert.isFalse(Settlement.neverSent(each))
     }
+  })
+
+  it("is read past what only looks like a code, or like a list of attempts", () => {
+    assert.isTrue(Settlement.neverSent({ code: 61, cause: code("ECONNREFUSED") }))
+    assert.isTrue(Settlement.neverSent(code("ECONNREFUSED", { errors: "one" })))
   })
 
   it("proves it for many addresses only if every one of them was refused", () => {

@@ -119,6 +119,22 @@ describe("Usd", () => {
       assert.include(refusal(text), `${JSON.stringify(text)} is not a number of dollars.`)
     }
     assert.include(refusal("five"), "exact to $0.000000001, within +-$9007199.254740991")
+    assert.throws(() => Usd.dollars(NaN), Usd.UsdError, "NaN is not an amount.")
+    const parsed = Usd.fromString("five")
+    assert.strictEqual(Result.isFailure(parsed) && parsed.failure._tag, "UsdError")
+  })
+
+  it("reads 400 characters, and not one more", () => {
+    assert.strictEqual(read(`1.${"0".repeat(398)}`), 1_000_000_000)
+    assert.include(refusal(`1.${"0".repeat(399)}`), "is not a number of dollars")
+  })
+
+  it("refuses what is too large in a few words, however long it is", () => {
+    // Eight digits of dollars: one too many for a number, and not too many to be looked at.
+    for (const text of ["9".repeat(400), `${"0".repeat(392)}99999999`]) {
+      assert.include(refusal(text), "is too large")
+      assert.isBelow(refusal(text).length, 160)
+    }
   })
 
   it("refuses amounts outside of the exact range", () => {
@@ -162,6 +178,9 @@ describe("Usd", () => {
     assert.throws(() => Usd.subtract(Usd.nanos(-most), Usd.nanos(1)), Usd.UsdError, "out of range")
     assert.strictEqual(Usd.add(Usd.maximum, Usd.zero), most)
     assert.isTrue(Object.is(Usd.subtract(Usd.zero, Usd.zero), 0))
+    // The one way for a negative zero to be an amount: as it was kept.
+    const kept = Schema.decodeUnknownSync(Usd.FromNanos)(-0)
+    assert.isTrue(Object.is(Usd.subtract(kept, Usd.zero), 0))
   })
 
   it.prop(

@@ -1,0 +1,24 @@
+/** What is mutated by the name of a module, and the tests that have to notice. */
+export interface Module {
+  readonly files: ReadonlyArray<string>
+  readonly tests: ReadonlyArray<string>
+}
+
+const one = (name: string, ...more: ReadonlyArray<string>): Module => ({
+  files: [`src/${name}.ts`],
+  tests: [`test/${name}.test.ts`, ...more]
+})
+
+export const modules: Readonly<Record<string, Module>> = {
+  Usd: one("Usd"),
+  Usage: one("Usage"),
+  Settlement: one("Settlement"),
+  Quote: one("Quote"),
+  Pricing: one("Pricing"),
+  // The module itself only hands over: its books are the memory engine's, on the arithmetic of accounts.
+  Ledger: {
+    files: ["src/Ledger.ts", "src/internal/accountTree.ts", "src/internal/ledgerChecks.ts"],
+    tests: ["test/Ledger.test.ts", "test/memoryLedger.test.ts"]
+  },
+  Budget: one("Budget", "test/budgetWindows.test.ts")
+}
