@@ -226,6 +226,14 @@ describe("usage", () => {
           }
         ))
     }
+    it(`a stream with usages that grow, the last of which cannot be read, is charged whole (${asked})`, () =>
+      under(
+        () => events(sse(chunk(early), '{"choices":[],"usage":(', "[DONE]")),
+        async (client, session) => {
+          await (await client.post("/chat/completions", { body: options }).asResponse()).text()
+          await assertWhole(session)
+        }
+      ))
     it(`a stream with usages that grow is metered at the last of them once it is done (${asked})`, () =>
       under(
         () => events(sse(chunk(early), chunk(last), "[DONE]")),

@@ -253,7 +253,11 @@ const streamUsage = (observer: Observer, options: WatchOptions) => {
       return "keep"
     }
     const value = parse(data)
-    if (!isObject(value)) return "keep"
+    if (!isObject(value)) {
+      // What cannot be read may have been a larger usage.
+      interim = undefined
+      return "keep"
+    }
     const signal = options.endpoint.signal(value)
     heed(signal)
     if (!options.hideUsage) return "keep"

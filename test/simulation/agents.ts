@@ -5,10 +5,13 @@ import { callContext } from "../../src/internal/callContext.ts"
 import type { Random } from "../utils/random.ts"
 import { attempt as newAttempt, type Attempt } from "./attempt.ts"
 import type { Owner } from "./engine.ts"
+import { Aborted, isExpected } from "./expected.ts"
 import { drawBehaviour } from "./faults.ts"
-import { Caller, type Desk, type Surroundings } from "./process.ts"
+import { root } from "./provider.ts"
+import { crew, type Work } from "./crew.ts"
+import { Caller, Holding, type Desk, type Surroundings } from "./process.ts"
 import { readAnswer } from "./reading.ts"
-import { drawAsk, requestOf, type Ask } from "./requests.ts"
+import { drawAsk, drawUnpriced, requestOf, type Ask } from "./requests.ts"
 
 /** An agent at work in a process. */
 export interface Agent {
@@ -28,8 +31,6 @@ const begin = (agent: Agent): Attempt => {
   agent.surroundings.judge.attempts.set(made.id, made)
   return made
 }
-
-class Aborted extends Error {}
 
 type Answered = { readonly status: number } | { readonly error: unknown }
 
@@ -65,22 +66,6 @@ const send = async (
     interruption?.removeEventListener("abort", abort)
     if (!made.unread) calls.delete(made.id)
   }
-}
-
-const expectedReasons = new Set([
-  "BudgetExceeded",
-  "AccountPaused",
-  "LedgerUnavailable",
-  "AccountConflict",
-  "InvalidAccount",
-  "Closed"
-])
-
-/** What an agent may meet. Anything else is a fault of the library. */
-const isExpected = (error: unknown): boolean => {
-  const found = BudgetError.find(error)
-  if (found !== undefined) return expectedReasons.has(found.reason._tag)
-  return error instanceof Aborted || (error instanceof TypeError && error.message === "fetch failed")
 }
 
 const callOnce = (agent: Agent, ask: Ask, made: Attempt): Effect.Effect<Answered> =>
@@ -121,8 +106,26 @@ const call = (agent: Agent): Effect.Effect<void> =>
     }
   })
 
+/** A call that has no price, or no bound: it is refused, and nothing of it is sent or held. */
+const unpriced = (agent: Agent): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { random, surroundings } = agent
+    const { coverage, judge } = surroundings
+    const { body, path, reason } = drawUnpriced(random)
+    const made = begin(agent)
+    coverage.met("calls without a price")
+    const ask: Ask = { url: `${root}${path}`, body, reading: { kind: "text" } }
+    return Effect.map(callOnce(agent, ask, made), (answered) => {
+      const error = "error" in answered ? answered.error : `the status ${answered.status}`
+      const found = BudgetError.find(error)?.reason._tag
+      judge.claim(found === reason || made.left, () => `${made.id}: ${String(error)}, not ${reason}`)
+      const isFree = made.arrivals === 0 && !judge.asked.has(made.id)
+      judge.claim(isFree, () => `${made.id} has no price, and was sent or reserved for`)
+    })
+  })
+
 /** Work with a price of its own, which may fail, and inside which there may be more of it. */
-const priced = (agent: Agent, depth: number): Effect.Effect<void, BudgetError.BudgetError, Budget.Budget> =>
+const priced = (agent: Agent, depth: number): Work =>
   Effect.suspend(() => {
     const { random, surroundings } = agent
     const made = begin(agent)
@@ -130,13 +133,14 @@ const priced = (agent: Agent, depth: number): Effect.Effect<void, BudgetError.Bu
     const cost = random.chance(0.1) ? quote + random.below(1_000_000) : random.below(quote + 1)
     const fails = random.chance(0.2)
     const isFree = random.chance(0.5)
+    const holding = { held: true }
     surroundings.coverage.met("effects")
     const work = Effect.gen(function* () {
       made.arrivals++
       // What fails is free where its maker says so.
       made.provenFree = isFree
       yield* Effect.sleep(random.below(5_000))
-      if (depth > 0 && random.chance(0.5)) yield* Effect.ignore(priced(agent, depth - 1))
+      if (depth > 0 && random.chance(0.6)) yield* Effect.ignore(inside(agent, depth - 1))
       if (fails) return yield* Effect.die(new Aborted("The work failed."))
       // What is free where it fails costs something only where it is seen to succeed.
       if (!isFree) billed()
@@ -149,8 +153,10 @@ const priced = (agent: Agent, depth: number): Effect.Effect<void, BudgetError.Bu
     }
     const onFailure = isFree ? ("release" as const) : ("charge" as const)
     return work.pipe(
+      Effect.provideService(Holding, holding),
       Effect.onExit((exit) =>
         Effect.sync(() => {
+          holding.held = false
           if (Exit.isFailure(exit)) made.left = true
         })
       ),
@@ -167,8 +173,24 @@ const priced = (agent: Agent, depth: number): Effect.Effect<void, BudgetError.Bu
     )
   })
 
+/** What goes on inside something that holds a reservation. */
+const inside = (agent: Agent, depth: number): Work => {
+  const kind = agent.random.below(4)
+  if (kind < 2) return priced(agent, depth)
+  if (kind === 3 && depth > 0) return crew(agent, () => solo(agent, depth - 1))
+  agent.surroundings.coverage.met("calls inside effects")
+  return call(agent)
+}
+
+/** One piece of work. */
+const solo = (agent: Agent, depth: number): Work => {
+  const kind = agent.random.below(20)
+  if (kind < 13) return call(agent)
+  return kind === 13 ? unpriced(agent) : priced(agent, depth)
+}
+
 /** The ledger by hand: every end is sent twice, and an end of another kind is refused. */
-const byHand = (agent: Agent): Effect.Effect<void, BudgetError.BudgetError, Budget.Budget> =>
+const byHand = (agent: Agent): Work =>
   Effect.gen(function* () {
     const { desk, random, surroundings } = agent
     const { coverage, judge } = surroundings
@@ -233,7 +255,7 @@ const somewhere =
 export const life = (agent: Agent, teams: ReadonlyArray<string>): Effect.Effect<void> => {
   const { desk, random, surroundings } = agent
   const kind = random.below(10)
-  const work = kind < 7 ? call(agent) : kind < 9 ? priced(agent, 2) : byHand(agent)
+  const work = kind < 7 ? solo(agent, 2) : kind < 9 ? crew(agent, () => solo(agent, 2)) : byHand(agent)
   return work.pipe(
     somewhere(agent, teams),
     Effect.provideContext(desk.context),

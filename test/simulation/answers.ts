@@ -1,6 +1,6 @@
 /** The bytes of an answer, in the shapes of the real API, packet by packet. */
 import type { BilledUsage, Endpoint } from "../utils/providerBill.ts"
-import type { Report } from "./faults.ts"
+import type { Growth, Report } from "./faults.ts"
 
 export interface Answer {
   readonly id: string
@@ -10,6 +10,7 @@ export interface Answer {
   readonly choices: number
   readonly usage: BilledUsage
   readonly report: Report
+  readonly grows: Growth
   /** The request asked for the usage of a stream; elsewhere it is always told. */
   readonly tells: boolean
 }
@@ -104,16 +105,17 @@ const sse = (data: unknown, type?: string): string =>
 /** The most pieces that a model's words come in, whatever their number. */
 const mostDeltas = 5
 
-const spoken = (output: number, event: (tokens: number) => string): ReadonlyArray<Event> => {
+const spoken = (output: number, event: (tokens: number, soFar: number) => string): ReadonlyArray<Event> => {
   const pieces = Math.min(mostDeltas, output)
   return Array.from({ length: pieces }, (_, index) => {
-    const tokens = Math.floor((output * (index + 1)) / pieces) - Math.floor((output * index) / pieces)
-    return { text: event(tokens), tokens, tellsUsage: false }
+    const soFar = Math.floor((output * (index + 1)) / pieces)
+    const tokens = soFar - Math.floor((output * index) / pieces)
+    return { text: event(tokens, soFar), tokens, tellsUsage: false }
   })
 }
 
 const streamed = (answer: Answer): ReadonlyArray<Event> => {
-  const { choices, endpoint, id, model, report, tells, tier: service_tier, usage } = answer
+  const { choices, endpoint, grows, id, model, report, tells, tier: service_tier, usage } = answer
   const silent = (text: string): Event => ({ text, tokens: 0, tellsUsage: false })
   if (endpoint === "responses") {
     const opening = { id, object: "response", status: "in_progress", model, usage: null }
@@ -131,19 +133,35 @@ const streamed = (answer: Answer): ReadonlyArray<Event> => {
   }
   const base = { id, object: "chat.completion.chunk", model, service_tier }
   const told = usageOf(answer)
+  const growing = (output: number): object =>
+    grows === "no"
+      ? {}
+      : {
+          usage: usageOf({
+            ...answer,
+            usage: { ...usage, output, reasoning: Math.min(usage.reasoning, output) }
+          })
+        }
   return [
-    ...spoken(usage.output, (tokens) =>
+    ...spoken(usage.output, (tokens, soFar) =>
       sse({
         ...base,
         choices: [{ index: tokens % choices, delta: { content: `${tokens} words` } }],
+        ...growing(soFar),
         usage: null
       })
     ),
-    silent(sse({ ...base, choices: [{ index: 0, delta: {}, finish_reason: "stop" }] })),
-    ...(tells && told !== undefined
+    silent(
+      sse({
+        ...base,
+        choices: [{ index: 0, delta: {}, finish_reason: "stop" }],
+        ...growing(usage.output)
+      })
+    ),
+    ...(tells && grows !== "only" && told !== undefined
       ? [{ text: sse({ ...base, choices: [], usage: told }), tokens: 0, tellsUsage: report === "truth" }]
       : []),
-    silent(sse("[DONE]"))
+    { text: sse("[DONE]"), tokens: 0, tellsUsage: grows === "only" && report === "truth" }
   ]
 }
 

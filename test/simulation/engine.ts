@@ -11,6 +11,8 @@ import { random, type Random } from "../utils/random.ts"
 export interface Owner {
   readonly name: string
   alive: boolean
+  /** How many milliseconds its clock is ahead of the true time; it may be set while the owner runs. */
+  skew: number
 }
 
 interface Task {
@@ -179,7 +181,7 @@ class VirtualClock implements Clock.Clock {
   readonly owner: Owner
   readonly currentTimeMillis = Effect.sync(() => this.currentTimeMillisUnsafe())
   readonly currentTimeNanos = Effect.sync(() => this.currentTimeNanosUnsafe())
-  readonly monotonicTimeNanos = Effect.sync(() => this.currentTimeNanosUnsafe())
+  readonly monotonicTimeNanos = Effect.sync(() => this.monotonicTimeNanosUnsafe())
 
   constructor(engine: Engine, owner: Owner) {
     this.engine = engine
@@ -187,15 +189,16 @@ class VirtualClock implements Clock.Clock {
   }
 
   currentTimeMillisUnsafe(): number {
-    return this.engine.now
+    return this.engine.now + this.owner.skew
   }
 
   currentTimeNanosUnsafe(): bigint {
-    return BigInt(this.engine.now) * nanosPerMilli
+    return BigInt(this.currentTimeMillisUnsafe()) * nanosPerMilli
   }
 
+  /** Nobody sets this one. */
   monotonicTimeNanosUnsafe(): bigint {
-    return this.currentTimeNanosUnsafe()
+    return BigInt(this.engine.now) * nanosPerMilli
   }
 
   sleep(duration: Duration.Duration): Effect.Effect<void> {

@@ -16,6 +16,9 @@ export type Ending =
 /** How an answer tells its usage. All but the first cannot be booked. */
 export type Report = "truth" | "nothing" | "null" | "negative" | "zero" | "text" | "parts beyond the whole"
 
+/** Whether the chunks of a chat stream tell their usage so far, and whether one without choices comes at their end. */
+export type Growth = "no" | "then final" | "only"
+
 /** What the provider does with one request. */
 export interface Behaviour {
   readonly ending: Ending
@@ -33,6 +36,7 @@ export interface Behaviour {
   readonly dearerModel: boolean
   readonly dated: boolean
   readonly report: Report
+  readonly grows: Growth
   /** Whether the model stops writing when its reader goes away. */
   readonly stops: boolean
   /** Milliseconds between packets. */
@@ -82,6 +86,7 @@ export const drawBehaviour = (random: Random): Behaviour => ({
   dearerModel: random.chance(0.04),
   dated: random.chance(0.3),
   report: random.chance(0.08) ? random.one(untrue) : "truth",
+  grows: random.chance(0.2) ? random.one(["then final", "only"]) : "no",
   stops: random.chance(0.5),
   pace: random.chance(0.3) ? random.below(20_000) : 0,
   cuts: random.below(4),

@@ -17,6 +17,8 @@ interface Account {
   paused: boolean
   /** By the start of the window; nothing where there is none. */
   readonly windows: Map<number | null, Sums>
+  /** The newest of them that something was admitted in. */
+  latest: number
 }
 
 type Ended = Extract<Ledger.Entry, { readonly _tag: "Settled" | "Released" | "Corrected" }>
@@ -60,6 +62,8 @@ export class Judge {
   /** The windows of those accounts that have some. */
   readonly frames: ReadonlyMap<string, Ledger.Window>
   readonly told: (line: string) => void
+  /** The clock of the books was set back: they stay in the window that had begun, until it ends. */
+  wasSetBack = false
   seq = 0
 
   constructor(coverage: Coverage, frames: ReadonlyMap<string, Ledger.Window>, told: (line: string) => void) {
@@ -107,7 +111,12 @@ export class Judge {
     const { account } = entry
     const known = this.accounts.get(account)
     if (entry._tag === "Opened") {
-      this.accounts.set(account, { limit: entry.limit, paused: false, windows: new Map() })
+      this.accounts.set(account, {
+        limit: entry.limit,
+        paused: false,
+        windows: new Map(),
+        latest: -Infinity
+      })
     } else if (known === undefined) this.fault(`entry ${entry.seq}: ${account} was never opened`)
     else if (entry._tag === "LimitChanged") {
       this.claim(
@@ -143,8 +152,16 @@ export class Judge {
     if (window === null) return false
     const span = fromWindow(frame)
     if (typeof span === "string") return false
-    const { end, start } = span.at(span.rolls ? window : at)
-    return start === window && start <= at && at < end
+    const { end, start } = span.at(span.rolls || this.wasSetBack ? window : at)
+    return start === window && (start <= at || this.wasSetBack) && at < end
+  }
+
+  /** No window that has ended begins once more, whatever a clock says. */
+  follow(window: number | null, account: string): void {
+    const known = this.accounts.get(account)
+    if (known === undefined || window === null) return
+    this.claim(window >= known.latest, () => `${account} went back to ${window} from ${known.latest}`)
+    known.latest = window
   }
 
   admit(entry: Extract<Ledger.Entry, { _tag: "Reserved" }>): void {
@@ -156,6 +173,7 @@ export class Judge {
       at.reserved += BigInt(reserved)
       const window = entry.chain.find((link) => link.account === each)?.window ?? null
       this.claim(this.isIn(window, each, entry.at), () => `${name}: counts in ${String(window)} of ${each}`)
+      this.follow(window, each)
       const { limit = null, paused = false } = this.accounts.get(each) ?? {}
       const used = at.spent + at.reserved
       this.claim(
@@ -268,7 +286,8 @@ export class Judge {
     for (const [id, held] of this.reservations) {
       const attempt = this.attempts.get(this.callers.get(id) ?? "")
       if (attempt === undefined || attempt.byHand) continue
-      const isCurrent = this.isIn(held.window, "root", now)
+      const latest = this.accounts.get("root")?.latest
+      const isCurrent = this.isIn(held.window, "root", now) && (held.window ?? latest) === latest
       if (held.ended === undefined) sums.reserved += isCurrent ? held.amount : 0
       else {
         const outcome = outcomeOf(held.ended)

@@ -12,6 +12,11 @@ import { type Provider, root } from "./provider.ts"
 /** Which attempt a fiber works for; nobody's. */
 export const Caller = Context.Reference<string>("simulation/Caller", { defaultValue: () => "" })
 
+/** Whether a fiber works inside something that holds a reservation: who does must never wait for another. */
+export const Holding = Context.Reference<{ held: boolean }>("simulation/Holding", {
+  defaultValue: () => ({ held: false })
+})
+
 /** An ask that has no answer yet. */
 export interface Waiting {
   readonly request: Ledger.ReserveRequest
@@ -60,6 +65,10 @@ const watched = (
   reserve: (request) =>
     Effect.withFiber((fiber) => {
       const place: Waiting = { request, seen: false }
+      judge.claim(
+        request.waitAtMost === undefined || !fiber.getRef(Holding).held,
+        () => `${fiber.getRef(Caller)} would wait for others, and holds what they may wait for`
+      )
       if (request.waitAtMost !== undefined) waiting.add(place)
       const noted = Effect.tap(ledger.reserve(request), ({ id }) =>
         Effect.sync(() => {

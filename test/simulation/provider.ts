@@ -282,7 +282,22 @@ class Call {
     else this.write(run.usage.output)
     const asked = Oracle.field(Oracle.field(body, "stream_options"), "include_usage") === true
     const { choices, echo, model, report, usage } = run
-    const answer = { id: attempt.id, endpoint, model, tier: echo, choices, usage, report, tells: asked }
+    const grows = endpoint === "chat" && isStream ? behaviour.grows : "no"
+    if (grows !== "no") {
+      coverage.met("growing usages")
+      if (behaviour.ending === "cut" || behaviour.ending === "ends early") coverage.met("growing usages cut")
+    }
+    const answer = {
+      id: attempt.id,
+      endpoint,
+      model,
+      tier: echo,
+      choices,
+      usage,
+      report,
+      tells: asked,
+      grows
+    }
     const sent = this.broken(packets(answer, isStream, behaviour.cuts))
     const stream = new ReadableStream<Uint8Array>(
       {
@@ -324,15 +339,14 @@ class Call {
         )
       case "malformed": {
         coverage.met("malformed bodies")
-        return whole.map((packet) =>
-          packet.tellsUsage
-            ? {
-                ...packet,
-                bytes: packet.bytes.map((byte) => (byte === 0x7b ? 0x28 : byte)),
-                tellsUsage: false
-              }
-            : packet
-        )
+        const told = whole.findIndex(({ tellsUsage }) => tellsUsage)
+        // Where it is the end that makes a usage the last one, either of them may be the one that is spoilt.
+        const spoilt = whole[told]?.bytes.includes(0x7b) === false && breaksAt % 2 === 0 ? told - 1 : told
+        return whole.map((packet, index) => ({
+          ...packet,
+          bytes: index === spoilt ? packet.bytes.map((byte) => spoils.get(byte) ?? byte) : packet.bytes,
+          tellsUsage: false
+        }))
       }
       default:
         return whole
@@ -359,5 +373,8 @@ class Call {
     else this.controller?.close()
   }
 }
+
+/** What a malformed body has in the place of braces and brackets. */
+const spoils: ReadonlyMap<number, number> = new Map(Array.from("{[", (each) => [each.charCodeAt(0), 0x28]))
 
 const dearness = (tier: string): number => ["flex", "default", "priority"].indexOf(tier)

@@ -54,6 +54,38 @@ export const drawAsk = (random: Random): Ask => {
   return post("/chat/completions", { ...common, messages, n, stream_options, max_completion_tokens: cap })
 }
 
+/** What must be refused before anything is sent or held, and why. */
+export interface Unpriced {
+  readonly path: string
+  readonly body: string
+  readonly reason:
+    "UnknownModel" | "UnpricedTier" | "UnsupportedEndpoint" | "UnboundedRequest" | "MalformedRequest"
+}
+
+const messages = [{ role: "user", content: "word" }]
+const known = { model: "gpt-4o-sim", messages }
+
+const unpriced: ReadonlyArray<readonly [reason: Unpriced["reason"], path: string, body: unknown]> = [
+  ["UnknownModel", "/chat/completions", { ...known, model: "gpt-9-sim", stream: true }],
+  ["UnknownModel", "/chat/completions", { ...known, model: "gpt-4o-sim-2025-01-01" }],
+  ["UnknownModel", "/responses", { model: "gpt-5-sim-pro", input: "word", max_output_tokens: 1 }],
+  ["UnknownModel", "/embeddings", { model: "text-embedding-9", input: "word" }],
+  ["UnpricedTier", "/chat/completions", { ...known, service_tier: "ultrafast" }],
+  ["UnsupportedEndpoint", "/images/generations", { model: "gpt-image-1", prompt: "word" }],
+  ["UnsupportedEndpoint", "/audio/speech", { model: "tts-1", input: "word", voice: "alloy" }],
+  ["UnsupportedEndpoint", "/batches", { endpoint: "/v1/chat/completions", input_file_id: "file-1" }],
+  ["UnboundedRequest", "/chat/completions", { ...known, web_search_options: {} }],
+  ["UnboundedRequest", "/chat/completions", { ...known, thinks_harder: true }],
+  ["UnboundedRequest", "/responses", { model: "gpt-5-sim", input: "word", background: true }],
+  ["MalformedRequest", "/chat/completions", { ...known, n: "2" }],
+  ["MalformedRequest", "/chat/completions", "{"]
+]
+
+export const drawUnpriced = (random: Random): Unpriced => {
+  const [reason, path, body] = random.one(unpriced)
+  return { reason, path, body: typeof body === "string" ? body : JSON.stringify(body) }
+}
+
 export const requestOf = (ask: Ask, attempt: string, signal: AbortSignal): RequestInit => ({
   method: "POST",
   headers: { "content-type": "application/json", [attemptHeader]: attempt },

@@ -12,6 +12,8 @@ export interface Team {
 export interface Setting {
   readonly isStored: boolean
   readonly processes: number
+  /** How far the clocks of the first of them are ahead, in milliseconds. */
+  readonly skews: ReadonlyArray<number>
   /** How often a fiber lets others run between two of its operations. */
   readonly preemption: number
   /** In nano-dollars. */
@@ -51,6 +53,7 @@ export const drawSetting = (random: Random): Setting => {
   return {
     isStored,
     processes: isStored ? random.between(1, 3) : 1,
+    skews: random.chance(0.3) ? Array.from({ length: 8 }, () => random.between(-300_000, 300_000)) : [],
     preemption: random.one([0, 0.01, 0.05, 0.2]),
     limit: random.between(5, 400) * 1_000_000,
     window: drawWindow(random),

@@ -29,6 +29,16 @@ const jump: Step = (world, drawn) => {
   world.engine.advanceTo(world.engine.now + drawn.between(60_000, 30 * 3_600_000))
 }
 
+/** A clock that is set, by minutes: what sleeps sleeps on, and the store goes by its own. */
+const setClock: Step = (world, drawn) => {
+  const { owner } = process(world, drawn)
+  const skew = drawn.chance(0.2) ? 0 : drawn.between(-600_000, 600_000)
+  world.coverage.met(skew < owner.skew ? "clocks set back" : "clocks set ahead")
+  if (world.books.kind === "memory" && skew < owner.skew) world.judge.wasSetBack = true
+  owner.skew = skew
+  world.engine.say(`the clock of ${owner.name} is ${skew} ahead`)
+}
+
 const abort: Step = (world, drawn) => {
   const calls = Array.from(world.calls)
   if (calls.length === 0) return
@@ -100,6 +110,7 @@ const weights: ReadonlyArray<readonly [weight: number, step: Step]> = [
   [12, nextTimer],
   [10, passing],
   [0.6, jump],
+  [0.6, setClock],
   [4, abort],
   [3, interrupt],
   [3, setLimit],

@@ -87,7 +87,10 @@ export class World {
   }
 
   store(): Books {
-    const store = Reference.make()
+    const store = Reference.make(
+      0,
+      Effect.sync(() => this.engine.now)
+    )
     store.faults.loses = (verb) => {
       const isLost = this.losing && verb !== "balances" && this.engine.random.chance(0.3)
       if (isLost) this.coverage.met("lost answers")
@@ -97,10 +100,12 @@ export class World {
   }
 
   losing = false
+  /** By whose time the books are looked at: that of the process that has them in memory. */
+  observer: Owner = { name: "observer", alive: true, skew: 0 }
 
   /** Looks at something at once, at the world's time, without letting anything else happen. */
   now<A, E>(effect: Effect.Effect<A, E>): A {
-    const clock = Context.get(this.engine.contextOf({ name: "observer", alive: true }), Clock.Clock)
+    const clock = Context.get(this.engine.contextOf(this.observer), Clock.Clock)
     return Effect.runSync(Effect.provideService(effect, Clock.Clock, clock))
   }
 
@@ -121,8 +126,9 @@ export class World {
   }
 
   async boot(): Promise<void> {
-    const owner = { name: `p${++this.processes}`, alive: true }
     const { books, setting, surroundings } = this
+    const owner = { name: `p${++this.processes}`, alive: true, skew: setting.skews[this.processes - 1] ?? 0 }
+    this.observer = owner
     this.heal()
     const engine =
       books.kind === "memory"
@@ -284,7 +290,9 @@ export class World {
     this.judge.conclude((caller) => this.judge.attempts.get(caller)?.unread === true)
     const { books } = this
     if (books.kind === "memory") {
-      for (const { desk } of this.running) this.judge.compareSummary(desk.budget.view(), this.engine.now)
+      for (const { desk, owner } of this.running) {
+        this.judge.compareSummary(desk.budget.view(), this.engine.now + owner.skew)
+      }
       for (const { seq } of this.entries()) {
         this.judge.claim(books.sunk.has(seq), () => `entry ${seq} was never told`)
       }

@@ -403,8 +403,11 @@ class Books {
   }
 }
 
-/** A store of its own books, whose clock runs `skew` milliseconds before that of its callers. */
-export const make = (skew = 0): ReferenceStore => {
+/** A store of its own books, whose clock runs `skew` milliseconds before that of its callers, or is one of its own. */
+export const make = (
+  skew = 0,
+  clock: Effect.Effect<number> = Effect.map(Clock.currentTimeMillis, (now) => now + skew)
+): ReferenceStore => {
   const books = new Books()
   const faults: Faults = { away: false, loses: () => false }
   const calls: Record<string, number> = {}
@@ -414,7 +417,7 @@ export const make = (skew = 0): ReferenceStore => {
       // The way there and the way back, on which other fibers run.
       yield* Effect.yieldNow
       if (faults.away) return yield* new Store.StoreUnavailable({ detail: "The reference store is away." })
-      books.now = (yield* Clock.currentTimeMillis) + skew
+      books.now = yield* clock
       const answer = step()
       yield* Effect.yieldNow
       if (faults.loses(name)) return yield* new Store.StoreUnavailable({ detail: "The answer was lost." })
