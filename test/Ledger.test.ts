@@ -441,3 +441,21 @@ describe("the memory ledger", () => {
     }).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
   )
 })
+
+describe("a clock that is set back", () => {
+  it.effect("begins no rolling window in one that has ended: what is held there frees nothing here", () =>
+    Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory({ admissions: true })
+      yield* books.open({ account: "root", limit: usd(100), window: { rolling: "1 minute" } })
+      const early = yield* take(books, "root", 60)
+      yield* TestClock.adjust("2 minutes")
+      assert.deepStrictEqual(yield* numbers(books, "root"), [0, 0])
+      yield* TestClock.setTime(0)
+      yield* take(books, "root", 100)
+      const { windowStart } = yield* books.balance("root")
+      assert.strictEqual(windowStart, 60_000)
+      yield* books.release(early)
+      assert.deepStrictEqual(yield* numbers(books, "root"), [0, 100])
+    })
+  )
+})

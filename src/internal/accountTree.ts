@@ -26,6 +26,8 @@ export interface Account {
   /** The window that the numbers are of; zeros while a rolling one waits for its first use. */
   start: number
   end: number
+  /** When the last window ended. No later one begins before that, also where the clock was set back. */
+  over: number
   /** What an entry here counts for, where no windows are on the chain. */
   readonly links: ReadonlyArray<Link>
   /** Parts per million of the limit, ascending. */
@@ -90,6 +92,7 @@ export const make = (
   windowed: frame !== undefined || parent?.windowed === true,
   start: 0,
   end: 0,
+  over: 0,
   links: [{ account: id, window: null }, ...(parent?.links ?? [])],
   thresholds,
   opened: 1,
@@ -120,8 +123,9 @@ export const turn = (from: Account, now: number, use: boolean): ReadonlyArray<Ac
     if (at.frame === undefined || now < at.end) continue
     const isEmpty = at.frame.rolls && !use
     if (isEmpty && at.end === 0) continue
-    const { end, start } = isEmpty ? noSpan : at.frame.at(now)
-    Object.assign(at, { start, end, spent: 0, reserved: 0 })
+    const over = Math.max(at.over, at.end)
+    const { end, start } = isEmpty ? noSpan : at.frame.at(Math.max(now, over))
+    Object.assign(at, { start, end, over, spent: 0, reserved: 0 })
     turned = [...(turned ?? []), at]
   }
   return turned ?? none
