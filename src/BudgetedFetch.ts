@@ -20,6 +20,7 @@ import type * as Host from "./Host.ts"
 import * as InputTokens from "./InputTokens.ts"
 import { addressBook, type Target } from "./internal/addresses.ts"
 import { callContext, lasting, type Passing } from "./internal/callContext.ts"
+import { beginTrace, sinkOf, traceRefusal, type Called, type CallTrace } from "./internal/callTrace.ts"
 import { edit, isObject, type Json, type JsonObject } from "./internal/json.ts"
 import { refusalResponse } from "./internal/refusals.ts"
 import { readRequest, type ReadRequest } from "./internal/requestBody.ts"
@@ -286,22 +287,23 @@ const call = (
     case "Refused":
       return refuse(edge, found.error)
     case "Vouched":
-      return vouched(edge, found.name, found.most, url, init)
+      return vouched(edge, { endpoint: { name: found.name }, url, host }, found.most, init)
     case "Priced": {
       const request = readRequest(init)
       if (Result.isFailure(request)) return refuse(edge, request.failure)
+      const { endpoint } = found
       const { body, text, signed } = request.success
       const quoted = Quote.quote(
         edge.pricing,
-        found.endpoint,
+        endpoint,
         { body, text, deployment: found.deployment },
         edge.policy,
         { host, at: now(edge), previous: lookup(edge, url) }
       )
-      if (Result.isFailure(quoted)) return refuse(edge, quoted.failure)
+      if (Result.isFailure(quoted)) return refuse(edge, quoted.failure, { endpoint, host, url })
       if (signed && changes(quoted.success, host)) return refuse(edge, signedUnbounded)
       return priced(edge, {
-        endpoint: found.endpoint,
+        endpoint,
         quote: quoted.success,
         host,
         request: request.success,
@@ -328,14 +330,27 @@ const passes = (edge: Edge, url: string, body: unknown): boolean => {
 }
 
 /** Refuses what was decided before anything was reserved. */
-const refuse = async (edge: Edge, error: BudgetError.BudgetError): Promise<Response> => {
+const refuse = async (edge: Edge, error: BudgetError.BudgetError, called?: Called): Promise<Response> => {
+  if (called !== undefined) tellRefused(edge, error, called)
   await run(edge, edge.budget.refuse(error))
   return answerRefusal(edge, error)
 }
 
 /** Refuses what the budget would not admit; it has counted that itself, unless it is shut. */
-const refuseHeld = (edge: Edge, error: BudgetError.BudgetError): Promise<Response> | Response =>
-  error.reason._tag === "Closed" ? refuse(edge, error) : answerRefusal(edge, error)
+const refuseHeld = (
+  edge: Edge,
+  error: BudgetError.BudgetError,
+  called: Called
+): Promise<Response> | Response => {
+  if (error.reason._tag === "Closed") return refuse(edge, error, called)
+  tellRefused(edge, error, called)
+  return answerRefusal(edge, error)
+}
+
+const tellRefused = (edge: Edge, error: BudgetError.BudgetError, called: Called): void => {
+  const sink = sinkOf(contextOf(edge), edge.context)
+  if (sink !== undefined) traceRefusal(sink, called, error)
+}
 
 const answerRefusal = (edge: Edge, error: BudgetError.BudgetError): Response => {
   if (edge.options.refusal === "response") {
@@ -421,6 +436,7 @@ class Attempt {
   readonly decide: (outcome: Settlement.Outcome) => Settlement.Verdict
   readonly context: Context.Context<never>
   ended = false
+  trace: CallTrace | undefined = undefined
   signal: AbortSignal | null | undefined = undefined
 
   constructor(
@@ -441,6 +457,14 @@ class Attempt {
   /** Runs for the fiber that called what cannot fail: what settling cannot book it keeps, and tells. */
   run(effect: Effect.Effect<void>): void {
     Effect.runForkWith(this.context)(effect)
+  }
+
+  /** Traced where somebody looks. */
+  traceAs(called: Called, cap: number | undefined): void {
+    const sink = sinkOf(this.context, this.edge.context)
+    if (sink === undefined) return
+    const { account, amount } = this.reservation
+    this.trace = beginTrace(sink, called, { account, reserved: amount, cap })
   }
 
   readonly aborted = (): void => this.end({ _tag: "Lost", why: "the call was aborted" })
@@ -468,24 +492,26 @@ class Attempt {
             bound: this.bound
           })
     )
+    this.trace?.end(outcome, verdict)
   }
 }
 
 /** An endpoint at the user's own maximum: no response tells its bill, so a success is charged whole. */
 const vouched = (
   edge: Edge,
-  name: string,
+  called: Called,
   most: Usd.Usd,
-  url: string,
   given: RequestInit | undefined
 ): Response | Promise<Response> => {
+  const { name } = called.endpoint
   const held = acquire(edge, { least: most, label: name }, given?.signal)
   const init = Result.isResult(held) ? given : asPriced(given)
-  return whenHeld(edge, held, (reservation) => {
+  return whenHeld(edge, held, called, (reservation) => {
     const attempt = new Attempt(edge, reservation, name, undefined, (outcome) =>
       Settlement.decideWhole(outcome, reservation.amount)
     )
-    return send(edge, attempt, url, init, init?.body, (response) => {
+    attempt.traceAs(called, undefined)
+    return send(edge, attempt, called.url, init, init?.body, (response) => {
       attempt.end(answered(response))
       return response
     })
@@ -496,10 +522,11 @@ const vouched = (
 const whenHeld = (
   edge: Edge,
   asked: Held | Promise<Held>,
+  called: Called,
   go: (reservation: Ledger.Reservation) => Promise<Response>
 ): Response | Promise<Response> => {
-  if (!Result.isResult(asked)) return asked.then((held) => whenHeld(edge, held, go))
-  if (Result.isFailure(asked)) return refuseHeld(edge, asked.failure)
+  if (!Result.isResult(asked)) return asked.then((held) => whenHeld(edge, held, called, go))
+  if (Result.isFailure(asked)) return refuseHeld(edge, asked.failure, called)
   try {
     return go(asked.success)
   } catch (error) {
@@ -538,7 +565,7 @@ const priced = (edge: Edge, priced: PricedCall): Response | Promise<Response> =>
   )
   const held = acquire(edge, firstAsk(edge, quote, counted), priced.init?.signal)
   const call = Result.isResult(held) ? priced : { ...priced, init: asPriced(priced.init) }
-  return whenHeld(edge, held, (reservation) => sendPriced(edge, { ...call, quote }, reservation))
+  return whenHeld(edge, held, call, (reservation) => sendPriced(edge, { ...call, quote }, reservation))
 }
 
 /** The quote with its input counted, here and, where that was asked for, by the provider. */
@@ -604,6 +631,7 @@ const sendPriced = (edge: Edge, priced: PricedCall, reservation: Ledger.Reservat
   })
   const { plan } = quote
   const cap = Quote.capFor(quote, reservation.amount)
+  attempt.traceAs(priced, cap ?? plan.output?.cap)
   if (cap !== undefined && quote.cap !== undefined && quote.cap.most > quote.cap.least) {
     attempt.run(budget.capped(quote.model, cap))
   }

@@ -38,7 +38,8 @@ import * as Usd from "./Usd.ts"
 /**
  * How a session spends. `budgetUsd` in dollars (a string is exact); `window`, `thresholds` and `onLimitChange` as in
  * `Budget.LimitOptions`; `prices` on top of the bundled table; `ledger`: where the books are, the memory of this
- * process unless said; the rest as in `BudgetedFetch.PolicyOptions` and `Budget.Options`.
+ * process unless said; `telemetry`: where the spans and metrics of calls go, nowhere unless said; the rest as in
+ * `BudgetedFetch.PolicyOptions` and `Budget.Options`.
  *
  * @example
  * ```ts

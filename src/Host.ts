@@ -7,7 +7,8 @@
 /**
  * A host's ways. `known`: it serves the API, so that a `fetch` without an address of its own may reach it. `regional`: bills regional processing's uplift on models that have one. `takesTier`: knows the
  * `service_tier` field, so that a request without one is sent with one. `verified`: its billing is known to follow
- * the price table; on any other host the table is the user's word, and the summary says `unverifiedHost`.
+ * the price table; on any other host the table is the user's word, and the summary says `unverifiedHost`. `provider`:
+ * what traces call it, `openai` unless said.
  *
  * @example
  * ```ts
@@ -24,6 +25,7 @@ export interface Host {
   readonly regional: boolean
   readonly takesTier: boolean
   readonly verified: boolean
+  readonly provider?: string | undefined
 }
 
 const openAi: Host = { known: true, regional: false, takesTier: true, verified: true }
@@ -38,8 +40,11 @@ const unknown: Host = { known: false, regional: false, takesTier: false, verifie
 const known: ReadonlyArray<readonly [RegExp, Host]> = [
   [/^api\.openai\.com$/, openAi],
   [/^[a-z]{2,8}\.api\.openai\.com$/, { ...openAi, regional: true }],
-  [/\.(openai\.azure|cognitiveservices\.azure|services\.ai\.azure)\.(com|us|cn)$/, cloud],
-  [/^bedrock-(mantle|runtime)\.[a-z0-9-]+\.(api\.aws|amazonaws\.com)$/, cloud]
+  [
+    /\.(openai\.azure|cognitiveservices\.azure|services\.ai\.azure)\.(com|us|cn)$/,
+    { ...cloud, provider: "azure.ai.openai" }
+  ],
+  [/^bedrock-(mantle|runtime)\.[a-z0-9-]+\.(api\.aws|amazonaws\.com)$/, { ...cloud, provider: "aws.bedrock" }]
 ]
 
 /**

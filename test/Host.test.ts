@@ -22,6 +22,7 @@ describe("a host", () => {
 
   it("of Azure or Bedrock is known, gets no tier, and need not bill by the table", () => {
     const cloud = { known: true, regional: false, takesTier: false, verified: false }
+    const providerOf = (url: string): string => (url.includes("bedrock") ? "aws.bedrock" : "azure.ai.openai")
     for (const url of [
       "https://mine.openai.azure.com/openai/v1",
       "https://mine.openai.azure.us",
@@ -30,7 +31,7 @@ describe("a host", () => {
       "https://bedrock-mantle.us-east-1.api.aws/v1",
       "https://bedrock-runtime.eu-west-2.amazonaws.com/openai/v1"
     ]) {
-      assert.deepStrictEqual(of(url), cloud, url)
+      assert.deepStrictEqual(of(url), { ...cloud, provider: providerOf(url) }, url)
     }
   })
 

@@ -10,6 +10,7 @@ import * as InputTokens from "../InputTokens.ts"
 import * as Ledger from "../Ledger.ts"
 import * as Pricing from "../Pricing.ts"
 import * as Usd from "../Usd.ts"
+import { lasting } from "./background.ts"
 import * as SqliteLedger from "./sqliteLedger.ts"
 
 /** What an account may spend, in dollars. */
@@ -36,6 +37,11 @@ export interface SessionOptions extends BudgetedFetch.PolicyOptions, LimitOption
    * machine, a ledger's layer (which belongs to the session and is closed with it), or a ledger of yours.
    */
   readonly ledger?: string | Ledger.Ledger["Service"] | Layer.Layer<Ledger.Ledger, unknown> | undefined
+  /**
+   * Where the spans and metrics of calls go: a tracer's layer, such as those of `effect/observability/Otlp`; see
+   * `Telemetry`. It belongs to the session, and has sent everything when `close` is done.
+   */
+  readonly telemetry?: Layer.Layer<never, unknown> | undefined
   readonly account?: string | undefined
   readonly onExceeded?: "fail" | "wait" | undefined
   readonly waitAtMost?: Duration.Input | undefined
@@ -119,7 +125,7 @@ const booksOf = (ledger: SessionOptions["ledger"]): Layer.Layer<Ledger.Ledger, u
 /** Everything that a session needs. Options that cannot be are refused before a ledger is opened. */
 export const layerOf = (options: SessionOptions): Layer.Layer<Budget.Budget | Pricing.Pricing, unknown> => {
   const { budgetUsd, prices, toolFees, maxAge, ledger, account, onExceeded, waitAtMost, ...rest } = options
-  const { countRemotely, onLimitChange, thresholds, window, ...policy } = rest
+  const { countRemotely, onLimitChange, telemetry, thresholds, window, ...policy } = rest
   const limits = { onLimitChange, thresholds, window }
   const budget = Layer.unwrap(
     Effect.andThen(
@@ -136,5 +142,7 @@ export const layerOf = (options: SessionOptions): Layer.Layer<Budget.Budget | Pr
     countRemotely === undefined || countRemotely === false
       ? Layer.empty
       : InputTokens.layerCaller(countRemotely === true ? {} : countRemotely)
-  return Layer.mergeAll(budget, pricing, BudgetedFetch.layer(policy), remote)
+  // What it does in the background must outlive the constructor that it may be built in.
+  const traces = telemetry === undefined ? Layer.empty : Layer.effectContext(lasting(Layer.build(telemetry)))
+  return Layer.mergeAll(budget, pricing, BudgetedFetch.layer(policy), remote, traces)
 }
