@@ -8,6 +8,8 @@
  */
 import { readFileSync, writeFileSync } from "node:fs"
 import * as Schema from "effect/Schema"
+import { decimal } from "./prices/decimals.ts"
+import { render, type Row as TableRow } from "./prices/tableFile.ts"
 
 const Amount = Schema.String.check(Schema.isPattern(/^\d+(\.\d{1,6})?$/))
 const optional = Schema.optionalKey(Schema.NullOr(Amount))
@@ -81,10 +83,6 @@ type Tiers = Map<string, ReadonlyArray<Period>>
 const pico = (text: string): bigint => {
   const [whole = "0", fraction = ""] = text.split(".")
   return BigInt(whole + fraction.padEnd(6, "0"))
-}
-const decimal = (value: bigint): string => {
-  const digits = String(value).padStart(7, "0")
-  return `${digits.slice(0, -6)}.${digits.slice(-6)}`.replace(/\.?0+$/, "")
 }
 const exactly = (value: bigint, times: bigint, by: bigint): bigint => {
   if ((value * times) % by !== 0n) throw new Error(`${value} * ${times} / ${by} is not whole`)
@@ -295,60 +293,44 @@ const finished = (model: typeof Model.Type): Tiers => {
 const figureText = (it: Period | undefined): unknown =>
   it && [it.input, it.cachedInput, it.cacheWrite, it.output, it.long?.input, it.long?.output].map(String)
 
-const show = (value: unknown): string =>
-  JSON.stringify(value)
-    .replace(/"([A-Za-z]\w*)":/g, " $1: ")
-    .replace(/,(?=["[{])/g, ", ")
-    .replace(/\}/g, " }")
-
-const fields = (it: Figures): Record<string, string> => ({
+const fields = (it: Figures) => ({
   input: decimal(it.input),
-  ...(it.cachedInput === undefined ? {} : { cachedInput: decimal(it.cachedInput) }),
-  ...(it.cacheWrite === undefined ? {} : { cacheWrite: decimal(it.cacheWrite) }),
-  ...(it.cacheWrite12h === undefined ? {} : { cacheWrite12h: decimal(it.cacheWrite12h) }),
+  cachedInput: it.cachedInput === undefined ? undefined : decimal(it.cachedInput),
+  cacheWrite: it.cacheWrite === undefined ? undefined : decimal(it.cacheWrite),
+  cacheWrite12h: it.cacheWrite12h === undefined ? undefined : decimal(it.cacheWrite12h),
   output: decimal(it.output)
 })
 
-const line = (it: Period): string =>
-  show({
-    ...fields(it),
-    ...(it.audioInput === undefined ? {} : { audioInput: decimal(it.audioInput) }),
-    ...(it.audioOutput === undefined ? {} : { audioOutput: decimal(it.audioOutput) }),
-    ...(it.long === undefined ? {} : { longContext: { threshold: it.long.threshold, ...fields(it.long) } }),
-    ...(it.basis === "published" ? {} : { basis: it.basis }),
-    ...(it.until === undefined ? {} : { until: it.until })
-  })
+const periodRow = (it: Period) => ({
+  ...fields(it),
+  audioInput: it.audioInput === undefined ? undefined : decimal(it.audioInput),
+  audioOutput: it.audioOutput === undefined ? undefined : decimal(it.audioOutput),
+  longContext: it.long && { threshold: it.long.threshold, ...fields(it.long) },
+  basis: it.basis === "published" ? undefined : it.basis,
+  until: it.until
+})
 
-const entry = (model: typeof Model.Type): string => {
+const entry = (model: typeof Model.Type): TableRow => {
   if (model.kind !== "embedding" && [...tiersOf(model).values()].flat().some((it) => it.output === 0n)) {
     throw new Error(`${model.id} has no output price`)
   }
   const asOf = model.asOf.length === 7 ? `${model.asOf}-01` : model.asOf
-  const facts = show({
+  return {
     id: model.id,
-    ...(model.aliases.length === 0 ? {} : { aliases: model.aliases }),
+    aliases: model.aliases.length === 0 ? undefined : model.aliases,
     kind: completionOnly.has(model.id) ? "completion" : model.kind === "embedding" ? "embedding" : "chat",
-    ...(model.encoding === null ? {} : { encoding: model.encoding }),
-    ...(model.contextWindow === null ? {} : { contextWindow: model.contextWindow }),
-    ...(model.maxInputTokens === null ? {} : { maxInput: model.maxInputTokens }),
-    ...(model.maxOutputTokens === null ? {} : { maxOutput: model.maxOutputTokens }),
+    encoding: model.encoding ?? undefined,
+    contextWindow: model.contextWindow ?? undefined,
+    maxInput: model.maxInputTokens ?? undefined,
+    maxOutput: model.maxOutputTokens ?? undefined,
     // In doubt it reasons: that only makes the least output cap larger.
     reasoning: model.reasoning ?? true,
     status: model.status,
-    ...(model.shutdownDate === null ? {} : { shutdownDate: model.shutdownDate }),
+    shutdownDate: model.shutdownDate ?? undefined,
     regionalUplift: uplifted(model.id),
-    ...(asOf === snapshot.asOf ? {} : { asOf })
-  })
-  const offers = [...finished(model)].map(([tier, periods]) =>
-    periods.length === 1
-      ? `      ${tier}: [${line(periods[0] ?? fail())}]`
-      : `      ${tier}: [\n${periods.map((it) => `        ${line(it)}`).join(",\n")}\n      ]`
-  )
-  return `    ${facts.slice(0, -2)}, tiers: {\n${offers.join(",\n")}\n    } }`
-}
-
-const fail = (): never => {
-  throw new Error("an offer without a price")
+    asOf: asOf === snapshot.asOf ? undefined : asOf,
+    tiers: Object.fromEntries([...finished(model)].map(([tier, periods]) => [tier, periods.map(periodRow)]))
+  }
 }
 
 const sourcesOf = (it: typeof Model.Type): ReadonlyArray<string> => {
@@ -356,19 +338,5 @@ const sourcesOf = (it: typeof Model.Type): ReadonlyArray<string> => {
   return own === undefined ? it.sources.map(cite) : [own.source]
 }
 const sources = [...new Set(models.flatMap(sourcesOf))].sort()
-const output = `/**
- * OpenAI's prices in USD per 1,000,000 tokens, as decimal strings. Written by scripts/generate-prices.ts; never
- * edited by hand. docs/prices.md says where the figures come from and which of them are weak.
- */
-// prettier-ignore
-export const openAiPrices: unknown = {
-  asOf: ${JSON.stringify(snapshot.asOf)},
-  sources: [
-${sources.map((it) => `    ${JSON.stringify(it)}`).join(",\n")}
-  ],
-  models: [
-${models.map(entry).join(",\n")}
-  ]
-}
-`
+const output = render({ asOf: snapshot.asOf, sources, models: models.map(entry) })
 writeFileSync(new URL("../src/internal/openAiPrices.ts", import.meta.url), output)

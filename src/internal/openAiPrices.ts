@@ -1,6 +1,6 @@
 /**
- * OpenAI's prices in USD per 1,000,000 tokens, as decimal strings. Written by scripts/generate-prices.ts; never
- * edited by hand. docs/prices.md says where the figures come from and which of them are weak.
+ * OpenAI's prices in USD per 1,000,000 tokens, as decimal strings. Written by scripts/generate-prices.ts and
+ * scripts/prices.ts; never edited by hand. docs/prices.md says where the figures come from and which of them are weak.
  */
 // prettier-ignore
 export const openAiPrices: unknown = {
