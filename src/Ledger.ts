@@ -338,4 +338,4 @@ export const makeMemory = (options?: MemoryOptions): Effect.Effect<Ledger["Servi
  * @since 0.1.0
  */
 export const layerMemory = (options?: MemoryOptions): Layer.Layer<Ledger> =>
-  Layer.effect(Ledger, makeMemory(options))
+  Layer.effect(Ledger, Memory.makeScoped(options))

@@ -140,19 +140,36 @@ export const inOrder = (entries: ReadonlyArray<Ledger.Entry>, first = 1): Findin
  *
  * @since 0.1.0
  */
-export const endedOnce = (entries: ReadonlyArray<Ledger.Entry>): Findings => {
+export const endedOnce = (entries: ReadonlyArray<Ledger.Entry>): Findings => ends(entries, false)
+
+/** Without the first entries, or without admissions, whatever comes first of a reservation may follow what was not read. */
+const ends = (entries: ReadonlyArray<Ledger.Entry>, isPart: boolean): Findings => {
   const last = new Map<string, string>()
   return entries.flatMap((entry) => {
     if (!("reservation" in entry)) return []
     const { _tag, reservation } = entry
     const before = last.get(reservation)
     last.set(reservation, _tag)
+    if (isPart && before === undefined) return []
     // Without its admission an end may come first: not every engine writes those. A correction never does.
     const isSound =
       _tag === "Corrected"
         ? before === "Expired"
         : before === undefined || (before === "Reserved" && _tag !== "Reserved")
     return isSound ? [] : [`reservation ${reservation}: ${_tag} after ${before ?? "nothing"}`]
+  })
+}
+
+/** Where every admission was read, nothing ends that was not admitted. */
+const endedWithoutAdmission = (entries: ReadonlyArray<Ledger.Entry>): Findings => {
+  const admitted = new Set<string>()
+  return entries.flatMap((entry) => {
+    if (!("reservation" in entry)) return []
+    const { _tag, reservation } = entry
+    if (_tag === "Reserved") admitted.add(reservation)
+    return admitted.has(reservation) || _tag === "Corrected"
+      ? []
+      : [`reservation ${reservation}: ${_tag} without its admission`]
   })
 }
 
@@ -356,13 +373,14 @@ export const sumsAreTheBalances = (
 /**
  * What an audit looked at and what it found. `whole`: the entries went back to the first, with admissions, so that
  * limits and sums could be judged. `quiet`: nobody changed the books while they were read; sums are judged only then.
+ * `unjudged` says in words what could not be judged, and why: no findings about that say nothing.
  *
  * @example
  * ```ts
  * import * as LedgerAudit from "agent-budget/LedgerAudit"
  *
- * const isClean = (report: LedgerAudit.Report): boolean => report.whole && report.findings.length === 0
- * console.log(isClean({ entries: 0, whole: true, quiet: true, findings: [] })) // true
+ * const isClean = ({ findings, unjudged }: LedgerAudit.Report): boolean => findings.length + unjudged.length === 0
+ * console.log(isClean({ entries: 0, whole: true, quiet: true, findings: [], unjudged: [] })) // true
  * ```
  *
  * @since 0.1.0
@@ -372,16 +390,21 @@ export interface Report {
   readonly whole: boolean
   readonly quiet: boolean
   readonly findings: Findings
+  readonly unjudged: ReadonlyArray<string>
 }
 
 /**
- * Everything that can be judged of a ledger's balances and entries, read while nobody changed them.
+ * Everything that can be judged of a ledger's balances and entries, read while nobody changed them (`quiet`). Entries
+ * of a query (an account's, or those of a time) are a `part`: then their numbers may have gaps, and nothing is said of
+ * limits and sums.
  *
  * @example
  * ```ts
  * import * as LedgerAudit from "agent-budget/LedgerAudit"
  *
  * console.log(LedgerAudit.check({ balances: [], entries: [] }).findings) // []
+ * const { unjudged, whole } = LedgerAudit.check({ balances: [], entries: [], part: true })
+ * console.log(whole, unjudged.length) // false 3
  * ```
  *
  * @since 0.1.0
@@ -390,21 +413,42 @@ export const check = (books: {
   readonly balances: ReadonlyArray<Ledger.Balance>
   readonly entries: ReadonlyArray<Ledger.Entry>
   readonly quiet?: boolean | undefined
+  readonly part?: boolean | undefined
 }): Report => {
-  const { balances, entries, quiet = true } = books
+  const { balances, entries, part = false, quiet = true } = books
   const [first] = entries
-  const whole = first === undefined || (first.seq === 1 && first._tag === "Opened")
+  const lacking = part
+    ? "the entries are a part of the books"
+    : first === undefined
+      ? balances.length > 0 && "there is no entry, and there are accounts"
+      : first.seq !== 1
+        ? `the entries begin with number ${first.seq}`
+        : first._tag !== "Opened" && "admissions are not among the entries"
+  const whole = lacking === false
   return {
     entries: entries.length,
     whole,
     quiet,
     findings: [
       ...balancesAddUp(balances),
-      ...inOrder(entries, first?.seq),
+      ...(part ? [] : inOrder(entries, first?.seq)),
       ...amountsAreTrue(entries),
-      ...(whole ? endedOnce(entries) : []),
-      ...(whole ? admissionsKeptLimits(entries) : []),
+      ...ends(entries, !whole),
+      ...(whole ? [...endedWithoutAdmission(entries), ...admissionsKeptLimits(entries)] : []),
       ...(whole && quiet ? sumsAreTheBalances(balances, entries) : [])
+    ],
+    unjudged: [
+      ...(whole
+        ? []
+        : [
+            `whether each admission was within its limits: ${lacking}`,
+            `whether each reservation that ended was admitted, and had not ended before: ${lacking}`
+          ]),
+      ...(whole && quiet
+        ? []
+        : [
+            `whether the balances are the sums of the entries: ${whole ? "the books changed while they were read" : lacking}`
+          ])
     ]
   }
 }

@@ -163,6 +163,7 @@ export const make = (
   options?: Options
 ): Effect.Effect<Ledger.Ledger["Service"], BudgetError.BudgetError, PgClient.PgClient | Scope.Scope> =>
   Effect.gen(function* () {
+    yield* StoredLedger.checked(options ?? {}, { timeout: options?.timeout })
     const names = yield* named(options)
     const sql = yield* PgClient.PgClient
     const timeout = options?.timeout ?? "5 seconds"

@@ -99,6 +99,7 @@ export const make = (
 
 const made = (options: Options | undefined, renew: Effect.Effect<void> | undefined) =>
   Effect.gen(function* () {
+    yield* StoredLedger.checked(options ?? {}, { timeout: options?.timeout })
     const prefix = options?.prefix ?? "agent-budget"
     if (prefix === "" || /[{}]/.test(prefix)) {
       const detail = `"${prefix}" cannot begin the keys of a ledger: give it a name without braces.`
@@ -153,6 +154,7 @@ export const layerUrl = (
   options: Options & { readonly url: Redacted.Redacted }
 ): Layer.Layer<Ledger.Ledger, BudgetError.BudgetError> => {
   const owned = Effect.gen(function* () {
+    yield* StoredLedger.checked(options, { timeout: options.timeout })
     const { client } = yield* NodeRedis.NodeRedis
     // The client's own way to close waits for answers, for ever where the server is away.
     yield* Effect.addFinalizer(() =>

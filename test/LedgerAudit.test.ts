@@ -159,6 +159,36 @@ describe("an audit", () => {
     assert.deepStrictEqual(check(anew, balance(0, 0, 50)), [])
   })
 
+  it("finds an end whose admission is not in books that are whole", () => {
+    finds(renumbered([...books, ended(0, "z", 10, 7)]), "reservation z: Settled without its admission")
+  })
+
+  it("of a part of the books says what it cannot judge, and finds what a part can show", () => {
+    const tail = books.slice(3)
+    const report = LedgerAudit.check({ balances: [balance(12, 10)], entries: tail })
+    assert.deepStrictEqual([report.whole, report.findings], [false, []])
+    assert.deepStrictEqual(
+      report.unjudged.map((each) => each.split(":")[1]),
+      Array.from({ length: 3 }, () => " the entries begin with number 4")
+    )
+    // A correction whose expiry was not read, and gaps between the entries of one account.
+    for (const entries of [books.slice(5), [...books.slice(0, 2), ...books.slice(4)]]) {
+      const { findings, unjudged } = LedgerAudit.check({ balances: [], entries, part: true })
+      assert.deepStrictEqual([findings, unjudged.length], [[], 3])
+    }
+    const twice = [...tail, { ...ended(8, "a", 10, 7) }]
+    assert.deepStrictEqual(LedgerAudit.check({ balances: [], entries: twice }).findings, [
+      "reservation a: Settled after Settled"
+    ])
+    const nothing = LedgerAudit.check({ balances: [balance(0, 10)], entries: [] })
+    assert.deepStrictEqual([nothing.whole, nothing.unjudged.length], [false, 3])
+    const busy = LedgerAudit.check({ balances: [balance(0, 0)], entries: books, quiet: false })
+    assert.deepStrictEqual(
+      [busy.whole, busy.findings, busy.unjudged],
+      [true, [], ["whether the balances are the sums of the entries: the books changed while they were read"]]
+    )
+  })
+
   it.effect("of a ledger says what it could judge", () =>
     Effect.gen(function* () {
       for (const [options, whole] of [
@@ -177,6 +207,7 @@ describe("an audit", () => {
         const report = yield* LedgerAudit.audit(ledger)
         assert.deepStrictEqual(report.findings, [])
         assert.deepStrictEqual([report.whole, report.quiet], [whole, true])
+        assert.strictEqual(report.unjudged.length, whole ? 0 : 3)
         yield* TestClock.adjust(1)
       }
     })

@@ -234,6 +234,24 @@ export const storeSuite = (
         assert.deepStrictEqual(yield* rowOf(store, "root"), { spent: 11, reserved: 10 })
       }))
 
+    test("that was charged is not taken back by a cancel, nor given out again", ({ advance, store }) =>
+      Effect.gen(function* () {
+        yield* store.open(root)
+        yield* store.reserve(ask("lost", 10))
+        yield* advance(60_000)
+        yield* store.expire(10)
+        const before = yield* store.entries(everything)
+        yield* store.cancel("lost")
+        assert.deepStrictEqual(yield* rowOf(store, "root"), { spent: 10, reserved: 0 })
+        assert.deepStrictEqual(yield* store.reserve(ask("lost", 10)), { _tag: "Taken", how: "ended" })
+        assert.deepStrictEqual(yield* store.entries(everything), before)
+        // Only its holder's word corrects what it was charged.
+        const released = yield* store.end({ ...ending("lost", 0), verdict: "released" })
+        includes(released._tag === "Ended" ? released.entry : {}, { _tag: "Corrected", difference: -10 })
+        yield* store.cancel("lost")
+        assert.deepStrictEqual(yield* rowOf(store, "root"), { spent: 0, reserved: 0 })
+      }))
+
     test("is booked for as many as were asked for, oldest first", ({ advance, store }) =>
       Effect.gen(function* () {
         yield* store.open(root)

@@ -8,7 +8,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type BudgetError, Ledger, Usd } from "agent-budget"
 import * as LedgerAudit from "agent-budget/LedgerAudit"
-import { type Duration, Effect, Exit, Fiber, Schema, type Scope, Stream } from "effect"
+import { type Duration, Effect, Exit, Fiber, Schema, Scope, Stream } from "effect"
 import { includes } from "./utils/assertions.ts"
 
 type Books = Ledger.Ledger["Service"]
@@ -237,6 +237,130 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
         assert.deepStrictEqual(yield* numbers(books, "root"), [3, 0])
       }))
 
+    const named = (books: Books, least: number, id: string, waitAtMost?: Duration.Input) =>
+      books.reserve({ account: "root/b", least: usd(least), id, waitAtMost })
+
+    test("under one id of the caller's is one, however many ask for it at once", ({ books, connect }) =>
+      Effect.gen(function* () {
+        const ledgers = [books, yield* connect()]
+        const asks = Array.from({ length: 24 }, (_, index) =>
+          named(ledgers[index % 2] ?? books, 10, "mine", index % 3 === 0 ? "1 hour" : undefined)
+        )
+        const [first, ...others] = yield* Effect.all(asks, { concurrency: "unbounded" })
+        for (const { amount, at, id } of others) {
+          assert.deepStrictEqual([id, amount, at], [first?.id, first?.amount, first?.at])
+        }
+        assert.deepStrictEqual(yield* numbers(books, "root"), [0, 10])
+        const racing = [10, 11, 10, 11, 10, 11].map((least, index) =>
+          Effect.result(named(ledgers[index % 2] ?? books, least, "raced", index < 3 ? "1 hour" : undefined))
+        )
+        const told = yield* Effect.all(racing, { concurrency: "unbounded" })
+        const amounts = told.map((each) =>
+          each._tag === "Success" ? Number(each.success.amount) : each.failure.reason._tag
+        )
+        const [won] = amounts.filter((each) => typeof each === "number")
+        assert.sameMembers(amounts, [
+          ...[won, won, won],
+          ...["ReservationConflict", "ReservationConflict", "ReservationConflict"]
+        ])
+        assert.deepStrictEqual(yield* numbers(books, "root"), [0, 10 + Number(won)])
+        yield* books.settle(first as Ledger.Reservation, metered(4))
+        assert.deepStrictEqual(yield* numbers(books, "root"), [4, Number(won)])
+      }))
+
+    test("under an id of the caller's that some wait for is one, also when one of them leaves", ({
+      books,
+      connect,
+      settle,
+      until
+    }) =>
+      Effect.gen(function* () {
+        const other = yield* connect()
+        const full = yield* take(books, "root", 100)
+        const fibers: Array<Fiber.Fiber<Ledger.Reservation, BudgetError.BudgetError>> = []
+        for (const ledger of [books, books, other, books]) {
+          fibers.push(yield* Effect.forkChild(named(ledger, 80, "mine", "1 hour")))
+          yield* settle
+        }
+        assert.strictEqual(yield* tagOf(named(books, 79, "mine", "1 hour")), "ReservationConflict")
+        const [first, ...rest] = fibers
+        if (first !== undefined) yield* Fiber.interrupt(first)
+        yield* books.release(full)
+        yield* until(
+          "the others have it",
+          Effect.sync(() => rest.every(isDone))
+        )
+        const got = yield* Effect.forEach(rest, (fiber) => Fiber.join(fiber))
+        assert.deepStrictEqual(
+          got.map(({ amount, id }) => [id, Number(amount)]),
+          rest.map(() => ["mine", 80])
+        )
+        assert.deepStrictEqual(yield* numbers(books, "root"), [0, 80])
+        includes(yield* books.settle(got[0] as Ledger.Reservation, metered(7)), { _tag: "Settled" })
+        assert.deepStrictEqual(yield* numbers(books, "root"), [7, 0])
+      }))
+
+    test("under an id of the caller's reaches those in line when one who does not wait gets it", ({
+      books,
+      settle,
+      until
+    }) =>
+      Effect.gen(function* () {
+        const some = yield* take(books, "root", 30)
+        yield* take(books, "root", 70)
+        const large = yield* Effect.forkChild(wait(books, "root/b", 30))
+        yield* settle
+        const waiting = yield* Effect.forkChild(named(books, 20, "mine", "1 hour"))
+        yield* settle
+        yield* books.settle(some, metered(10))
+        yield* settle
+        assert.isFalse(isDone(large) || isDone(waiting))
+        const passed = yield* named(books, 20, "mine")
+        yield* until(
+          "the one in line",
+          Effect.sync(() => isDone(waiting))
+        )
+        const { amount, at } = yield* Fiber.join(waiting)
+        assert.deepStrictEqual([amount, at], [passed.amount, passed.at])
+        assert.deepStrictEqual(yield* numbers(books, "root"), [10, 90])
+        yield* Fiber.interrupt(large)
+      }))
+
+    test("under an id of the caller's outlives the interruption of any who ask for it", ({
+      books,
+      connect
+    }) =>
+      Effect.gen(function* () {
+        const other = yield* connect()
+        for (let turns = 0; turns < 14; turns++) {
+          const id = `mine ${turns}`
+          const waitAtMost = turns % 2 === 0 ? undefined : "1 hour"
+          const leaving = yield* Effect.forkChild(named(books, 10, id, waitAtMost))
+          const staying = yield* Effect.forkChild(named(turns % 3 === 0 ? other : books, 10, id, waitAtMost))
+          for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+          yield* Fiber.interrupt(leaving)
+          const held = yield* Fiber.join(staying)
+          includes(yield* books.renew(held), { id })
+          includes(yield* books.settle(held, metered(1)), { _tag: "Settled", reservation: id })
+          // Nobody else asked: it is there for whoever asks again, and is no other's.
+          const alone = yield* Effect.forkChild(named(books, 10, `${id} alone`, waitAtMost))
+          for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+          yield* Fiber.interrupt(alone)
+          yield* books.release(yield* named(books, 10, `${id} alone`))
+        }
+        assert.deepStrictEqual(yield* numbers(books, "root"), [14, 0])
+      }))
+
+    test("under an id of the caller's is found again after its account has closed", ({ books }) =>
+      Effect.gen(function* () {
+        yield* books.open({ account: "root/t", parent: "root", temporary: true })
+        const ask = { account: "root/t", least: usd(10), id: "mine" }
+        const { at } = yield* books.reserve(ask)
+        yield* books.close("root/t")
+        includes(yield* books.reserve(ask), { id: "mine", at, amount: 10 })
+        assert.strictEqual(yield* tagOf(books.reserve({ ...ask, id: "other" })), "InvalidAccount")
+      }))
+
     test("that nobody made here is refused", ({ books }) =>
       Effect.gen(function* () {
         const own = yield* take(books, "root", 5)
@@ -318,8 +442,22 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
           yield* tagOf(books.reserve({ account: "root", least: usd(2), most: usd(1) })),
           "InvalidAmount"
         )
+        for (const waitAtMost of [NaN, -1, -Infinity, "soon" as "1 second"]) {
+          assert.strictEqual(
+            yield* tagOf(books.reserve({ account: "root", least: usd(1), waitAtMost })),
+            "InvalidAmount",
+            String(waitAtMost)
+          )
+        }
+        for (const wrong of [{ verdict: "released" }, { label: 7 }] as const) {
+          // What arrives from callers without types.
+          const charge = { ...metered(5), ...wrong } as unknown as Ledger.Charge
+          assert.strictEqual(yield* tagOf(books.settle(held, charge)), "InvalidAmount", JSON.stringify(wrong))
+        }
         assert.deepStrictEqual(yield* numbers(books, "root"), [0, 5])
         assert.lengthOf(yield* books.balances, 4)
+        const patient = yield* books.reserve({ account: "root", least: usd(1), waitAtMost: Infinity })
+        assert.strictEqual(patient.amount, 1)
       }))
 
     test(
@@ -429,6 +567,31 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
       }))
 
     if (engine.shared) {
+      test("is left by a ledger that closes: it admits nothing more, and what it held ends here or there", ({
+        books,
+        connect,
+        until
+      }) =>
+        Effect.gen(function* () {
+          const scope = yield* Scope.make()
+          const closing = yield* Effect.provideService(connect(), Scope.Scope, scope)
+          const held = yield* Effect.forEach([10, 20], (least) => take(closing, "root", least))
+          yield* Scope.close(scope, Exit.void)
+          for (const late of [take(closing, "root", 1), wait(closing, "root", 1)])
+            assert.strictEqual(yield* tagOf(late), "Closed")
+          for (const each of held) {
+            const settling = yield* Effect.forkChild(Effect.result(closing.settle(each, metered(7))))
+            yield* until(
+              "told",
+              Effect.sync(() => isDone(settling))
+            )
+            const told = yield* Fiber.join(settling)
+            if (told._tag === "Failure") assert.strictEqual(told.failure.reason._tag, "LedgerUnavailable")
+            includes(yield* books.settle(each, metered(7)), { _tag: "Settled", amount: 7 })
+          }
+          assert.deepStrictEqual(yield* numbers(books, "root"), [14, 0])
+        }))
+
       test("stays, with its books, for those who come after", ({ books, connect }) =>
         Effect.gen(function* () {
           yield* spend(books, "root/a", 5)
@@ -710,6 +873,27 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
         assert.deepStrictEqual(yield* read({ account: "root", from: second.at }), [2, 3])
         assert.deepStrictEqual(yield* read({ to: second.at }), [1])
         assert.deepStrictEqual(yield* read({ account: "root/a", from: first.at, to: third.at + 1 }), [1, 2])
+        // Bounds that nothing is between, that lie ahead, that are no whole milliseconds, or that are none.
+        const ahead = third.at + 1_000_000
+        for (const [from, to, amounts] of [
+          [second.at, second.at, []],
+          [third.at + 1, first.at, []],
+          [ahead, undefined, []],
+          [ahead, ahead + 5, []],
+          [undefined, -1, []],
+          [Infinity, undefined, []],
+          [1e300, 1e301, []],
+          [undefined, ahead, [1, 2, 3]],
+          [-5, Infinity, [1, 2, 3]],
+          [-Infinity, 1e300, [1, 2, 3]],
+          [first.at + 0.5, third.at + 0.5, [2, 3]],
+          [second.at - 0.5, second.at + 0.5, second.at === third.at ? [2, 3] : [2]],
+          [first.at + 0.25, first.at + 0.75, []]
+        ] as const) {
+          assert.deepStrictEqual(yield* read({ from, to }), [...amounts], `${from} to ${to}`)
+        }
+        for (const query of [{ from: NaN }, { to: NaN }])
+          assert.strictEqual(yield* tagOf(read(query)), "InvalidOptions")
       }))
 
     test("are all there, however many, and add up to the balances", ({ books }) =>
@@ -1012,6 +1196,42 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
     )
 
     if (engine.shared) {
+      test("that ends without a grant gives up its place in every ledger, at once", ({
+        books,
+        connect,
+        settle,
+        until
+      }) =>
+        Effect.gen(function* () {
+          const other = yield* connect()
+          const scope = yield* Scope.make()
+          const closing = yield* Effect.provideService(connect(), Scope.Scope, scope)
+          const full = yield* take(books, "root", 40)
+          yield* take(books, "root", 60)
+          const interrupted = yield* Effect.forkChild(wait(other, "root/b", 90))
+          yield* settle
+          const turnedAway = yield* Effect.forkChild(reasonOf(wait(closing, "root/b", 80)))
+          yield* settle
+          const behind = yield* Effect.forkChild(wait(books, "root/b", 40))
+          yield* settle
+          yield* Fiber.interrupt(interrupted)
+          yield* Scope.close(scope, Exit.void)
+          // A place that is left behind would stand in the way for longer than this.
+          yield* until(
+            "turned away",
+            Effect.sync(() => isDone(turnedAway)),
+            40
+          )
+          includes(yield* Fiber.join(turnedAway), { _tag: "Closed" })
+          yield* books.release(full)
+          yield* until(
+            "the one behind",
+            Effect.sync(() => isDone(behind)),
+            80
+          )
+          assert.strictEqual((yield* Fiber.join(behind)).amount, 40)
+        }))
+
       test("of many in two processes ends for each of them", ({ books, connect, until }) =>
         Effect.gen(function* () {
           const full = yield* take(books, "root", 100)

@@ -9,6 +9,7 @@ import * as PostgresStore from "../src/internal/postgresStore.ts"
 import * as StoredLedger from "../src/internal/storedLedger.ts"
 import { ledgerSuite } from "./LedgerTest.ts"
 import * as Postgres from "./utils/postgres.ts"
+import { badTimes } from "./utils/badTimes.ts"
 import { spend } from "./utils/spend.ts"
 
 if (Postgres.isThere)
@@ -149,6 +150,15 @@ describe.skipIf(!Postgres.isThere)("PostgresLedger", () => {
       assert.deepStrictEqual(done, [[1, "ledger"]])
       assert.strictEqual(yield* Effect.provide(spend, PostgresLedger.layerUrl({ url, ...place })), "$0.20")
     }).pipe(Effect.scoped)
+  )
+
+  it.live("refuses times that cannot be", () =>
+    Effect.gen(function* () {
+      for (const options of badTimes("timeout")) {
+        const refused = yield* Effect.flip(Effect.scoped(PostgresLedger.make(options)))
+        assert.strictEqual(refused.reason._tag, "InvalidOptions", JSON.stringify(options))
+      }
+    }).pipe(Effect.provide(database))
   )
 
   it.live("tells no password where the server is away", () =>

@@ -105,6 +105,47 @@ describe.skipIf(!Postgres.isThere)("every verb", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("is on the disk when it is answered", () =>
+    Effect.gen(function* () {
+      const { names, sql, store } = yield* Postgres.ledger()
+      const lazy = yield* Postgres.client({
+        maxConnections: 1,
+        startupParameters: { synchronous_commit: "off" }
+      })
+      yield* store.open(account("root", 1_000))
+      const written = `SELECT pg_current_wal_insert_lsn()::text AS log`
+      // Others write the log too, and may bring it to the disk just then: so several times.
+      for (let round = 0; round < 12; round++) {
+        const child = { ...account(`root/${round}`, null, "root"), opener: "me" }
+        const verbs: Readonly<Record<string, Effect.Effect<unknown, unknown>>> = {
+          open: store.open(child),
+          close: store.close(child.account, "me"),
+          reserve: store.reserve(ask(`${round}`, 5)),
+          again: store.reserve(ask(`${round}`, 5)),
+          renew: store.renew([`${round}`], -1),
+          expire: store.expire(9),
+          end: store.end(ending(`${round}`, 4)),
+          cancel: store.cancel(`${round} none`),
+          setLimit: store.setLimit("root", Usd.nanos(2_000 + round)),
+          pause: store.pause("root", true),
+          resume: store.pause("root", false),
+          entries: Effect.andThen(
+            lazy.unsafe(`UPDATE ${names.of("head")} SET at = at`),
+            store.entries(everything)
+          )
+        }
+        for (const [name, verb] of Object.entries(verbs)) {
+          const [before] = yield* sql.unsafe<{ readonly log: string }>(written)
+          yield* verb
+          const [after] = yield* sql.unsafe<{ readonly done: boolean }>(
+            `SELECT pg_current_wal_flush_lsn() > '${before?.log}'::pg_lsn AS done`
+          )
+          assert.isTrue(after?.done, `${name}, round ${round}`)
+        }
+      }
+    }).pipe(Effect.scoped)
+  )
+
   it.live("stays done when the caller's own transaction is rolled back", () =>
     Effect.gen(function* () {
       const { sql, store } = yield* Postgres.ledger()
@@ -134,6 +175,37 @@ describe.skipIf(!Postgres.isThere)("others at the ledger", () => {
         )
         assert.deepStrictEqual(yield* rowOf(store, "root"), { reserved: round * 20, spent: 0 })
       }
+      assert.deepStrictEqual(yield* audit(store), [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("open nothing below a temporary account that is being removed", () =>
+    Effect.gen(function* () {
+      const { names, sql, store } = yield* Postgres.ledger()
+      const other = yield* Postgres.client({ maxConnections: 1 })
+      yield* store.open(account("root", 100))
+      yield* store.open({ ...account("root/t", 10, "root"), opener: "one" })
+      const waits = `SELECT count(*)::int AS waits FROM pg_stat_activity
+        WHERE wait_event_type = 'Lock' AND query LIKE '%${names.schema}%'`
+      const opening = yield* other.withTransaction(
+        Effect.gen(function* () {
+          for (const table of ["openers", "accounts WHERE name = 'root/t'"]) {
+            const [name = "", where = ""] = table.split(/ (.*)/)
+            yield* other.unsafe(`DELETE FROM ${names.of(name)} ${where}`)
+          }
+          const opening = yield* Effect.forkScoped(
+            store.open({ ...account("root/t/x", null, "root/t"), opener: "two" })
+          )
+          for (let looks = 0; looks < 500 && opening.pollUnsafe() === undefined; looks++) {
+            const [found] = yield* sql.unsafe<{ readonly waits: number }>(waits)
+            if (found !== undefined && found.waits > 0) break
+            yield* Effect.sleep(10)
+          }
+          return opening
+        })
+      )
+      assert.deepStrictEqual(yield* Fiber.join(opening), { _tag: "NoParent" })
+      assert.isUndefined(yield* rowOf(store, "root/t/x"))
       assert.deepStrictEqual(yield* audit(store), [])
     }).pipe(Effect.scoped)
   )

@@ -8,6 +8,7 @@ import * as RedisStore from "../src/internal/redisStore.ts"
 import * as StoredLedger from "../src/internal/storedLedger.ts"
 import { ledgerSuite } from "./LedgerTest.ts"
 import * as Server from "./utils/redis.ts"
+import { badTimes } from "./utils/badTimes.ts"
 import { spend } from "./utils/spend.ts"
 
 const quiet = Effect.provideService(References.MinimumLogLevel, "Error")
@@ -89,6 +90,19 @@ describe.skipIf(!Server.isThere)("RedisLedger", () => {
       for (const prefix of ["", "{a", "a}b"]) {
         const told = yield* refusal(RedisLedger.layerUrl({ url: Redacted.make(Server.url), prefix }))
         assert.include(told, `"${prefix}" cannot begin the keys of a ledger`)
+      }
+    }).pipe(quiet)
+  )
+
+  it.live("refuses times that cannot be", () =>
+    Effect.gen(function* () {
+      for (const options of badTimes("timeout")) {
+        const refused = yield* Effect.flip(
+          Effect.scoped(Effect.provideServiceEffect(RedisLedger.make(options), Redis.Redis, Server.client))
+        )
+        assert.include(String(refused), "is not between", JSON.stringify(options))
+        const url = Redacted.make(Server.url)
+        assert.include(yield* refusal(RedisLedger.layerUrl({ url, ...options })), "is not between")
       }
     }).pipe(quiet)
   )

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Queue, References, Schedule, type Scope, Stream } from "effect"
+import { Effect, Fiber, Queue, References, Schedule, type Scope, Stream } from "effect"
 import * as Redis from "effect/persistence/Redis"
 import { Usd } from "agent-budget"
+import { keyNames } from "../src/internal/redisRows.ts"
 import * as RedisStore from "../src/internal/redisStore.ts"
 import { storeSuite } from "./LedgerStoreTest.ts"
 import { includes } from "./utils/assertions.ts"
@@ -128,6 +129,159 @@ describe.skipIf(!Server.isThere)("every verb", () => {
       // Nothing is held any more, and nobody waits.
       const known = (["meta", "accounts", "reservations", "entries"] as const).map(key)
       assert.deepStrictEqual([...made].sort(), [...known].sort())
+    })
+  )
+})
+
+describe.skipIf(!Server.isThere)("every verb writes", () => {
+  /** Books in which every key is there, and all that a verb may do to them. */
+  const busy = Effect.gen(function* () {
+    const ledger = yield* Server.ledger
+    const { key, redis, store } = ledger
+    yield* store.open({ ...account("root", 100), thresholds: [1], frame: "rolling 10" })
+    const { now } = yield* store.balances(null)
+    yield* store.roll("root", "rolling 10", now, now + 1_000_000)
+    yield* store.open({ ...account("root/t", null, "root"), opener: "me" })
+    for (const id of ["one", "two"]) yield* store.reserve(ask(id, 40))
+    yield* store.reserve(ask("due", 5, { lease: -1 }))
+    for (const id of ["three", "four"]) yield* store.reserve(ask(id, 50, { place: 60_000 }))
+    yield* store.reserve(ask("late", 50, { place: -1 }))
+    // Sees that the last one's time has passed.
+    yield* store.reserve(ask("four", 50, { place: 60_000 }))
+    const verbs: Readonly<Record<string, Effect.Effect<unknown, { readonly detail: string }>>> = {
+      open: store.open(account("new", 1)),
+      below: store.open({ ...account("root/t/x", null, "root/t"), opener: "it" }),
+      reserve: store.reserve(ask("five", 5)),
+      end: store.end(ending("one", 30)),
+      expire: store.expire(9),
+      cancel: store.cancel("two"),
+      forbid: store.cancel("six"),
+      setLimit: store.setLimit("root", Usd.nanos(7)),
+      pause: store.pause("root", true)
+    }
+    const others: typeof verbs = {
+      close: store.close("root/t", "me"),
+      renew: store.renew(["one"], 100),
+      stay: store.stay(["three"], 100),
+      leave: store.leave("three"),
+      roll: store.roll("root", "rolling 10", now, now + 10)
+    }
+    const look = Effect.forEach(keyNames, (name) => redis.send<string>("DUMP", key(name)))
+    return { key, redis, store, verbs, others, look }
+  })
+
+  live(
+    "nothing where a key of the ledger holds something else",
+    Effect.gen(function* () {
+      for (const name of keyNames) {
+        const { key, look, others, redis, verbs } = yield* busy
+        yield* redis.send("SET", key(name), "something else")
+        const before = yield* look
+        for (const [verb, run] of Object.entries({ ...verbs, ...others }))
+          assert.include(yield* detailOf(run), "WRONGTYPE", `${verb} with ${name}`)
+        assert.deepStrictEqual(yield* look, before, name)
+      }
+    })
+  )
+
+  live(
+    "nothing where the books take no more entries",
+    Effect.gen(function* () {
+      const { key, look, redis, verbs } = yield* busy
+      yield* redis.send("XADD", key("entries"), "1000000-0", "e", "{}")
+      const before = yield* look
+      for (const [verb, run] of Object.entries(verbs)) {
+        if (verb === "forbid") continue
+        assert.include(yield* detailOf(run), "ERR", verb)
+        const after = yield* look
+        for (const [index, name] of keyNames.entries()) {
+          // An account's number was given out, and not used.
+          if (name !== "meta") assert.strictEqual(after[index], before[index], `${verb}: ${name}`)
+        }
+      }
+      assert.strictEqual(yield* redis.send("HGET", key("meta"), "seq"), "5")
+    })
+  )
+})
+
+describe.skipIf(!Server.isThere)("asks", () => {
+  live(
+    "that are made at the same time are one command, and one that fails by itself fails alone",
+    Effect.gen(function* () {
+      const { key, prefix, redis } = yield* Server.somewhere
+      let sent = 0
+      const store = yield* storeThrough(prefix, (client) => ({
+        ...client,
+        send: (command, ...args) =>
+          Effect.suspend(() => {
+            sent++
+            return client.send(command, ...args)
+          })
+      }))
+      yield* store.open({ ...account("root", null), thresholds: [500_000] })
+      yield* store.open(account("root/a", 1_000, "root"))
+      yield* store.reserve(ask("warm", 1))
+      yield* redis.send("HSET", key("reservations"), "bad", "nobody wrote this")
+      sent = 0
+      const reserves = Array.from({ length: 64 }, (_, index) =>
+        store.reserve(ask(`r${index}`, 20, { account: index % 2 === 0 ? "root/a" : "root" }))
+      )
+      const [bad, ...answers] = yield* Effect.all(
+        [Effect.flip(store.reserve(ask("bad", 1))), ...reserves],
+        all
+      )
+      assert.strictEqual(sent, 1)
+      assert.match(String("detail" in bad && bad.detail), /^Redis \(reserve\): .*user_script/)
+      assert.isTrue(answers.every((each) => "_tag" in each && each._tag === "Granted"))
+      const mixed = Array.from({ length: 60 }, (_, index) => [
+        store.end(ending(`r${index}`, 25)),
+        store.end(ending(`r${index}`, 25)),
+        store.end(ending(`r${index}`, 24)),
+        store.reserve(ask(`r${index}`, 20, { account: index % 2 === 0 ? "root/a" : "root" })),
+        store.reserve(ask(`n${index}`, 30, { account: "root/a" })),
+        store.reserve(ask(`n${index}`, 30, { account: "root/a" }))
+      ])
+      sent = 0
+      const told = yield* Effect.all(mixed.flat(), all)
+      // At most 128 go together.
+      assert.strictEqual(sent, 3)
+      const [first, again, other, taken, granted, same] = told
+      includes(first, { _tag: "Ended", again: false })
+      assert.deepStrictEqual<unknown>(again, { ...first, again: true })
+      assert.deepStrictEqual([other?._tag, taken?._tag], ["Differs", "Taken"])
+      assert.strictEqual(granted?._tag, "Granted")
+      assert.deepStrictEqual(same, granted)
+      const { rows } = yield* store.balances(null)
+      const held = told.filter(({ _tag }, index) => index % 6 === 4 && _tag === "Granted").length
+      assert.deepStrictEqual(
+        rows.map(({ reserved, spent }) => [Number(spent), Number(reserved)]),
+        [
+          [60 * 25, 1 + 4 * 20 + held * 30],
+          [30 * 25, 2 * 20 + held * 30]
+        ]
+      )
+      let [room, fitting] = [1_000 - 32 * 20, 0]
+      for (let index = 0; index < 60; index++) {
+        // Each end costs five more than was held.
+        if (index % 2 === 0) room -= 5
+        if (room < 30) continue
+        room -= 30
+        fitting++
+      }
+      assert.strictEqual(held, fitting)
+      yield* redis.send("HDEL", key("reservations"), "bad")
+      assert.deepStrictEqual(yield* audit(store), [])
+    })
+  )
+
+  live(
+    "that were left before they were sent are not made",
+    Effect.gen(function* () {
+      const { store } = yield* Server.ledger
+      yield* store.open(account("root", 100))
+      const asked = Effect.forkChild(store.reserve(ask("left", 5)), { startImmediately: true })
+      yield* Effect.flatMap(asked, (fiber) => Fiber.interrupt(fiber))
+      assert.strictEqual((yield* store.reserve(ask("left", 7, { fingerprint: "g" })))._tag, "Granted")
     })
   )
 })

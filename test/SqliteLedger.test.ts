@@ -7,6 +7,7 @@ import * as path from "node:path"
 import { TestClock } from "effect/testing"
 import { pathToFileURL } from "node:url"
 import { ledgerSuite } from "./LedgerTest.ts"
+import { badTimes } from "./utils/badTimes.ts"
 import { spend } from "./utils/spend.ts"
 
 const folder = Effect.acquireRelease(
@@ -42,6 +43,17 @@ describe("SqliteLedger", () => {
         assert.strictEqual(refused.reason._tag, "InvalidOptions", filename)
       }
       assert.deepStrictEqual(fs.existsSync("budget.db"), false)
+    })
+  )
+
+  it.live("refuses times that cannot be, before it makes a file", () =>
+    Effect.gen(function* () {
+      const filename = path.join(yield* folder, "budget.db")
+      for (const options of badTimes("waitForOthers")) {
+        const refused = yield* Effect.flip(Effect.scoped(SqliteLedger.make({ filename, ...options })))
+        assert.strictEqual(refused.reason._tag, "InvalidOptions", JSON.stringify(options))
+      }
+      assert.isFalse(fs.existsSync(filename))
     })
   )
 

@@ -192,6 +192,39 @@ describe("the file", () => {
   )
 })
 
+describe("a row that nobody here wrote", () => {
+  it.effect("fails the verbs that read it, and says which it is", () =>
+    Effect.gen(function* () {
+      for (const [change, what] of [
+        ["UPDATE accounts SET chain = 'none' WHERE name = 'root/a'", "account root/a"],
+        ["UPDATE accounts SET chain = '[[1, 2]]' WHERE name = 'root/a'", "account root/a"],
+        ["UPDATE accounts SET spent = -1 WHERE name = 'root/a'", "account root/a"],
+        [
+          "UPDATE accounts SET reserved = 9007199254740991, spent = 1 WHERE name = 'root/a'",
+          "account root/a"
+        ],
+        ["UPDATE accounts SET cap = -1 WHERE name = 'root/a'", "account root/a"],
+        ["UPDATE accounts SET window_start = 1 WHERE name = 'root/a'", "account root/a"],
+        ["UPDATE accounts SET spent = 9007199254740993 WHERE name = 'root/a'", "beyond what is exact"],
+        ["UPDATE accounts SET thresholds = '{}' WHERE name = 'root/a'", "account root/a"],
+        ["UPDATE reservations SET links = '[[\"root/a\", 2, true]]'", "reservation one"],
+        ["UPDATE reservations SET amount = -5", "reservation one"]
+      ] as const) {
+        const file = yield* somewhere
+        const books = yield* SqliteStore.make({ path: file })
+        yield* books.open(account("root", 100))
+        yield* books.open({ ...account("root/a", 50, "root"), thresholds: [500_000] })
+        yield* books.reserve(ask("one", 30, { account: "root/a" }))
+        const before = yield* books.entries(everything)
+        const database = yield* stranger(file)
+        database.exec(change)
+        assert.include(yield* detailOf(books.end(ending("one", 30))), what, change)
+        assert.deepStrictEqual(yield* books.entries(everything), before)
+      }
+    })
+  )
+})
+
 describe("others at the file", () => {
   it.live("are waited for without stopping the program, and not for ever", () =>
     Effect.gen(function* () {

@@ -4,6 +4,7 @@ import * as LedgerAudit from "agent-budget/LedgerAudit"
 import { Effect, Exit, Fiber, References, Scheduler, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as StoredLedger from "../src/internal/storedLedger.ts"
+import { StoreUnavailable } from "../src/internal/ledgerStore.ts"
 import { storeSuite } from "./LedgerStoreTest.ts"
 import { ledgerSuite } from "./LedgerTest.ts"
 import * as ReferenceStore from "./utils/referenceStore.ts"
@@ -114,7 +115,167 @@ describe("a store that is away", () => {
   )
 })
 
+describe("an end that was kept", () => {
+  it.effect(
+    "and that the store then refuses is told, and handed over at the close with its exact amount",
+    () =>
+      Effect.gen(function* () {
+        const told: Array<Ledger.Unwritten> = []
+        const { books, close, store } = yield* opened({
+          onUnwritten: (unwritten) => Effect.sync(() => void told.push(...unwritten))
+        })
+        const held = yield* Effect.forEach([10, 20, 30], (least) =>
+          books.reserve({ account: "root", least: usd(least) })
+        )
+        const [one, two, three] = held as [Ledger.Reservation, Ledger.Reservation, Ledger.Reservation]
+        store.faults.away = true
+        yield* tagOf(books.settle(one, charge(7)))
+        yield* tagOf(books.settle(two, charge(Number.MAX_SAFE_INTEGER)))
+        yield* tagOf(books.release({ ...three, id: "nobody's" }))
+        store.faults.away = false
+        // Meanwhile another process ends the first one otherwise.
+        yield* store.end({ id: one.id, amount: 8, verdict: "metered", label: null })
+        yield* TestClock.adjust("20 seconds")
+        const refused = [
+          { reservation: one.id, account: "root", charge: charge(7) },
+          { reservation: two.id, account: "root", charge: charge(Number.MAX_SAFE_INTEGER) },
+          { reservation: "nobody's", account: "root", charge: null }
+        ]
+        const bySize = (from: ReadonlyArray<Ledger.Unwritten>) =>
+          [...from].sort(
+            (left, right) => (left.charge?.amount ?? Infinity) - (right.charge?.amount ?? Infinity)
+          )
+        assert.deepStrictEqual(bySize(yield* books.unwritten), refused)
+        // What is mended by its holder is no longer handed over.
+        assert.strictEqual((yield* books.settle(two, charge(20)))._tag, "Settled")
+        yield* inTime(close)
+        assert.deepStrictEqual(
+          bySize(told),
+          refused.filter(({ reservation }) => reservation !== two.id)
+        )
+      }).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
+  )
+
+  it.effect("that never gets through keeps nobody else's waiting", () =>
+    Effect.gen(function* () {
+      const store = ReferenceStore.make()
+      const hopeless = new Set<string>()
+      const damaged = Effect.fail(new StoreUnavailable({ detail: "It is damaged there." }))
+      const books = yield* StoredLedger.make(
+        { ...store, end: (ask) => (hopeless.has(ask.id) ? damaged : store.end(ask)) },
+        { writeAtClose: 0 }
+      )
+      yield* books.open({ account: "root", limit: usd(100) })
+      for (const id of ["bad", "worse"]) {
+        hopeless.add(id)
+        const held = yield* books.reserve({ account: "root", least: usd(10), id })
+        assert.strictEqual(yield* tagOf(books.settle(held, charge(1))), "LedgerUnavailable")
+      }
+      yield* TestClock.adjust("5 minutes")
+      const first = yield* Effect.forkChild(
+        books.reserve({ account: "root", least: usd(90), waitAtMost: "1 hour" })
+      )
+      yield* TestClock.adjust(100)
+      const second = yield* Effect.forkChild(
+        books.reserve({ account: "root", least: usd(70), waitAtMost: "1 hour" })
+      )
+      yield* TestClock.adjust(10)
+      yield* Fiber.interrupt(first)
+      yield* TestClock.adjust(200)
+      assert.strictEqual((yield* Fiber.join(second)).amount, 70)
+      const lost = yield* Effect.forkChild(books.reserve({ account: "root", least: usd(5) }))
+      yield* Effect.yieldNow
+      yield* Fiber.interrupt(lost)
+      yield* TestClock.adjust(200)
+      assert.strictEqual((yield* books.balance("root")).reserved, 90)
+    }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None"))
+  )
+})
+
+describe("a ledger that closes", () => {
+  it.effect("turns its waiters away at once, and waits for its store no longer than it was told to", () =>
+    Effect.gen(function* () {
+      const { books, close, store } = yield* opened({ writeAtClose: "3 seconds" })
+      const held = yield* books.reserve({ account: "root", least: usd(100) })
+      const waits = yield* Effect.forEach([10, 20], (least) =>
+        Effect.forkChild(
+          Effect.flip(books.reserve({ account: "root", least: usd(least), waitAtMost: "1 hour" }))
+        )
+      )
+      yield* TestClock.adjust(100)
+      store.faults.away = true
+      yield* tagOf(books.settle(held, charge(1)))
+      const closing = yield* Effect.forkChild(close)
+      yield* TestClock.adjust(10)
+      for (const each of waits) assert.strictEqual((yield* Fiber.join(each)).reason._tag, "Closed")
+      assert.isUndefined(closing.pollUnsafe())
+      yield* TestClock.adjust(3_500)
+      assert.isDefined(closing.pollUnsafe())
+    }).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
+  )
+
+  it.effect("tells of an end that comes later and is not written, and does not say that it is kept", () =>
+    Effect.gen(function* () {
+      const told: Array<Ledger.Unwritten> = []
+      const { books, close, store } = yield* opened({
+        onUnwritten: (unwritten) => Effect.sync(() => void told.push(...unwritten))
+      })
+      const [one, two] = yield* Effect.all([
+        books.reserve({ account: "root", least: usd(10) }),
+        books.reserve({ account: "root", least: usd(10) })
+      ])
+      yield* close
+      assert.strictEqual((yield* books.settle(one, charge(4)))._tag, "Settled")
+      store.faults.away = true
+      const refused = yield* inTime(Effect.flip(books.settle(two, charge(5))))
+      assert.include(refused.message, "is not kept, since the ledger is closed")
+      assert.deepStrictEqual(told, [{ reservation: two.id, account: "root", charge: charge(5) }])
+    }).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
+  )
+
+  it.effect("gives back what is granted to a waiter that it has turned away", () =>
+    Effect.gen(function* () {
+      let turnedAway = 0
+      for (let turns = 0; turns < 24; turns++) {
+        const { books, close, store } = yield* opened()
+        const held = yield* books.reserve({ account: "root", least: usd(100) })
+        const waiting = yield* Effect.forkChild(
+          Effect.exit(books.reserve({ account: "root", least: usd(10), waitAtMost: "1 hour" }))
+        )
+        yield* TestClock.adjust(100)
+        const releasing = yield* Effect.forkChild(books.release(held))
+        for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+        yield* inTime(close)
+        yield* Fiber.join(releasing)
+        const granted = Exit.isSuccess(yield* Fiber.join(waiting))
+        if (!granted) turnedAway++
+        assert.strictEqual(store.rows()[0]?.reserved, granted ? 10 : 0, `closed after ${turns}`)
+      }
+      assert.isAbove(turnedAway, 1)
+    })
+  )
+})
+
 describe("an answer that is lost", () => {
+  it.effect("of a grant in line, by one who then leaves, keeps nothing held", () =>
+    Effect.gen(function* () {
+      const { books, close, store } = yield* opened()
+      const full = yield* books.reserve({ account: "root", least: usd(100) })
+      const waiting = yield* Effect.forkChild(
+        Effect.exit(books.reserve({ account: "root", least: usd(60), waitAtMost: "2 seconds" }))
+      )
+      yield* TestClock.adjust(100)
+      store.faults.loses = (verb) => verb === "reserve"
+      yield* inTime(books.release(full))
+      yield* TestClock.adjust("3 seconds")
+      assert.isTrue(Exit.isFailure(yield* Fiber.join(waiting)))
+      store.faults.loses = () => false
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* books.balance("root")).reserved, 0)
+      yield* close
+    })
+  )
+
   it.effect("charges nothing twice and leaks nothing, whichever of them it is", () =>
     Effect.gen(function* () {
       for (const every of [2, 3, 5]) {

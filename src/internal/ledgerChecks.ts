@@ -2,10 +2,12 @@
  * What every engine checks before it touches its books, and the errors that all of them answer with: one wording,
  * whatever keeps the numbers.
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as BudgetError from "../BudgetError.ts"
 import * as Usd from "../Usd.ts"
-import type { Charge, Entry, OpenRequest, Reservation, ReserveRequest } from "./ledgerTypes.ts"
+import type { Charge, EntriesQuery, Entry, OpenRequest, Reservation, ReserveRequest } from "./ledgerTypes.ts"
 import { type Frame, fromWindow } from "./ledgerWindows.ts"
 
 type Refused = Effect.Effect<never, BudgetError.BudgetError>
@@ -19,6 +21,9 @@ const isLimit = (limit: Usd.Usd | null | undefined): boolean =>
 export const invalid = (detail: string): Refused =>
   Effect.fail(BudgetError.because(new BudgetError.InvalidAmount({ detail })))
 
+export const invalidOptions = (detail: string): Refused =>
+  Effect.fail(BudgetError.because(new BudgetError.InvalidOptions({ detail })))
+
 export const badAccount = (account: string, detail: string): Refused =>
   Effect.fail(BudgetError.because(new BudgetError.InvalidAccount({ account, detail })))
 
@@ -29,6 +34,18 @@ export const conflict = (reservation: Reservation, detail: string): Refused =>
   Effect.fail(
     BudgetError.because(new BudgetError.ReservationConflict({ reservation: reservation.id, detail }))
   )
+
+/** An id that a caller made is of one ask. */
+export const anotherAsk = (reservation: string): Refused =>
+  Effect.fail(
+    BudgetError.because(
+      new BudgetError.ReservationConflict({ reservation, detail: "its id was given to another request." })
+    )
+  )
+
+export const closed: Refused = Effect.fail(
+  BudgetError.because(new BudgetError.Closed({ detail: "The ledger is closed." }))
+)
 
 export const outOfRange = (reservation: Reservation, amount: number): Refused =>
   invalid(`A charge of ${amount} nano-dollars takes account ${reservation.account} out of range.`)
@@ -99,17 +116,70 @@ export const differs = (
   return badAccount(account, `it is open ${windows}. Use the same, or another name.`)
 }
 
-/** An ask whose numbers can be: `undefined`, or what is wrong. */
+/** A time in milliseconds; nothing where it is none (`NaN`, a text without a unit). */
+const millisOf = (input: Duration.Input): number | undefined =>
+  typeof input === "number"
+    ? Number.isNaN(input)
+      ? undefined
+      : input
+    : Option.getOrUndefined(Option.map(Duration.fromInput(input), Duration.toMillis))
+
+const shown = (input: Duration.Input): string =>
+  typeof input === "object" ? JSON.stringify(input) : String(input)
+
+/** Longer than anything that is timed here, and short enough that every sum of times stays exact. */
+export const longest = 100 * 366 * 86_400_000
+
+/** Times that an engine is made with, by their names: `undefined`, or what is wrong with one. */
+export const checkTimes = (
+  times: Readonly<Record<string, Duration.Input | undefined>>,
+  least = 1
+): string | undefined => {
+  for (const [name, input] of Object.entries(times)) {
+    if (input === undefined) continue
+    const time = millisOf(input)
+    if (time === undefined || time < least || time > longest) {
+      return `a ${name} of ${shown(input)} is not between ${least} ms and 100 years.`
+    }
+  }
+  return undefined
+}
+
+/** An ask whose numbers can be: `undefined`, or what is wrong. A wait may be as long as it takes (`Infinity`). */
 export const checkReserve = (request: ReserveRequest): string | undefined => {
-  const { least, most = least, share = 1 } = request
+  const { least, most = least, share = 1, waitAtMost = 0 } = request
   if (!isAmount(least) || !isAmount(most) || most < least) {
     return `A reservation of ${least} to ${most} nano-dollars cannot be made.`
   }
-  return share > 0 && share <= 1 ? undefined : `A share of ${share} is not between 0 and 1.`
+  if (!(share > 0 && share <= 1)) return `A share of ${share} is not between 0 and 1.`
+  const wait = waitAtMost === 0 ? 0 : millisOf(waitAtMost)
+  return wait !== undefined && wait >= 0 ? undefined : `A wait of at most ${shown(waitAtMost)} cannot be.`
 }
 
-export const checkCharge = (charge: Charge): string | undefined =>
-  isAmount(charge.amount) ? undefined : `A charge of ${charge.amount} nano-dollars cannot be booked.`
+/** What arrives here may come from a caller without types: the books take nothing that they could not read again. */
+export const checkCharge = ({ amount, label, verdict }: Charge): string | undefined => {
+  if (!isAmount(amount)) return `A charge of ${amount} nano-dollars cannot be booked.`
+  const said: string = verdict
+  if (said !== "metered" && said !== "assumed") return "A charge is metered or assumed."
+  return label === undefined || typeof label === "string" ? undefined : "The label of a charge is a text."
+}
+
+/**
+ * The moments between which entries are read, as whole milliseconds; nothing where none can be between them, or what is
+ * wrong with them.
+ */
+export const checkSpan = ({
+  from = -Infinity,
+  to = Infinity
+}: EntriesQuery): { readonly from: number | null; readonly to: number | null } | string | undefined => {
+  if (Number.isNaN(from) || Number.isNaN(to)) return `entries from ${from} to ${to} are none.`
+  const first = Math.max(0, Math.ceil(from))
+  if (to <= first || first > Number.MAX_SAFE_INTEGER) return undefined
+  return {
+    from: first === 0 ? null : first,
+    to: to > Number.MAX_SAFE_INTEGER ? null : Math.ceil(to)
+  }
+}
 
 export const checkLimit = (account: string, limit: Usd.Usd | null): string | undefined =>
   isLimit(limit) ? undefined : `The limit ${limit} of account ${account} is not an amount.`

@@ -7,8 +7,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { identity } from "effect/Function"
+import * as Option from "effect/Option"
 import type * as Fiber from "effect/Fiber"
 import * as PubSub from "effect/PubSub"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as BudgetError from "../BudgetError.ts"
 import * as Usd from "../Usd.ts"
@@ -41,44 +43,61 @@ type AnyFiber = Fiber.Fiber<unknown, unknown>
 
 /** A ledger in the memory of this process. */
 export const make = (options?: MemoryOptions): Effect.Effect<Ledger> =>
-  Effect.map(PubSub.sliding<Entry>(1_024), (told) => {
-    const books = new MemoryBooks(options ?? {}, told)
-    const reading = (change: 1 | -1) => Effect.sync(() => void (books.readers += change))
-    // Nobody is interrupted between booking something and telling the sink.
-    const whole = options?.sink === undefined ? identity : Effect.uninterruptible
-    return {
-      open: (request) =>
-        Effect.flatMap(Checks.checkOpen(request), (checked) =>
-          whole(Effect.withFiber((fiber) => books.open(fiber, request, checked)))
-        ),
-      close: (account) => whole(Effect.withFiber((fiber) => books.close(fiber, account))),
-      reserve: (request) => whole(Effect.withFiber((fiber) => books.reserve(fiber, request))),
-      settle: (reservation, charge) =>
-        whole(Effect.withFiber((fiber) => books.end(fiber, reservation, charge))),
-      release: (reservation) => whole(Effect.withFiber((fiber) => books.end(fiber, reservation, undefined))),
-      renew: (reservation) => Effect.withFiber((fiber) => books.renew(fiber, reservation)),
-      setLimit: (account, limit) => whole(Effect.withFiber((fiber) => books.setLimit(fiber, account, limit))),
-      pause: (account) => whole(Effect.withFiber((fiber) => books.pause(fiber, account, true))),
-      resume: (account) => whole(Effect.withFiber((fiber) => books.pause(fiber, account, false))),
-      balance: (account) => whole(Effect.withFiber((fiber) => books.balance(fiber, account))),
-      balances: whole(Effect.withFiber((fiber) => books.balances(fiber))),
-      entries: (query) =>
-        Stream.unwrap(
-          whole(
-            Effect.withFiber((fiber) =>
-              Effect.map(books.look(fiber), () => Stream.fromIterable(books.recent(query)))
-            )
-          )
-        ),
-      booked: Stream.unwrap(
-        Effect.as(
-          Effect.acquireRelease(reading(1), () => reading(-1)),
-          Stream.fromPubSub(told)
-        )
+  Effect.map(booksOf(options), (books) => ledgerOf(books, options))
+
+/** The same; whoever still waits when the scope closes is turned away. */
+export const makeScoped = (options?: MemoryOptions): Effect.Effect<Ledger, never, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(booksOf(options), (books) =>
+      Effect.withFiber((fiber) => Effect.sync(() => books.turnAway(fiber)))
+    ),
+    (books) => ledgerOf(books, options)
+  )
+
+const booksOf = (options: MemoryOptions | undefined): Effect.Effect<MemoryBooks> =>
+  Effect.map(PubSub.sliding<Entry>(1_024), (told) => new MemoryBooks(options ?? {}, told))
+
+const ledgerOf = (books: MemoryBooks, options: MemoryOptions | undefined): Ledger => {
+  const reading = (change: 1 | -1) => Effect.sync(() => void (books.readers += change))
+  // Nobody is interrupted between booking something and telling the sink.
+  const whole = options?.sink === undefined ? identity : Effect.uninterruptible
+  return {
+    open: (request) =>
+      Effect.flatMap(Checks.checkOpen(request), (checked) =>
+        whole(Effect.withFiber((fiber) => books.open(fiber, request, checked)))
       ),
-      unwritten: Effect.succeed([])
-    }
-  })
+    close: (account) => whole(Effect.withFiber((fiber) => books.close(fiber, account))),
+    reserve: (request) => whole(Effect.withFiber((fiber) => books.reserve(fiber, request))),
+    settle: (reservation, charge) =>
+      whole(Effect.withFiber((fiber) => books.end(fiber, reservation, charge))),
+    release: (reservation) => whole(Effect.withFiber((fiber) => books.end(fiber, reservation, undefined))),
+    renew: (reservation) => Effect.withFiber((fiber) => books.renew(fiber, reservation)),
+    setLimit: (account, limit) => whole(Effect.withFiber((fiber) => books.setLimit(fiber, account, limit))),
+    pause: (account) => whole(Effect.withFiber((fiber) => books.pause(fiber, account, true))),
+    resume: (account) => whole(Effect.withFiber((fiber) => books.pause(fiber, account, false))),
+    balance: (account) => whole(Effect.withFiber((fiber) => books.balance(fiber, account))),
+    balances: whole(Effect.withFiber((fiber) => books.balances(fiber))),
+    entries: (query = {}) => {
+      const span = Checks.checkSpan(query)
+      if (typeof span === "string") return Stream.fromEffect(Checks.invalidOptions(span))
+      if (span === undefined) return Stream.empty
+      return Stream.unwrap(
+        whole(
+          Effect.withFiber((fiber) =>
+            Effect.map(books.look(fiber), () => Stream.fromIterable(books.recent(query)))
+          )
+        )
+      )
+    },
+    booked: Stream.unwrap(
+      Effect.as(
+        Effect.acquireRelease(reading(1), () => reading(-1)),
+        Stream.fromPubSub(books.told)
+      )
+    ),
+    unwritten: Effect.succeed([])
+  }
+}
 
 const limitOf = (account: Tree.Account): Usd.Usd | null =>
   account.limit === Tree.unlimited ? null : Usd.nanos(account.limit)
@@ -147,6 +166,27 @@ const watched = (from: Tree.Account): ReadonlyArray<Before> | undefined => {
 
 const nothing: ReadonlyArray<Entry> = []
 
+/** A lease that is none, or shorter, is a millisecond: what is held is then charged, and never forgotten. */
+const leaseOf = (lease: Duration.Input): number => {
+  const millis = Option.getOrElse(Option.map(Duration.fromInput(lease), Duration.toMillis), () => 1)
+  return Math.min(Checks.longest, Math.max(1, Math.round(millis) || 1))
+}
+
+/** One place in line: of an ask, or of all who ask under the id of an ask. */
+interface Place {
+  readonly waiter: Tree.Waiter
+  /** The request that it is for, where its id is the caller's. */
+  readonly request: ReserveRequest
+  /** How to tell those who wait for it. */
+  readonly told: Set<(answer: Refusable<Reservation>) => void>
+  /** Those who have not left. */
+  askers: number
+  isInLine: boolean
+  /** What became of it; whoever comes later hears of it too. */
+  outcome: Refusable<Reservation> | undefined
+  taken: MemoryReservation | undefined
+}
+
 class MemoryBooks {
   readonly accounts = new Map<string, Tree.Account>()
   readonly ring: Array<Entry> = []
@@ -154,21 +194,23 @@ class MemoryBooks {
   readonly leased = new Set<MemoryReservation>()
   /** Reservations whose ids callers made. */
   readonly named = new Map<string, MemoryReservation>()
+  /** Places in line of asks whose ids callers made. */
+  readonly places = new Map<string, Place>()
   readonly capacity: number
   readonly sink: ((entry: Entry) => Effect.Effect<void>) | undefined
   readonly lease: number | undefined
   readonly admissions: boolean
   readonly told: PubSub.PubSub<Entry>
+  isClosed = false
   readers = 0
   reservations = 0
   tickets = 0
   written = 0
 
   constructor(options: MemoryOptions, told: PubSub.PubSub<Entry>) {
-    this.capacity = options.entries ?? 1_000
+    this.capacity = Math.max(0, Math.floor(options.entries ?? 1_000) || 0)
     this.sink = options.sink
-    this.lease =
-      options.lease === undefined ? undefined : Duration.toMillis(Duration.fromInputUnsafe(options.lease))
+    this.lease = options.lease === undefined ? undefined : leaseOf(options.lease)
     this.admissions = options.admissions ?? false
     this.told = told
   }
@@ -278,12 +320,14 @@ class MemoryBooks {
         )
       }
     }
-    const account = this.accounts.get(request.account)
-    if (account === undefined) return Checks.notOpen(request.account)
     const bad = Checks.checkReserve(request)
     if (bad !== undefined) return Checks.invalid(bad)
-    const known = request.id === undefined ? undefined : this.named.get(request.id)
-    if (known !== undefined) return repeated(known, request)
+    if (request.id !== undefined) {
+      const known = this.repeat(request.id, request)
+      if (known !== undefined) return known
+    }
+    const account = this.accounts.get(request.account)
+    if (account === undefined) return Checks.notOpen(request.account)
     const { least } = request
     const ask: Tree.Ask = { account, least, most: request.most ?? least, share: request.share ?? 1 }
     this.turn(fiber, account, true)
@@ -293,11 +337,23 @@ class MemoryBooks {
         ? this.granted(this.take(fiber, request, account, Tree.hold(ask)))
         : Effect.fail(stopped(short, least, 0))
     }
+    if (this.isClosed) return Checks.closed
+    const isAlone = request.id === undefined || !this.places.has(request.id)
     const ticket = ++this.tickets
-    if (Tree.standsAt({ ...ask, ticket }) === undefined) {
+    if (isAlone && Tree.standsAt({ ...ask, ticket }) === undefined) {
       return this.granted(this.take(fiber, request, account, Tree.hold(ask)))
     }
     return this.wait(fiber, ask, ticket, request, request.waitAtMost)
+  }
+
+  /** What is known of an id of the caller's: it is of all who ask the same under it, and of no other ask. */
+  repeat(id: string, request: ReserveRequest): Refusable<Reservation> | undefined {
+    const known = this.named.get(id)
+    if (known !== undefined) return repeated(known, request)
+    const place = this.places.get(id)
+    return place === undefined || Checks.fingerprint(place.request) === Checks.fingerprint(request)
+      ? undefined
+      : Checks.anotherAsk(id)
   }
 
   /** Only the wait itself can be interrupted. Whoever was granted room and did not live to take it gives it back. */
@@ -309,50 +365,99 @@ class MemoryBooks {
     waitAtMost: Duration.Input
   ): Refusable<Reservation> {
     const since = now(fiber)
-    let taken: MemoryReservation | undefined
-    let resume: (effect: Refusable<Reservation>) => void = () => undefined
-    const late = (blocker: Tree.Account) => Effect.fail(stopped(blocker, request.least, now(fiber) - since))
-    const waiter: Tree.Waiter = {
-      ...ask,
-      ticket,
-      state: "waiting",
-      queuedAt: undefined,
-      granted: (amount) => {
-        const reservation = this.take(fiber, request, ask.account, amount)
-        taken = reservation
-        return () => resume(this.granted(reservation))
-      },
-      refused: (blocker) => {
-        const refusal = late(blocker)
-        return () => resume(refusal)
-      },
-      closed: () => () => resume(Checks.notOpen(request.account)),
-      turn: () => Tree.turn(ask.account, now(fiber), true)
-    }
-    const line = Effect.callback<Reservation, BudgetError.BudgetError>((answer) => {
-      resume = answer
-      if (this.accounts.get(request.account) !== ask.account) {
-        waiter.state = "gone"
-        answer(Checks.notOpen(request.account))
-        return
-      }
-      // Other fibers may have run since the request came, so the place in line is found in the step that takes it.
-      this.turn(fiber, ask.account, true)
-      Tree.join(waiter)?.()
-    })
-    const timed = Effect.timeoutOrElse(
-      ask.account.windowed ? Effect.raceFirst(line, this.turns(ask.account)) : line,
-      {
-        duration: waitAtMost,
-        orElse: () => Effect.suspend(() => late(waiter.queuedAt ?? ask.account))
-      }
-    )
     return Effect.uninterruptible(
-      Effect.onExit(Effect.interruptible(timed), (exit) => {
-        if (Exit.isSuccess(exit)) return Effect.void
-        return Effect.withFiber((leaving) => this.leave(leaving, waiter, taken))
+      Effect.suspend(() => {
+        // Other fibers may have run since the request came.
+        const known = request.id === undefined ? undefined : this.repeat(request.id, request)
+        if (known !== undefined) return known
+        const place = this.placeOf(fiber, ask, ticket, request, since)
+        place.askers++
+        let mine: (answer: Refusable<Reservation>) => void = () => undefined
+        const line = Effect.callback<Reservation, BudgetError.BudgetError>((answer) => {
+          mine = answer
+          place.told.add(mine)
+          if (!place.isInLine) this.join(fiber, place)
+          if (place.outcome !== undefined) answer(place.outcome)
+        })
+        const timed = Effect.timeoutOrElse(
+          ask.account.windowed ? Effect.raceFirst(line, this.turns(ask.account)) : line,
+          {
+            duration: waitAtMost,
+            orElse: () =>
+              Effect.suspend(() =>
+                place.taken === undefined
+                  ? Effect.fail(
+                      stopped(place.waiter.queuedAt ?? ask.account, request.least, now(fiber) - since)
+                    )
+                  : this.granted(place.taken)
+              )
+          }
+        )
+        return Effect.onExit(Effect.interruptible(timed), (exit) => {
+          place.told.delete(mine)
+          place.askers--
+          if (Exit.isSuccess(exit)) return Effect.void
+          return Effect.withFiber((leaving) => this.leave(leaving, place))
+        })
       })
     )
+  }
+
+  /** Of an ask under an id of the caller's: the one where others wait for the same. */
+  placeOf(fiber: AnyFiber, ask: Tree.Ask, ticket: number, request: ReserveRequest, since: number): Place {
+    const shared = request.id === undefined ? undefined : this.places.get(request.id)
+    if (shared !== undefined) return shared
+    const place: Place = {
+      request,
+      told: new Set(),
+      askers: 0,
+      isInLine: false,
+      outcome: undefined,
+      taken: undefined,
+      waiter: {
+        ...ask,
+        ticket,
+        state: "waiting",
+        queuedAt: undefined,
+        granted: (amount) => {
+          place.taken = this.take(fiber, request, ask.account, amount)
+          return this.tellAll(place, this.granted(place.taken))
+        },
+        refused: (blocker) =>
+          this.tellAll(place, Effect.fail(stopped(blocker, request.least, now(fiber) - since))),
+        closed: () => this.tellAll(place, this.isClosed ? Checks.closed : Checks.notOpen(request.account)),
+        turn: () => Tree.turn(ask.account, now(fiber), true)
+      }
+    }
+    if (request.id !== undefined) this.places.set(request.id, place)
+    return place
+  }
+
+  /** The place is found in the step that takes it. */
+  join(fiber: AnyFiber, place: Place): void {
+    place.isInLine = true
+    const { account } = place.waiter
+    if (this.isClosed || this.accounts.get(account.id) !== account) {
+      place.waiter.state = "gone"
+      place.waiter.closed()()
+      return
+    }
+    this.turn(fiber, account, true)
+    Tree.join(place.waiter)?.()
+  }
+
+  /** What became of a place, within the section; returns how to tell those who wait for it. */
+  tellAll(place: Place, outcome: Refusable<Reservation>): () => void {
+    place.outcome = outcome
+    this.give(place)
+    return () => {
+      for (const told of place.told) told(outcome)
+    }
+  }
+
+  /** Nobody else finds this place any more. */
+  give({ request: { id } }: Place): void {
+    if (id !== undefined) this.places.delete(id)
   }
 
   /** Opens each window of the chain when it is due, as long as someone waits for it. */
@@ -365,14 +470,29 @@ class MemoryBooks {
     )
   }
 
-  /** Ends a wait that did not end with a reservation in hand. */
-  leave(fiber: AnyFiber, waiter: Tree.Waiter, taken: MemoryReservation | undefined): Effect.Effect<void> {
+  /**
+   * Ends a wait that did not end with a reservation in hand. What an id of the caller's holds stays for whoever asks under
+   * it again.
+   */
+  leave(fiber: AnyFiber, place: Place): Effect.Effect<void> {
+    const { askers, request, taken, waiter } = place
     if (waiter.state === "waiting") {
+      if (askers > 0) return Effect.void
+      this.give(place)
       tell(fiber, Tree.withdraw(waiter))
       return Effect.void
     }
     if (taken === undefined) return Effect.void
-    return Effect.andThen(this.granted(taken), Effect.orDie(this.end(fiber, taken, undefined)))
+    const told = this.granted(taken)
+    return request.id === undefined
+      ? Effect.andThen(told, Effect.orDie(this.end(fiber, taken, undefined)))
+      : Effect.asVoid(told)
+  }
+
+  /** The ledger closes: nobody is left waiting for it. */
+  turnAway(fiber: AnyFiber): void {
+    this.isClosed = true
+    for (const account of this.accounts.values()) tell(fiber, Tree.close(account))
   }
 
   take(fiber: AnyFiber, request: ReserveRequest, account: Tree.Account, amount: number): MemoryReservation {
@@ -383,12 +503,20 @@ class MemoryBooks {
       held.expiresAt = at + this.lease
       this.leased.add(held)
     }
-    if (request.id !== undefined) {
-      held.ask = request
-      this.named.set(id, held)
-    }
+    if (request.id !== undefined) this.name(fiber, held, request)
     if (this.admissions) this.admit(held)
     return held
+  }
+
+  /** The id of a caller's is known from here on; those who wait in line for the same have it too. */
+  name(fiber: AnyFiber, held: MemoryReservation, request: ReserveRequest): void {
+    held.ask = request
+    this.named.set(held.id, held)
+    const place = this.places.get(held.id)
+    if (place?.waiter.state !== "waiting") return
+    place.taken = held
+    const told = this.tellAll(place, this.granted(held))
+    tell(fiber, [...Tree.withdraw(place.waiter), told])
   }
 
   /** Written in the step that admits, so that the order of the books is the order of what happened. */
@@ -569,7 +697,7 @@ const stopped = (account: Tree.Account, required: Usd.Usd, waitedMillis: number)
 
 const repeated = (known: MemoryReservation, request: ReserveRequest): Refusable<Reservation> => {
   if (Checks.fingerprint(request) !== Checks.fingerprint(known.ask ?? request)) {
-    return Checks.conflict(known, "its id was given to another request.")
+    return Checks.anotherAsk(known.id)
   }
   if (known.ended !== undefined) return Checks.conflict(known, Checks.howItEnded(known.ended))
   return known.expired === undefined

@@ -82,8 +82,11 @@ class Server {
   }
 
   inTime<A>(verb: string, answer: Answer<A>): Answer<A> {
-    return inTime(answer, this.timeout, () =>
-      Effect.fail(unavailable(`PostgreSQL (${verb}): no answer within ${this.timeout} ms.`))
+    return inTime(
+      answer,
+      this.timeout,
+      () => Effect.fail(unavailable(`PostgreSQL (${verb}): no answer within ${this.timeout} ms.`)),
+      () => Effect.fail(unavailable(`PostgreSQL (${verb}): its connections are closed.`))
     )
   }
 

@@ -1,8 +1,9 @@
 /**
- * The verbs of the Redis ledger as Lua, one script each. Redis runs a script whole before anything else, and puts what
+ * The verbs of the Redis ledger as Lua, one script each; but `reserve` and `end`, which are in `redisBatch`. Redis runs a script whole before anything else, and puts what
  * it wrote into its log as one transaction; but it takes nothing back when a script fails half-way. So every script
- * reads and decides first and writes last. `redisRows` has what they share.
+ * looks at the kinds of its keys first (`guard`), then reads and decides, and writes last, its entries before the rest. `redisRows` has what they share.
  */
+import { calls } from "./redisBatch.ts"
 import * as Rows from "./redisRows.ts"
 
 const open = String.raw`
@@ -35,6 +36,7 @@ a = {
 }
 found[name] = a
 book('Opened', name, linksOf(a.chain), ',"limit":' .. a.cap)
+flush()
 if opener then call('SADD', openers, a.born .. ':' .. opener) end
 settle(a)
 store(a)
@@ -44,7 +46,6 @@ if up and up.opened ~= '-' then
   settle(up)
   store(up)
 end
-flush()
 return '{"_tag":"Opened"}'
 `
 
@@ -69,116 +70,13 @@ flush()
 return answer
 `
 
-/** Its links, caps and ids of accounts along the chain are made before it is known whether they are needed: most are. */
-const reserve = String.raw`
-local id, fingerprint, name, place = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[8])
-local least = tonumber(ARGV[4])
-
-local function granted(of, amount, at, expiresAt)
-  return '{"_tag":"Granted","held":{"id":"' .. id .. '","account":"' .. of .. '","amount":' .. amount .. ',"at":' ..
-    at .. ',"expiresAt":' .. expiresAt .. '}}'
-end
-
-local known = reservation(id)
-if known then
-  local how = known.state == 'cancelled' and 'cancelled' or known.fingerprint ~= fingerprint and 'another ask'
-  if not how and known.state == 'held' then
-    local expiresAt = int(tonumber(call('ZSCORE', leases, lease(known))))
-    return granted(match(known.chain, '^.{"account":"(.-)","window":'), known.held, known.at, expiresAt)
-  end
-  return '{"_tag":"Taken","how":"' .. (how or 'ended') .. '"}'
-end
-local own = account(name)
-if not own then return '{"_tag":"NotOpen"}' end
-
-local chain, n, links, caps, borns = {}, 0, '', '', ''
-for each in string.gmatch(own.chain, '([^\t]*)\t') do
-  local a = account(each)
-  if links ~= '' then links, caps, borns = links .. ',', caps .. ',', borns .. ',' end
-  links = links .. '{"account":"' .. each .. '","window":' .. (a and a.from or 'null') .. '}'
-  caps = caps .. (a and a.cap or 'null')
-  borns = borns .. (a and a.born or '0')
-  if a then
-    n = n + 1
-    chain[n] = a
-  end
-end
-
-local function refuse(tag, a, rest)
-  if now > clock then call('HSET', meta, 'clock', moment) end
-  return '{"_tag":"' .. tag .. '","now":' .. moment .. ',"row":' .. row(a) .. (rest or '') .. '}'
-end
-
-for _, a in ipairs(chain) do
-  if a.frame and (not a.till or a.till <= now) then return refuse('Stale', a) end
-end
-local mine
-local isCrowded = call('HLEN', waiting) > 0
-if isCrowded or place then withPlaces() end
-if isCrowded then
-  clear()
-  mine = placeOf(id)
-end
-for _, a in ipairs(chain) do
-  if least > (a.limit or most) - (a.frame and 0 or a.spent) then
-    if mine then
-      giveUp(mine)
-      tell()
-    end
-    return refuse('Short', a, ',"hopeless":true')
-  end
-end
-
-local function ahead(a)
-  local first = call('ZRANGE', lines, '[' .. a.born .. ':', '(' .. a.born .. ';', 'BYLEX', 'LIMIT', 0, 1)[1]
-  if not first then return false end
-  return not mine or tonumber(string.sub(first, #a.born + 2, #a.born + 17)) < tonumber(mine.ticket)
-end
-
-local function wait(a)
-  if mine then giveUp(mine) end
-  stand({ id = id, ticket = mine and mine.ticket or following('ticket'), born = a.born, name = a.name }, now + place)
-  if mine and mine.born ~= a.born then tell() end
-end
-
-local room = most
-for _, a in ipairs(chain) do
-  local free = (a.limit or most) - a.spent - a.reserved
-  if a.paused or free < least or (place and isCrowded and ahead(a)) then
-    if place then wait(a) end
-    if a.paused then return refuse('Paused', a) end
-    return refuse('Short', a, ',"hopeless":false')
-  end
-  if free < room then room = free end
-end
-
-local amount = math.max(least, math.min(tonumber(ARGV[5]), math.floor(tonumber(ARGV[6]) * room)))
-local held, expiresAt, first = int(amount), int(math.floor(now + tonumber(ARGV[7]))), int(seq + 1)
-for _, a in ipairs(chain) do
-  call('HSET', accounts, a.name, a.paid .. ' ' .. int(a.reserved + amount) .. ' ' .. a.rest)
-end
-links = '[' .. links .. ']'
-call('HSET', reservations, id, 'held ' .. first .. ' ' .. held .. ' ' .. moment .. ' ' .. borns .. ' 0 0 -\t' ..
-  fingerprint .. '\t' .. links)
-call('ZADD', leases, expiresAt, format('%016d:', first) .. id)
-if mine then
-  giveUp(mine)
-  tell()
-end
-call('XADD', entries, first .. '-0', 'e', '{"_tag":"Reserved","seq":' .. first .. ',"at":' .. moment ..
-  ',"account":"' .. name .. '","chain":' .. links .. ',"reservation":"' .. id .. '","reserved":' .. held ..
-  ',"limits":[' .. caps .. '],"expiresAt":' .. expiresAt .. '}')
-call('HSET', meta, 'clock', moment, 'seq', first)
-return granted(name, held, moment, expiresAt)
-`
-
 const roll = String.raw`
 local a, start, till = account(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
 if a and a.frame == ARGV[2] and (not a.till or a.till <= now) and start <= now and now < till then
   a.from, a.till, a.spent, a.reserved = int(start), till, 0, 0
+  flush()
   settle(a)
   store(a)
-  flush()
   tell()
 end
 return 'null'
@@ -205,51 +103,12 @@ flush()
 return 'null'
 `
 
-const end = String.raw`
-local id, amount, verdict, label = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
-if verdict == 'released' then amount = 0 end
-local r = reservation(id)
-if not r or r.state == 'cancelled' then return '{"_tag":"Unknown"}' end
-local cost = int(amount)
-if r.state == 'ended' then
-  local entry = call('XRANGE', entries, r.last .. '-0', r.last .. '-0')[1][2][2]
-  if r.charged == cost and r.verdict == verdict then
-    return '{"_tag":"Ended","entry":' .. entry .. ',"crossed":[],"again":true}'
-  end
-  return '{"_tag":"Differs","entry":' .. entry .. '}'
-end
-
-local held = r.state == 'held'
-local freed = held and r.amount or 0
-local added = held and amount or amount - r.amount
-local touched, name = admitted(r)
-for _, a in ipairs(touched) do
-  local spent = a.spent + added
-  if spent > most or spent > most - (a.reserved - freed) then return '{"_tag":"OutOfRange"}' end
-end
-local tag = not held and 'Corrected' or verdict == 'released' and 'Released' or 'Settled'
-local tail = ''
-if tag ~= 'Released' then
-  tail = ',"amount":' .. cost .. ',"overrun":' .. (amount > r.amount and int(amount - r.amount) or '0') ..
-    ',"verdict":"' .. verdict .. '","label":' .. (label ~= '-' and '"' .. string.sub(label, 2) .. '"' or 'null')
-end
-if not held then tail = ',"charged":' .. r.held .. ',"difference":' .. int(added) .. tail end
-charge(r, tag, tail, freed, added, touched, name)
-r.state, r.charged, r.verdict = 'ended', cost, verdict
-for _, a in ipairs(touched) do store(a) end
-keep(r)
-if held then call('ZREM', leases, lease(r)) end
-flush()
-tell()
-return '{"_tag":"Ended","entry":' .. written[1] .. ',"crossed":' .. (written[2] and list(2) or '[]') ..
-  ',"again":false}'
-`
-
 const cancel = String.raw`
 withPlaces()
 local id = ARGV[1]
 local r, mine = reservation(id), placeOf(id)
 if not r then
+  flush()
   keep({
     id = id, state = 'cancelled', first = '0 0 ' .. moment .. ' -', last = '0', charged = '0', verdict = '-',
     tail = '\t\t'
@@ -258,12 +117,12 @@ elseif r.state == 'held' then
   local touched, name = admitted(r)
   charge(r, 'Released', '', r.amount, 0, touched, name)
   r.state, r.charged, r.verdict = 'ended', '0', 'released'
+  flush()
   for _, a in ipairs(touched) do store(a) end
   keep(r)
   call('ZREM', leases, lease(r))
 end
 if mine then giveUp(mine) end
-flush()
 tell()
 return 'null'
 `
@@ -294,6 +153,7 @@ for i, each in ipairs(due) do
   ended[i] = r
   for _, a in ipairs(touched) do changed[a.name] = a end
 end
+flush()
 for _, a in pairs(changed) do store(a) end
 for i, r in ipairs(ended) do
   keep(r)
@@ -301,7 +161,6 @@ for i, r in ipairs(ended) do
 end
 clear()
 forget()
-flush()
 if #due > 0 then tell() end
 return list(1)
 `
@@ -314,9 +173,9 @@ local before, from = a.limit, a.cap
 a.limit, a.cap = limit, orNull(limit)
 book('LimitChanged', a.name, linksOf(a.chain), ',"from":' .. from .. ',"to":' .. a.cap)
 cross(a, before, a.spent)
+flush()
 settle(a)
 store(a)
-flush()
 tell()
 return list(1)
 `
@@ -327,9 +186,9 @@ if not a then return 'null' end
 if a.paused == paused then return '[]' end
 a.paused = paused
 book(paused and 'Paused' or 'Resumed', a.name, linksOf(a.chain), '')
+flush()
 settle(a)
 store(a)
-flush()
 tell()
 return list(1)
 `
@@ -408,47 +267,27 @@ return redis.call('HGET', KEYS[1], 'format')
 
 const script = (...parts: ReadonlyArray<string>): string => parts.join("")
 
-const onAccounts = script(
-  Rows.prelude,
-  Rows.options,
-  Rows.accountParts,
-  Rows.changing,
-  Rows.books,
-  Rows.telling
-)
+const begin = script(Rows.prelude, Rows.guard)
 
-const onReservations = script(
-  Rows.prelude,
-  Rows.accountParts,
-  Rows.books,
-  Rows.reservationParts,
-  Rows.keeping
-)
+const onAccounts = script(begin, Rows.options, Rows.accountParts, Rows.changing, Rows.books, Rows.telling)
 
-const onPlaces = script(Rows.prelude, Rows.accountParts, Rows.books, Rows.placeParts, Rows.telling)
+const onPlaces = script(begin, Rows.accountParts, Rows.books, Rows.placeParts, Rows.telling)
 
-const onAll = script(onReservations, Rows.placeParts, Rows.telling, Rows.ending)
+const onReservations = script(begin, Rows.accountParts, Rows.books, Rows.reservationParts)
 
-/** The Lua source of each verb. */
+const onAll = script(onReservations, Rows.keeping, Rows.placeParts, Rows.telling, Rows.ending)
+
+/** The Lua source of each verb; `calls` is a batch of `reserve` and `end`. */
 export const sources = {
   prepare,
+  calls,
   open: script(onAccounts, Rows.counting, open),
   close: script(onAccounts, close),
-  reserve: script(
-    Rows.prelude,
-    Rows.counting,
-    Rows.accountParts,
-    Rows.reservationParts,
-    Rows.placeParts,
-    Rows.telling,
-    reserve
-  ),
   roll: script(onAccounts, roll),
   stay: script(onPlaces, stay),
   leave: script(onPlaces, leave),
-  end: script(onReservations, Rows.telling, Rows.ending, end),
   cancel: script(onAll, cancel),
-  renew: script(Rows.prelude, Rows.accountParts, Rows.books, Rows.reservationParts, renew),
+  renew: script(onReservations, renew),
   expire: script(onAll, expire),
   setLimit: script(onAccounts, setLimit),
   pause: script(onAccounts, pause),

@@ -1,20 +1,31 @@
 /**
- * The ledger's store in Redis: each verb is one script, sent once (`redisScripts`). The hash tag around the prefix
+ * The ledger's store in Redis: each verb is one script, sent once (`redisScripts`), and the two verbs of each call go
+ * together with all that are asked for at the same time (`redisAsks`, `redisBatch`). The hash tag around the prefix
  * keeps all keys of a ledger on one node of a cluster.
  */
 import { createHash } from "node:crypto"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Redis from "effect/persistence/Redis"
 import * as Usd from "../Usd.ts"
-import type { AccountRow, Answer, EntriesAsk, LedgerStore, OpenAsk, ReserveAsk } from "./ledgerStore.ts"
+import type {
+  AccountRow,
+  Answer,
+  EndAsk,
+  EntriesAsk,
+  LedgerStore,
+  OpenAsk,
+  ReserveAsk
+} from "./ledgerStore.ts"
 import { StoreUnavailable } from "./ledgerStore.ts"
 import { Entry } from "./ledgerTypes.ts"
 import { inTime } from "./inTime.ts"
+import { Asks, type Send } from "./redisAsks.ts"
 import * as Failure from "./redisFailure.ts"
 import { keyNames } from "./redisRows.ts"
 import { sources } from "./redisScripts.ts"
@@ -62,14 +73,18 @@ const refused = { now: Schema.Finite, row: Row }
 
 const answer = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) => {
   const decode = Schema.decodeUnknownExit(schema)
-  return (text: unknown): Effect.Effect<S["Type"], unknown> => {
-    try {
-      return decode(JSON.parse(String(text)))
-    } catch {
-      return Effect.fail("no JSON")
-    }
+  return (text: unknown): Effect.Effect<S["Type"], unknown> => Effect.flatMap(parse(text), decode)
+}
+
+const parse = (text: unknown): Effect.Effect<unknown, unknown> => {
+  try {
+    return Effect.succeed(JSON.parse(String(text)))
+  } catch {
+    return Effect.fail("no JSON")
   }
 }
+
+const decodeList = Schema.decodeUnknownExit(Schema.Array(Schema.Unknown))
 
 /** Readers of what each script answers, which is JSON. */
 const answers = {
@@ -81,8 +96,9 @@ const answers = {
     ])
   ),
   close: answer(Schema.NullOr(Schema.Struct(refused))),
-  reserve: answer(
+  reserve: Schema.decodeUnknownExit(
     Schema.Union([
+      Schema.TaggedStruct("Failed", { why: Schema.String }),
       Schema.TaggedStruct("Granted", { held: Held }),
       Schema.TaggedStruct("Short", { ...refused, hopeless: Schema.Boolean }),
       Schema.TaggedStruct("Paused", refused),
@@ -91,8 +107,9 @@ const answers = {
       Schema.TaggedStruct("Taken", { how: Schema.Literals(["another ask", "ended", "cancelled"]) })
     ])
   ),
-  end: answer(
+  end: Schema.decodeUnknownExit(
     Schema.Union([
+      Schema.TaggedStruct("Failed", { why: Schema.String }),
       Schema.TaggedStruct("Ended", {
         entry: End,
         crossed: Schema.Array(ThresholdCrossed),
@@ -137,6 +154,7 @@ const openArguments = (ask: OpenAsk): ReadonlyArray<string> => [
 ]
 
 const reserveArguments = (ask: ReserveAsk): ReadonlyArray<string> => [
+  "r",
   text(ask.id),
   text(ask.fingerprint),
   text(ask.account),
@@ -145,6 +163,14 @@ const reserveArguments = (ask: ReserveAsk): ReadonlyArray<string> => [
   String(ask.share),
   String(ask.lease),
   orEmpty(ask.place)
+]
+
+const endArguments = ({ amount, id, label, verdict }: EndAsk): ReadonlyArray<string> => [
+  "e",
+  text(id),
+  String(amount),
+  verdict,
+  given(label)
 ]
 
 const pageArguments = (
@@ -162,19 +188,18 @@ const pageArguments = (
   String(looks)
 ]
 
-type Verb = keyof typeof sources
+type Script = keyof typeof sources
 
 const scriptOf = (lua: string) => ({ lua, sha: createHash("sha1").update(lua).digest("hex") })
 
 const scripts = {
   prepare: scriptOf(sources.prepare),
+  calls: scriptOf(sources.calls),
   open: scriptOf(sources.open),
   close: scriptOf(sources.close),
-  reserve: scriptOf(sources.reserve),
   roll: scriptOf(sources.roll),
   stay: scriptOf(sources.stay),
   leave: scriptOf(sources.leave),
-  end: scriptOf(sources.end),
   cancel: scriptOf(sources.cancel),
   renew: scriptOf(sources.renew),
   expire: scriptOf(sources.expire),
@@ -182,9 +207,22 @@ const scripts = {
   pause: scriptOf(sources.pause),
   balances: scriptOf(sources.balances),
   entries: scriptOf(sources.entries)
-} satisfies Record<Verb, unknown>
+} satisfies Record<Script, unknown>
 
 const unavailable = (detail: string) => new StoreUnavailable({ detail })
+
+const foreign = (verb: string) => unavailable(`Redis (${verb}): its answer is none of this ledger's.`)
+
+/** In the place of what went wrong, where nothing came. */
+const late = Symbol("late")
+
+/** One ask of a batch went wrong inside the script. */
+interface Failed {
+  readonly _tag: "Failed"
+  readonly why: string
+}
+
+const isFailed = (answer: { readonly _tag: string }): answer is Failed => answer._tag === "Failed"
 
 /** The connection as the verbs use it. */
 class Server {
@@ -193,6 +231,7 @@ class Server {
   readonly keys: ReadonlyArray<string>
   readonly timeout: number
   readonly renew: Effect.Effect<void>
+  readonly asks = new Asks((asks) => this.sendAll(asks))
   connection = 0
 
   constructor(redis: Redis.Redis["Service"], options: Options) {
@@ -208,20 +247,55 @@ class Server {
   }
 
   /** By the hash of the script; where Redis has forgotten the script, which it may at any time, whole. */
-  run<A>(
-    verb: Verb,
-    read: (answer: unknown) => Effect.Effect<A, unknown>,
-    args: ReadonlyArray<string>
-  ): Answer<A> {
+  script(verb: Script, args: ReadonlyArray<string>): Effect.Effect<unknown, Redis.RedisError> {
     const { lua, sha } = scripts[verb]
-    const sent = Effect.catchIf(
+    return Effect.catchIf(
       this.redis.send("EVALSHA", sha, ...this.keys, ...args),
       (error) => Failure.replyOf(error.cause) === "NOSCRIPT",
       () => this.redis.send("EVAL", lua, ...this.keys, ...args)
     )
-    return Effect.flatMap(this.bounded(verb, sent), (text) =>
-      Effect.mapError(read(text), () => unavailable(`Redis (${verb}): its answer is none of this ledger's.`))
+  }
+
+  run<A>(
+    verb: Script,
+    read: (answer: unknown) => Effect.Effect<A, unknown>,
+    args: ReadonlyArray<string>
+  ): Answer<A> {
+    const told = this.bounded(verb, this.script(verb, args))
+    return Effect.flatMap(told, (text) => Effect.mapError(read(text), () => foreign(verb)))
+  }
+
+  /** With all that are asked for at the same time. */
+  call<A extends { readonly _tag: string }>(
+    verb: string,
+    read: (answer: unknown) => Exit.Exit<A | Failed, unknown>,
+    args: ReadonlyArray<string>
+  ): Answer<A> {
+    return Effect.flatMap(
+      this.asks.ask(args, (cause) => (cause === late ? this.late(verb) : Failure.unavailable(verb, cause))),
+      (answer) => {
+        const told = read(answer)
+        if (Exit.isFailure(told)) return Effect.fail(foreign(verb))
+        return isFailed(told.value)
+          ? Effect.fail(unavailable(`Redis (${verb}): ${told.value.why}`))
+          : Effect.succeed(told.value)
+      }
     )
+  }
+
+  sendAll(asks: ReadonlyArray<ReadonlyArray<string>>): ReturnType<Send> {
+    return Effect.suspend(() => {
+      const { connection } = this
+      const sent = this.script("calls", [String(asks.length), ...asks.flat()])
+      const told = Effect.flatMap(
+        Effect.mapError(sent, ({ cause }) => cause),
+        (text) => Effect.flatMap(parse(text), decodeList)
+      )
+      const inTimeOr = inTime(told, this.timeout, () =>
+        Effect.andThen(this.giveUp(connection), Effect.fail(late))
+      )
+      return Effect.mapError(inTimeOr, (cause) => (failed) => failed(cause))
+    })
   }
 
   /** Without this a verb waits as long as the client tries to reach the server again. */
@@ -231,13 +305,13 @@ class Server {
       return inTime(
         Effect.mapError(sent, (error) => Failure.unavailable(what, error.cause)),
         this.timeout,
-        () => Effect.andThen(this.giveUp(connection), this.late(what))
+        () => Effect.andThen(this.giveUp(connection), Effect.fail(this.late(what)))
       )
     })
   }
 
-  late(what: string): Answer<never> {
-    return Effect.fail(unavailable(`Redis (${what}): no answer within ${this.timeout} ms.`))
+  late(what: string): StoreUnavailable {
+    return unavailable(`Redis (${what}): no answer within ${this.timeout} ms.`)
   }
 
   giveUp(connection: number): Effect.Effect<void> {
@@ -330,18 +404,17 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     )
   }
   yield* warn(server)
-  const nothing = (verb: Verb, args: ReadonlyArray<string>): Answer<void> =>
+  const nothing = (verb: Script, args: ReadonlyArray<string>): Answer<void> =>
     Effect.asVoid(server.run(verb, answers.nothing, args))
   const store: LedgerStore = {
     open: (ask) => server.run("open", answers.open, openArguments(ask)),
     close: (account, opener) => server.run("close", answers.close, [text(account), given(opener)]),
-    reserve: (ask) => server.run("reserve", answers.reserve, reserveArguments(ask)),
+    reserve: (ask) => server.call("reserve", answers.reserve, reserveArguments(ask)),
     roll: (account, frame, start, end) =>
       nothing("roll", [text(account), text(frame), String(start), String(end)]),
     stay: (ids, place) => nothing("stay", [String(place), ...ids.map(text)]),
     leave: (id) => nothing("leave", [text(id)]),
-    end: ({ amount, id, label, verdict }) =>
-      server.run("end", answers.end, [text(id), String(amount), verdict, given(label)]),
+    end: (ask) => server.call("end", answers.end, endArguments(ask)),
     cancel: (id) => nothing("cancel", [text(id)]),
     renew: (ids, lease) => server.run("renew", answers.renew, [String(lease), ...ids.map(text)]),
     expire: (most) => server.run("expire", answers.expire, [String(most)]),

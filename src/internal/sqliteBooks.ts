@@ -375,8 +375,7 @@ export class SqliteBooks {
   #crossings(before: Rows.AccountData, after: Rows.AccountData): ReadonlyArray<EntryOf<"ThresholdCrossed">> {
     const limit = after.cap
     if (limit === null || after.thresholds === "[]") return []
-    const thresholds = JSON.parse(after.thresholds) as ReadonlyArray<number> // Written by `open` above.
-    return thresholds
+    return Rows.thresholdsOf(after)
       .filter((each) => Rows.isReached(after, each) && !Rows.isReached(before, each))
       .map((each) =>
         this.#bookOn(after, {

@@ -232,6 +232,9 @@ const sqliteCode = (error: unknown): number | undefined =>
 /** What SQLite and the file say is an answer of the store; anything else is a fault of this program. */
 const unavailable = (error: unknown): StoreUnavailable => {
   if (error instanceof StoreUnavailable) return error
+  if (error instanceof RangeError && "code" in error && error.code === "ERR_OUT_OF_RANGE") {
+    return new StoreUnavailable({ detail: "a number of the file is beyond what is exact." })
+  }
   if (sqliteCode(error) === undefined || !(error instanceof Error)) throw error
   return new StoreUnavailable({ detail: `SQLite says: ${error.message}.` })
 }

@@ -18,6 +18,7 @@ export interface Options extends StoredLedger.StoredOptions {
 /** Opens the ledger for as long as the scope lives. */
 export const make = (options: Options): Effect.Effect<Ledger, BudgetError.BudgetError, Scope.Scope> =>
   Effect.gen(function* () {
+    yield* StoredLedger.checked(options, { waitForOthers: options.waitForOthers })
     const file = yield* pathOf(options.filename)
     const patience = Duration.toMillis(Duration.fromInputUnsafe(options.waitForOthers ?? "5 seconds"))
     const store = yield* Effect.mapError(SqliteStore.make({ path: file, patience }), ({ detail }) =>

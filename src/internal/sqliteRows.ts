@@ -90,11 +90,54 @@ export const heldOf = (row: ReservationData): Store.HeldRow => ({
 export const chainOf = (links: ReadonlyArray<LinkData>): ReadonlyArray<Link> =>
   links.map(([account, , window]) => ({ account, window }))
 
+const unreadable = (what: string): Store.StoreUnavailable =>
+  new Store.StoreUnavailable({ detail: `${what} of the file cannot be read.` })
+
+/** What the file holds may have been written by anybody: each row is checked where it is read. */
+const reader = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) => {
+  const decode = Schema.decodeUnknownResult(schema)
+  return (value: unknown, what: string): S["Type"] => {
+    const found = decode(value)
+    if (found._tag === "Success") return found.success
+    throw unreadable(what)
+  }
+}
+
+const readLinks = reader(
+  Schema.fromJsonString(Schema.Array(Schema.Tuple([Schema.String, Schema.Int, Schema.NullOr(Schema.Finite)])))
+)
+
+const readAncestors = reader(Schema.fromJsonString(Schema.Array(Schema.Tuple([Schema.String, Schema.Int]))))
+
+const readThresholds = reader(Schema.fromJsonString(Schema.Array(Schema.Int)))
+
 export const linksOf = (row: ReservationData): ReadonlyArray<LinkData> =>
-  JSON.parse(row.links) as ReadonlyArray<LinkData> // Written by `reserve`.
+  readLinks(row.links, `reservation ${row.id}`)
 
 export const ancestorsOf = (row: AccountData): ReadonlyArray<Ancestor> =>
-  JSON.parse(row.chain) as ReadonlyArray<Ancestor> // Written by `open`.
+  readAncestors(row.chain, `account ${row.name}`)
+
+export const thresholdsOf = (row: AccountData): ReadonlyArray<number> =>
+  readThresholds(row.thresholds, `account ${row.name}`)
+
+/** The tables are strict, so that only the numbers can be what they cannot be. */
+export const account = (row: AccountData): AccountData => {
+  const { cap, id, name, reserved, spent, window_end, window_start } = row
+  const isSound =
+    spent >= 0 &&
+    reserved >= 0 &&
+    Number.isSafeInteger(spent + reserved) &&
+    id > 0 &&
+    (cap === null || cap >= 0)
+  const inWindow = (window_start === null) === (window_end === null)
+  if (isSound && inWindow) return row
+  throw unreadable(`account ${name}`)
+}
+
+export const reservation = (row: ReservationData): ReservationData => {
+  if (row.amount >= 0) return row
+  throw unreadable(`reservation ${row.id}`)
+}
 
 /** One account whose numbers change: as it was, and what they become. */
 export interface Change {
@@ -124,5 +167,5 @@ export const repeated = (row: ReservationData, ask: Store.ReserveAsk): Store.Res
 export const decode = ({ body, seq }: { readonly body: string; readonly seq: number }): Entry => {
   const entry = decodeBody(body)
   if (entry._tag === "Success") return entry.success
-  throw new Store.StoreUnavailable({ detail: `entry ${seq} of the file cannot be read.` })
+  throw unreadable(`entry ${seq}`)
 }

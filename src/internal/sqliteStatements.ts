@@ -1,9 +1,9 @@
 /**
  * The statements of a SQLite ledger. STRICT tables keep every column to its type, and the driver refuses integers
- * beyond 2^53; so rows are taken as what the schema says.
+ * beyond 2^53; what else a row must be is checked as it is read.
  */
 import type { SQLInputValue, StatementSync } from "node:sqlite"
-import type { AccountData, EntryData, ReservationData } from "./sqliteRows.ts"
+import { account, type AccountData, type EntryData, reservation, type ReservationData } from "./sqliteRows.ts"
 
 interface Rows<R> {
   readonly get: (...values: ReadonlyArray<SQLInputValue>) => R | undefined
@@ -31,12 +31,18 @@ const restored = <R extends object | undefined>(row: R): R => {
   return row
 }
 
-const rows = <R>(statement: StatementSync): Rows<R> => ({
+const rows = <R>(statement: StatementSync, checked = (row: R): R => row): Rows<R> => {
   // The schema says what a row is; see above.
-  get: (...values) => restored(statement.get(...values.map(toStored))) as R | undefined,
-  one: (...values) => restored(statement.get(...values.map(toStored))) as R,
-  all: (...values) => statement.all(...values.map(toStored)).map(restored) as unknown as ReadonlyArray<R>
-})
+  const read = (row: Record<string, unknown> | undefined): R => checked(restored(row) as R)
+  return {
+    get: (...values) => {
+      const row = statement.get(...values.map(toStored))
+      return row === undefined ? undefined : read(row)
+    },
+    one: (...values) => read(statement.get(...values.map(toStored))),
+    all: (...values) => statement.all(...values.map(toStored)).map(read)
+  }
+}
 
 const writes = (statement: StatementSync) => ({
   run: (...values: ReadonlyArray<SQLInputValue>) => statement.run(...values.map(toStored))
@@ -55,9 +61,9 @@ export const statements = (prepare: (sql: string) => StatementSync) => ({
   ),
   setMeta: writes(prepare("UPDATE meta SET clock = ?, ticket = ?")),
 
-  account: rows<AccountData>(prepare("SELECT * FROM accounts WHERE name = ?")),
-  accountById: rows<AccountData>(prepare("SELECT * FROM accounts WHERE id = ?")),
-  accounts: rows<AccountData>(prepare("SELECT * FROM accounts ORDER BY depth, id")),
+  account: rows<AccountData>(prepare("SELECT * FROM accounts WHERE name = ?"), account),
+  accountById: rows<AccountData>(prepare("SELECT * FROM accounts WHERE id = ?"), account),
+  accounts: rows<AccountData>(prepare("SELECT * FROM accounts ORDER BY depth, id"), account),
   addAccount: writes(
     prepare(`INSERT INTO accounts
     (name, parent, chain, depth, cap, frame, thresholds, temporary, spent, reserved, paused)
@@ -78,11 +84,12 @@ export const statements = (prepare: (sql: string) => StatementSync) => ({
   clearOpeners: writes(prepare("DELETE FROM openers WHERE account = ?")),
   anyOpener: rows<unknown>(prepare("SELECT 1 FROM openers WHERE account = ? LIMIT 1")),
 
-  reservation: rows<ReservationData>(prepare("SELECT * FROM reservations WHERE id = ?")),
+  reservation: rows<ReservationData>(prepare("SELECT * FROM reservations WHERE id = ?"), reservation),
   due: rows<ReservationData>(
     prepare(
       "SELECT * FROM reservations WHERE state = 'held' AND expires_at <= ? ORDER BY expires_at, seq LIMIT ?"
-    )
+    ),
+    reservation
   ),
   hold: writes(
     prepare(`INSERT INTO reservations

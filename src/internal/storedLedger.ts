@@ -10,7 +10,6 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { constTrue } from "effect/Function"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
@@ -44,6 +43,7 @@ import type {
   Unwritten
 } from "./ledgerTypes.ts"
 import { fromKey } from "./ledgerWindows.ts"
+import { NamedAsks } from "./namedAsks.ts"
 import { isObstacle, type Obstacle, type Outcome, WaitingLines, type Waiter } from "./waitingLines.ts"
 
 /** How a stored ledger behaves; every engine's options have these. */
@@ -59,6 +59,9 @@ export interface StoredOptions {
 }
 
 type Refusable<A> = Effect.Effect<A, BudgetError.BudgetError>
+
+/** A round of what is left to write ends after so many failures: the store is away, and not one job hopeless. */
+const patience = 3
 
 /** What still has to reach the store, by a key of its own; done when it answers. */
 interface Job {
@@ -90,6 +93,21 @@ const away = ({ detail }: StoreUnavailable): BudgetError.BudgetError =>
 
 const reach = <A>(answer: Answer<A>): Refusable<A> => Effect.mapError(briefly(answer), away)
 
+/** What is wrong with the times of an engine's options, `more` among them. */
+export const checked = (
+  { lease, poll, writeAtClose }: StoredOptions,
+  more?: Readonly<Record<string, Duration.Input | undefined>>
+): Effect.Effect<void, BudgetError.BudgetError> => {
+  const wrong =
+    Checks.checkTimes({ lease }, shortestLease) ??
+    Checks.checkTimes({ poll, ...more }) ??
+    Checks.checkTimes({ writeAtClose }, 0)
+  return wrong === undefined ? Effect.void : Checks.invalidOptions(wrong)
+}
+
+/** It is renewed three times as often. */
+const shortestLease = 100
+
 /** Builds the service. Its fibers live in the scope; what is left to write when that closes is written first. */
 export const make = (
   store: LedgerStore,
@@ -99,7 +117,8 @@ export const make = (
     const told = yield* PubSub.sliding<Entry>(1_024)
     const scope = yield* Effect.scope
     const workers = yield* Scope.fork(scope)
-    const books = new StoredBooks(store, options ?? {}, told, workers)
+    const lines = yield* Scope.make()
+    const books = new StoredBooks(store, options ?? {}, told, lines)
     yield* Scope.addFinalizer(scope, books.handOver())
     const poked = Stream.runForEach(store.changes ?? Stream.empty, () =>
       Effect.sync(() => books.lines.poke())
@@ -171,6 +190,17 @@ const stopped = (
     hopeless
   )
 
+/** What was to be booked. */
+const lineOf = ({ account, charge, reservation }: Unwritten): string =>
+  `Reservation ${reservation} on account ${account} was to be ` +
+  (charge === null ? "released." : `settled for ${Usd.format(charge.amount)} (${charge.verdict}).`)
+
+const refusals = {
+  Differs: "it has ended otherwise.",
+  Unknown: "it was not made there.",
+  OutOfRange: "a sum would leave the exact range."
+} as const
+
 const pageSize = 500
 
 class StoredBooks {
@@ -181,27 +211,39 @@ class StoredBooks {
   readonly options: StoredOptions
   readonly told: PubSub.PubSub<Entry>
   readonly lines: WaitingLines
+  readonly lineScope: Scope.Closeable
   /** Ids of this process's reservations that have not ended. */
   readonly held = new Set<string>()
+  /** Those of them whose ids callers made, and that someone here got. */
+  readonly taken = new Set<string>()
+  readonly named = new NamedAsks()
   /** Who this process is to the temporary accounts that it has open, by account. */
   readonly openers = new Map<string, Array<string>>()
   readonly late = new Map<string, Job>()
+  /** Ends that were kept and that the store then refused. */
+  readonly refused = new Map<string, Unwritten>()
   readonly lateness = Latch.makeUnsafe(false)
+  stage: "open" | "closing" | "closed" = "open"
   tickets = 0
 
-  constructor(store: LedgerStore, options: StoredOptions, told: PubSub.PubSub<Entry>, scope: Scope.Scope) {
+  constructor(
+    store: LedgerStore,
+    options: StoredOptions,
+    told: PubSub.PubSub<Entry>,
+    lineScope: Scope.Closeable
+  ) {
     this.store = store
     this.options = options
     this.told = told
     this.lease = Math.max(1, Math.round(millis(options.lease ?? "1 minute")))
     this.poll = Math.max(1, millis(options.poll ?? "1 second"))
-    this.place = Math.max(15_000, this.poll * 5)
+    this.place = Math.max(5_000, this.poll * 5)
+    this.lineScope = lineScope
     this.lines = new WaitingLines({
-      scope,
+      scope: lineScope,
       poll: this.poll,
       ask: (ask) => this.ask(ask),
-      giveBack: (held) => this.cancel(held.id),
-      leave: (id) => this.later(`leave ${id}`, { run: store.leave(id) })
+      left: (waiter, outcome) => this.left(waiter, outcome)
     })
   }
 
@@ -248,9 +290,10 @@ class StoredBooks {
   reserve(request: ReserveRequest): Refusable<Reservation> {
     const bad = Checks.checkReserve(request)
     if (bad !== undefined) return Checks.invalid(bad)
-    const { account, least, most = least, share = 1, waitAtMost } = request
+    if (this.stage !== "open") return Checks.closed
+    const { account, id: name, least, most = least, share = 1, waitAtMost } = request
     const ask: ReserveAsk = {
-      id: request.id ?? crypto.randomUUID(),
+      id: name ?? crypto.randomUUID(),
       fingerprint: Checks.fingerprint(request),
       account,
       least,
@@ -263,14 +306,18 @@ class StoredBooks {
     const admitted = Effect.flatMap(this.ask(ask), (outcome) => {
       if (outcome._tag === "StoreUnavailable") {
         // Whoever made the id may repeat the request. Nobody knows an id of ours but this.
-        if (request.id === undefined) this.cancel(ask.id)
+        if (name === undefined) this.cancel(ask.id)
         return Effect.fail(away(outcome))
       }
       return waitAtMost === undefined || !isObstacle(outcome)
         ? this.answer(request, ask, outcome, 0)
         : this.wait(request, ask, ticket, outcome, waitAtMost)
     })
-    // Whoever was interrupted while the store decided never sees the answer: what it holds goes back.
+    return name === undefined ? this.taking(admitted) : this.sharing(name, ask, admitted)
+  }
+
+  /** Whoever was interrupted while the store decided never sees the answer: what it holds goes back. */
+  taking(admitted: Refusable<Reservation>): Refusable<Reservation> {
     return Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(admitted, (reservation) =>
         Effect.onInterrupt(Effect.as(restore(Effect.void), reservation), () =>
@@ -278,6 +325,36 @@ class StoredBooks {
         )
       )
     )
+  }
+
+  /**
+   * What an id of the callers' holds may have been told to others who asked under it, in other processes too: nobody's
+   * interruption takes it back. It is there for whoever asks again, and this process renews it where someone got it.
+   */
+  sharing(id: string, ask: ReserveAsk, admitted: Refusable<Reservation>): Refusable<Reservation> {
+    return Effect.uninterruptibleMask((restore) => {
+      if (!this.named.enter(id, ask.fingerprint)) return Checks.anotherAsk(id)
+      return Effect.onExit(
+        Effect.flatMap(admitted, (reservation) => Effect.as(restore(Effect.void), reservation)),
+        (exit) =>
+          Effect.sync(() => {
+            this.named.leave(id)
+            if (Exit.isSuccess(exit)) {
+              this.held.add(id)
+              this.taken.add(id)
+            } else if (!this.taken.has(id)) this.held.delete(id)
+          })
+      )
+    })
+  }
+
+  /** Someone stops waiting. What may be held goes back with its place, unless others may have got it under its id. */
+  left({ ask, isNamed }: Waiter, outcome: Outcome): void {
+    const mayHold = outcome._tag === "Granted" || outcome._tag === "StoreUnavailable"
+    if (mayHold && !isNamed) this.cancel(ask.id)
+    else if (outcome._tag !== "Granted" && !(isNamed && this.lines.has(ask.id))) {
+      this.later(`leave ${ask.id}`, { run: this.store.leave(ask.id) })
+    }
   }
 
   /** Asks the store, and opens the windows that it finds closed. */
@@ -302,6 +379,7 @@ class StoredBooks {
     switch (outcome._tag) {
       case "Granted":
         this.held.add(outcome.held.id)
+        if (request.id !== undefined) this.lines.share(outcome)
         return Effect.succeed(reservationOf(outcome.held))
       case "Short":
         return Effect.fail(stopped(outcome.row, request.least, waitedMillis, outcome.hopeless))
@@ -311,14 +389,13 @@ class StoredBooks {
         return Checks.notOpen(request.account)
       case "StoreUnavailable":
         return Effect.fail(away(outcome))
+      case "Closed":
+        return Checks.closed
       case "Taken": {
         if (request.id === undefined && outcome.how === "ended") return this.tooLate(ask.id)
+        if (outcome.how === "another ask") return Checks.anotherAsk(ask.id)
         const detail =
-          outcome.how === "another ask"
-            ? "its id was given to another request."
-            : outcome.how === "ended"
-              ? "it has ended."
-              : "it was cancelled, because its answer was lost."
+          outcome.how === "ended" ? "it has ended." : "it was cancelled, because its answer was lost."
         return Effect.fail(
           BudgetError.because(new BudgetError.ReservationConflict({ reservation: ask.id, detail }))
         )
@@ -353,6 +430,7 @@ class StoredBooks {
       let resume: (effect: Effect.Effect<Outcome>) => void = () => undefined
       const waiter: Waiter = {
         ask,
+        isNamed: request.id !== undefined,
         ticket,
         state: "waiting",
         obstacle,
@@ -367,7 +445,7 @@ class StoredBooks {
       })
       const timed = Effect.timeoutOrElse(line, {
         duration: waitAtMost,
-        orElse: () => Effect.sync(() => waiter.obstacle)
+        orElse: () => Effect.sync(() => told ?? waiter.obstacle)
       })
       const account = obstacle._tag === "StoreUnavailable" ? request.account : obstacle.row.account
       return Effect.andThen(
@@ -379,7 +457,7 @@ class StoredBooks {
           (exit) =>
             Effect.sync(() => {
               if (waiter.state === "waiting") this.lines.leave(waiter)
-              else if (Exit.isFailure(exit) && told?._tag === "Granted") this.cancel(ask.id)
+              else if (Exit.isFailure(exit) && told?._tag === "Granted") this.left(waiter, told)
             })
         )
       )
@@ -404,16 +482,19 @@ class StoredBooks {
     return Effect.matchEffect(briefly(run), {
       onFailure: ({ detail }) => {
         const { account, id } = reservation
-        this.later(key, {
-          run: this.ended(run),
-          end: ask,
-          unwritten: { reservation: id, account, charge: charge ?? null }
-        })
-        const kept = `${detail} The end of reservation ${id} is kept and written as soon as it can be.`
-        return Effect.fail(BudgetError.because(new BudgetError.LedgerUnavailable({ detail: kept })))
+        const unwritten: Unwritten = { reservation: id, account, charge: charge ?? null }
+        const fails = (rest: string) =>
+          Effect.fail(BudgetError.because(new BudgetError.LedgerUnavailable({ detail: `${detail} ${rest}` })))
+        if (this.stage === "closed") {
+          const rest = `The end of reservation ${id} is not kept, since the ledger is closed.`
+          return Effect.andThen(this.tellUnwritten([unwritten]), fails(rest))
+        }
+        this.later(key, { run: this.ended(run, unwritten), end: ask, unwritten })
+        return fails(`The end of reservation ${id} is kept and written as soon as it can be.`)
       },
       onSuccess: (answer) => {
         this.late.delete(key)
+        if (answer._tag === "Ended") this.refused.delete(ask.id)
         this.noteEnd(ask.id, answer)
         switch (answer._tag) {
           case "Ended":
@@ -429,18 +510,29 @@ class StoredBooks {
     })
   }
 
+  /** Nobody has to renew it any more. */
+  forget(id: string): void {
+    this.held.delete(id)
+    this.taken.delete(id)
+  }
+
   noteEnd(id: string, answer: EndAnswer): void {
-    if (answer._tag !== "OutOfRange") this.held.delete(id)
+    if (answer._tag !== "OutOfRange") this.forget(id)
     if (answer._tag === "Ended" && !answer.again) this.tell([answer.entry, ...answer.crossed])
   }
 
-  /** An end that was kept has reached the store, which may refuse it: then it is told, since nobody listens. */
-  ended(run: Answer<EndAnswer>): Answer<void> {
-    return Effect.flatMap(run, (answer) =>
-      answer._tag === "Ended"
-        ? Effect.sync(() => this.noteEnd(answer.entry.reservation, answer))
-        : Effect.logError(`An end that was kept for the ledger was refused by it: ${answer._tag}.`)
-    )
+  /**
+   * An end that was kept has reached the store, which may refuse it. Nobody listens then: so it is logged, and handed over
+   * at the close with its exact amount.
+   */
+  ended(run: Answer<EndAnswer>, unwritten?: Unwritten): Answer<void> {
+    return Effect.flatMap(run, (answer) => {
+      if (answer._tag === "Ended") return Effect.sync(() => this.noteEnd(answer.entry.reservation, answer))
+      if (unwritten === undefined) return Effect.logDebug(`A reservation was not taken back: ${answer._tag}.`)
+      this.noteEnd(unwritten.reservation, answer)
+      this.refused.set(unwritten.reservation, unwritten)
+      return Effect.logError(`${lineOf(unwritten)} The ledger's store refuses it: ${refusals[answer._tag]}`)
+    })
   }
 
   renew(reservation: Reservation): Refusable<Reservation> {
@@ -483,7 +575,11 @@ class StoredBooks {
   }
 
   entries(query: EntriesQuery = {}): Stream.Stream<Entry, BudgetError.BudgetError> {
-    const { account = null, from = null, to = null } = query
+    const span = Checks.checkSpan(query)
+    if (typeof span === "string") return Stream.fromEffect(Checks.invalidOptions(span))
+    if (span === undefined) return Stream.empty
+    const { account = null } = query
+    const { from, to } = span
     return Stream.paginate(0, (after) =>
       Effect.map(reach(this.store.entries({ after, size: pageSize, account, from, to })), (page) => [
         page,
@@ -494,7 +590,7 @@ class StoredBooks {
 
   /** Makes sure that nothing stays held under an id that nobody will end. */
   cancel(id: string): void {
-    this.held.delete(id)
+    this.forget(id)
     const run = Effect.map(this.store.cancel(id), () => this.lines.poke())
     this.later(`cancel ${id}`, { run })
   }
@@ -504,77 +600,101 @@ class StoredBooks {
     this.lateness.openUnsafe()
   }
 
-  /** Tries all that is left to write; says whether all was written. */
+  /**
+   * Tries all that is left to write; says whether all was written. What fails goes behind the rest, so that one job that
+   * the store will never do keeps nobody's place in line and nobody's money.
+   */
   get writeOnce(): Effect.Effect<boolean> {
-    return Effect.suspend(() =>
-      Effect.reduce(Array.from(this.late), constTrue, (isDone, [key, job]) =>
-        !isDone || this.late.get(key) !== job
-          ? Effect.succeed(isDone)
+    return Effect.suspend(() => {
+      let failures = 0
+      const tried = ([key, job]: readonly [string, Job]): Effect.Effect<void> =>
+        failures >= patience || this.late.get(key) !== job
+          ? Effect.void
           : Effect.uninterruptible(
               Effect.match(job.run, {
-                onFailure: () => false,
+                onFailure: () => {
+                  failures++
+                  if (this.late.get(key) === job) this.moveBack(key, job)
+                },
                 onSuccess: () => {
                   if (this.late.get(key) === job) this.late.delete(key)
-                  return true
                 }
               })
             )
-      )
-    )
+      return Effect.map(Effect.forEach(Array.from(this.late), tried, { discard: true }), () => failures === 0)
+    })
   }
 
-  /** Writes what could not be written, at growing intervals while the store stays away. */
+  moveBack(key: string, job: Job): void {
+    this.late.delete(key)
+    this.late.set(key, job)
+  }
+
+  /** Writes what could not be written, at growing intervals while the store stays away, and what is new at once. */
   get writeLate(): Effect.Effect<never> {
+    const called = Effect.andThen(
+      this.lateness.await,
+      Effect.sync(() => this.lateness.closeUnsafe())
+    )
     const round = (delay: number): Effect.Effect<void> =>
       Effect.flatMap(this.writeOnce, (isDone) =>
-        isDone ? Effect.void : Effect.andThen(Effect.sleep(delay), round(Math.min(delay * 2, 10_000)))
+        isDone
+          ? Effect.void
+          : Effect.flatMap(
+              Effect.raceFirst(Effect.as(Effect.sleep(delay), false), Effect.as(called, true)),
+              (isNew) => round(isNew ? delay : Math.min(delay * 2, 10_000))
+            )
       )
-    return Effect.forever(
-      Effect.andThen(
-        Effect.andThen(
-          this.lateness.await,
-          Effect.sync(() => this.lateness.closeUnsafe())
-        ),
-        round(50)
-      )
-    )
+    return Effect.forever(Effect.andThen(called, round(50)))
   }
 
   unwritten(): ReadonlyArray<Unwritten> {
-    return Array.from(this.late.values()).flatMap((job) => job.unwritten ?? [])
+    const late = Array.from(this.late.values()).flatMap((job) => job.unwritten ?? [])
+    return [...this.refused.values(), ...late]
   }
 
-  /** The last chance of what is left to write, and the words about what was not. */
+  /** Those who wait are turned away; then the last chance of what is left to write, and the words about what was not. */
   handOver(): Effect.Effect<void> {
     const round: Effect.Effect<void> = Effect.flatMap(this.writeOnce, (isDone) =>
       isDone ? Effect.void : Effect.andThen(Effect.sleep(100), round)
     )
-    return Effect.andThen(
-      Effect.timeoutOrElse(Effect.interruptible(round), {
-        duration: this.options.writeAtClose ?? "10 seconds",
-        orElse: () => Effect.void
-      }),
-      Effect.suspend(() => {
-        const left = this.unwritten()
-        if (left.length === 0) return Effect.void
-        const logged = Effect.forEach(left, ({ account, charge, reservation }) =>
-          Effect.logError(
-            `The ledger was closed and could not be reached: reservation ${reservation} on account ${account} ` +
-              (charge === null
-                ? "was to be released."
-                : `was to be settled for ${Usd.format(charge.amount)} (${charge.verdict}).`)
-          )
-        )
-        return Effect.andThen(logged, this.options.onUnwritten?.(left) ?? Effect.void)
-      })
+    const last = Effect.andThen(Scope.close(this.lineScope, Exit.void), round)
+    return Effect.suspend(() => {
+      this.stage = "closing"
+      this.lines.close()
+      return Effect.andThen(
+        Effect.timeoutOrElse(Effect.interruptible(last), {
+          duration: this.options.writeAtClose ?? "10 seconds",
+          orElse: () => Effect.void
+        }),
+        Effect.suspend(() => {
+          this.stage = "closed"
+          return this.tellUnwritten(this.unwritten())
+        })
+      )
+    })
+  }
+
+  tellUnwritten(left: ReadonlyArray<Unwritten>): Effect.Effect<void> {
+    if (left.length === 0) return Effect.void
+    const logged = Effect.forEach(left, (each) =>
+      Effect.logError(
+        `${lineOf(each)} The ledger is closed, and this is not in its books: its store could not be reached, or refused it.`
+      )
     )
+    return Effect.andThen(logged, this.options.onUnwritten?.(left) ?? Effect.void)
   }
 
   /** Renews what this process holds and charges what others let run out. */
   get keepAlive(): Effect.Effect<never> {
     const renewed = Effect.suspend(() => {
       const ids = Array.from(this.held)
-      return ids.length === 0 ? Effect.void : Effect.asVoid(this.store.renew(ids, this.lease))
+      if (ids.length === 0) return Effect.void
+      return Effect.map(this.store.renew(ids, this.lease), (renewed) => {
+        // What has ended or run out elsewhere needs no one who keeps it.
+        const alive = new Set(renewed.map(({ id }) => id))
+        for (const id of ids) if (!alive.has(id)) this.forget(id)
+      })
     })
     const swept: Answer<void> = Effect.flatMap(this.store.expire(pageSize), (entries) => {
       this.tell(entries)

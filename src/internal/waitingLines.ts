@@ -9,10 +9,11 @@
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
-import type { AccountRow, HeldRow, ReserveAnswer, ReserveAsk, StoreUnavailable } from "./ledgerStore.ts"
+import type { AccountRow, ReserveAnswer, ReserveAsk, StoreUnavailable } from "./ledgerStore.ts"
 
-/** What the store said of an ask, or that it could not be reached. */
-export type Outcome = Exclude<ReserveAnswer, { readonly _tag: "Stale" }> | StoreUnavailable
+/** What the store said of an ask, that it could not be reached, or that the ledger closed first. */
+export type Outcome =
+  Exclude<ReserveAnswer, { readonly _tag: "Stale" }> | StoreUnavailable | { readonly _tag: "Closed" }
 
 /** What stands in an ask's way. */
 export type Obstacle = Extract<Outcome, { readonly _tag: "Short" | "Paused" | "StoreUnavailable" }>
@@ -20,6 +21,8 @@ export type Obstacle = Extract<Outcome, { readonly _tag: "Short" | "Paused" | "S
 /** An ask in line. */
 export interface Waiter {
   readonly ask: ReserveAsk
+  /** Its id is its caller's, who may have given it to others too. */
+  readonly isNamed: boolean
   readonly ticket: number
   state: "waiting" | "answered" | "gone"
   obstacle: Obstacle
@@ -39,10 +42,8 @@ export interface Helpers {
   readonly scope: Scope.Scope
   /** Never fails and is never interrupted half-way. */
   readonly ask: (ask: ReserveAsk) => Effect.Effect<Outcome>
-  /** Held for someone who has left. */
-  readonly giveBack: (held: HeldRow) => void
-  /** The place of someone who has left. */
-  readonly leave: (id: string) => void
+  /** Someone has left, of whose ask the store said this last: maybe only then. */
+  readonly left: (waiter: Waiter, outcome: Outcome) => void
   /** The longest interval, in milliseconds. */
   readonly poll: number
 }
@@ -82,7 +83,41 @@ export class WaitingLines {
       line.waiters.splice(index, 1)
       if (index === 0) line.poked.openUnsafe()
     }
-    this.helpers.leave(waiter.ask.id)
+    this.helpers.left(waiter, waiter.obstacle)
+  }
+
+  /** Turns away everybody. */
+  close(): void {
+    for (const line of this.lines.values()) {
+      line.poked.openUnsafe()
+      for (const waiter of line.waiters.splice(0)) {
+        waiter.state = "gone"
+        this.helpers.left(waiter, waiter.obstacle)
+        waiter.answered({ _tag: "Closed" })
+      }
+    }
+  }
+
+  /** What an id of a caller's holds is of all who wait under it. */
+  share(outcome: Extract<Outcome, { readonly _tag: "Granted" }>): void {
+    for (const line of this.lines.values()) {
+      const mine = line.waiters.filter((waiter) => waiter.ask.id === outcome.held.id)
+      if (mine.length === 0) continue
+      line.waiters.splice(0, Infinity, ...line.waiters.filter((waiter) => !mine.includes(waiter)))
+      line.poked.openUnsafe()
+      for (const waiter of mine) {
+        waiter.state = "answered"
+        waiter.answered(outcome)
+      }
+    }
+  }
+
+  /** Whether someone waits under this id. */
+  has(id: string): boolean {
+    for (const line of this.lines.values()) {
+      if (line.waiters.some((waiter) => waiter.ask.id === id)) return true
+    }
+    return false
   }
 
   /** Something changed by which a head may fit. */
@@ -119,7 +154,7 @@ export class WaitingLines {
       const waiter = line.waiters[index]
       if (waiter === undefined) return Effect.sleep(line.delay)
       return Effect.flatMap(Effect.uninterruptible(this.ask(waiter)), (outcome) => {
-        if (waiter.state === "gone") return Effect.void
+        if (waiter.state !== "waiting") return Effect.void
         if (outcome._tag === "Short" && hasRoom(outcome.row, waiter.ask.least)) {
           return this.others(line, index + 1)
         }
@@ -131,16 +166,13 @@ export class WaitingLines {
   ask(head: Waiter): Effect.Effect<Outcome> {
     return Effect.map(this.helpers.ask(head.ask), (outcome) => {
       // It left while the store was deciding: what it was given goes back, the place that it took is given up.
-      if (head.state === "gone") {
-        if (outcome._tag === "Granted") this.helpers.giveBack(outcome.held)
-        else this.helpers.leave(head.ask.id)
-      }
+      if (head.state === "gone") this.helpers.left(head, outcome)
       return outcome
     })
   }
 
   place(line: Line, head: Waiter, outcome: Outcome): Effect.Effect<void> {
-    if (head.state === "gone") return Effect.void
+    if (head.state !== "waiting") return Effect.void
     if (!isObstacle(outcome)) {
       line.waiters.splice(line.waiters.indexOf(head), 1)
       line.delay = shortest

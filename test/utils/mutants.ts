@@ -56,6 +56,12 @@ const memory: Engine = {
       "    if (taken === undefined) return Effect.void\n",
       "    if (taken === undefined || taken.ended === undefined) return Effect.void\n"
     ),
+    mutant("memoryLedger.ts", "one place an id", "    if (shared !== undefined) return shared\n"),
+    mutant(
+      "memoryLedger.ts",
+      "one grant an id",
+      "    if (known !== undefined) return repeated(known, request)\n"
+    ),
     mutant(
       "memoryLedger.ts",
       "an account above a live one",
@@ -105,8 +111,32 @@ const sqlite: Engine = {
 
 const postgres: Engine = {
   files: ["test/PostgresStore.test.ts", "test/PostgresLedger.test.ts"],
-  suites: ["a store in PostgreSQL: ", "a ledger in PostgreSQL: "],
+  suites: [
+    "a store in PostgreSQL: ",
+    "a ledger in PostgreSQL: ",
+    "every verb is on the disk",
+    "others at the ledger"
+  ],
   mutants: [
+    mutant("postgresProcedure.ts", "the wait for the disk", "`COMMIT;\n  ${flush};`", "`COMMIT;`"),
+    mutant(
+      "postgresProcedures.ts",
+      "the wait for the disk of what was read",
+      "    ${flush};\n  END IF;\n  RETURN answer_;",
+      "    NULL;\n  END IF;\n  RETURN answer_;"
+    ),
+    mutant(
+      "postgresAccounts.ts",
+      "the lock on a parent",
+      "WHERE name = parent_ FOR KEY SHARE;",
+      "WHERE name = parent_;"
+    ),
+    mutant(
+      "postgresReserve.ts",
+      "the locks on the accounts above",
+      "WHERE link.name = chain_[i] FOR NO KEY UPDATE OF link;",
+      "WHERE link.name = chain_[i];"
+    ),
     mutant("postgresReserve.ts", "the limit", "IF a.paused OR free_ < least_ OR (", "IF a.paused OR ("),
     mutant("postgresReserve.ts", "a pause", "IF a.paused OR free_", "IF free_"),
     mutant("postgresReserve.ts", "the line", "AND ticket < coalesce(own_.ticket, ${most})", "AND false"),
@@ -145,16 +175,29 @@ const postgres: Engine = {
 
 const redis: Engine = {
   files: ["test/RedisStore.test.ts", "test/RedisLedger.test.ts"],
-  suites: ["a store in Redis: ", "a ledger in Redis: "],
+  suites: ["a store in Redis: ", "a ledger in Redis: ", "every verb writes", "asks"],
   mutants: [
-    mutant("redisScripts.ts", "the limit", "if a.paused or free < least or (", "if a.paused or ("),
-    mutant("redisScripts.ts", "a pause", "if a.paused or free", "if free"),
-    mutant("redisScripts.ts", "the line", " or (place and isCrowded and ahead(a)) then", " then"),
-    mutant("redisScripts.ts", "one ask an id", " or known.fingerprint ~= fingerprint and 'another ask'"),
+    mutant("redisBatch.ts", "the limit", "if a.paused or free < least or (", "if a.paused or ("),
+    mutant("redisBatch.ts", "a pause", "if a.paused or free", "if free"),
+    mutant("redisBatch.ts", "the line", " or (place and isCrowded and ahead(a, mine)) then", " then"),
+    mutant("redisBatch.ts", "one ask an id", " or r.fingerprint ~= fingerprint and 'another ask'"),
     mutant(
-      "redisScripts.ts",
+      "redisBatch.ts",
       "the exact range",
       "if spent > most or spent > most - (a.reserved - freed) then",
+      "if false then"
+    ),
+    mutant("redisBatch.ts", "what the batch left", "  texts[id] = text\n"),
+    mutant(
+      "redisBatch.ts",
+      "the entries first",
+      "flush()\nif #changed > 0 then",
+      "for _, a in ipairs(changed) do store(a) end\nflush()\nif #changed > 0 then"
+    ),
+    mutant(
+      "redisRows.ts",
+      "the kinds of its keys",
+      "if found ~= kind and found ~= 'none' then",
       "if false then"
     ),
     mutant(
@@ -177,18 +220,44 @@ const redis: Engine = {
 /** What the durable engines share. */
 const stored: Engine = {
   files: ["test/storedLedger.test.ts"],
-  suites: ["a stored ledger: ", "a store that is away", "an answer that is lost", "a grant that meets"],
+  suites: [
+    "a stored ledger: ",
+    "a store that is away",
+    "an answer that is lost",
+    "a grant that meets",
+    "an end that was kept",
+    "a ledger that closes"
+  ],
   mutants: [
     mutant(
       "storedLedger.ts",
+      "an id that others ask under",
+      "    if (mayHold && !isNamed) this.cancel(ask.id)\n",
+      "    if (mayHold) this.cancel(ask.id)\n"
+    ),
+    mutant(
+      "storedLedger.ts",
+      "one ask an id",
+      "      if (!this.named.enter(id, ask.fingerprint))",
+      "      if (false)"
+    ),
+    mutant(
+      "storedLedger.ts",
+      "a kept end that is refused",
+      "      this.refused.set(unwritten.reservation, unwritten)\n"
+    ),
+    mutant("storedLedger.ts", "those who wait at the close", "      this.lines.close()\n"),
+    mutant("storedLedger.ts", "a job that never gets done", "this.moveBack(key, job)", "failures = patience"),
+    mutant(
+      "storedLedger.ts",
       "an ask without an answer",
-      "        if (request.id === undefined) this.cancel(ask.id)\n"
+      "        if (name === undefined) this.cancel(ask.id)\n"
     ),
     mutant(
       "storedLedger.ts",
       "a grant to one who left",
-      ' && told?._tag === "Granted") this.cancel(ask.id)',
-      " && told === undefined) this.cancel(ask.id)"
+      ' && told?._tag === "Granted") this.left(waiter, told)',
+      " && told === undefined) this.left(waiter, waiter.obstacle)"
     ),
     mutant(
       "storedLedger.ts",
