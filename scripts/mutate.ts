@@ -2,8 +2,8 @@
  * Mutates a module and runs its tests on each mutant: `npm run mutate -- Usd`. Fails where a mutant lives that
  * docs/mutation.md does not explain.
  *
- * `--show` tells of the last run that came to its end, `--survivors` runs only those that lived then, `--lines 1-200`
- * only a part of the module's first file (both once the whole was run), `--write` writes docs/mutation.md.
+ * `--show` tells of the last run that came to its end, `--survivors` runs only those that lived then, `--part 1/3` a
+ * third of the module (what was found counts when all three were run), `--write` writes docs/mutation.md.
  */
 import { Stryker } from "@stryker-mutator/core"
 import * as fs from "node:fs"
@@ -12,7 +12,7 @@ import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { explanations, pageOf, pagePath, rowOf } from "./mutation/page.ts"
 import { type Module, modules } from "./mutation/modules.ts"
-import { merge, rangesOf, type Report, scoreOf, survivorsOf } from "./mutation/report.ts"
+import { cut, merge, rangesOf, type Report, scoreOf, survivorsOf, whole } from "./mutation/report.ts"
 
 const root = path.resolve(import.meta.dirname, "..")
 const folder = path.join(root, ".mutation")
@@ -75,27 +75,48 @@ const show = (name: string): boolean => {
   return survivors.every(({ why }) => why !== undefined)
 }
 
-const mutate = async (name: string, lines: string | undefined, survivorsOnly: boolean): Promise<void> => {
+/** The ranges of a part of a module, as Stryker takes them. */
+const rangesIn = ({ files }: Module, part: number, of: number): ReadonlyArray<string> =>
+  files.flatMap((file) => {
+    const [from, to] = cut(fs.readFileSync(path.join(root, file), "utf8"), of)[part - 1] ?? []
+    return from === undefined ? [] : [`${file}:${from}-${to ?? from}`]
+  })
+
+/** Whether what was found is now the whole of it. */
+const mutatePart = async (name: string, module: Module, part: string): Promise<boolean> => {
+  const [, number, count] = /^([1-9])\/([1-9])$/.exec(part) ?? []
+  const of = Number(count)
+  if (number === undefined || Number(number) > of) throw new Error("Say which part of how many: --part 1/3")
+  const named = (each: number) => `${name}.${each}of${of}`
+  keep(named(Number(number)), await run(name, module, rangesIn(module, Number(number), of)))
+  const all = Array.from({ length: of }, (_, index) => named(index + 1))
+  const report = whole(all.map(reportOf))
+  if (report === undefined) return false
+  keep(name, report)
+  for (const each of all) fs.rmSync(path.join(folder, `${each}.json`))
+  return true
+}
+
+const mutate = async (name: string, part: string | undefined, survivorsOnly: boolean): Promise<boolean> => {
   const module = modules[name]
-  if (module === undefined) {
-    throw new Error(`${name} is none of ${Object.keys(modules).join(", ")}.`)
+  if (module === undefined) throw new Error(`${name} is none of ${Object.keys(modules).join(", ")}.`)
+  if (part !== undefined) return mutatePart(name, module, part)
+  if (!survivorsOnly) {
+    keep(name, await run(name, module, module.files))
+    return true
   }
   const before = reportOf(name)
-  if (lines === undefined && !survivorsOnly) {
-    keep(name, await run(name, module, module.files))
-    return
-  }
   if (before === undefined) throw new Error(`Run the whole of ${name} first: npm run mutate -- ${name}`)
-  const parts = survivorsOnly ? rangesOf(before) : [`${module.files[0] ?? ""}:${lines ?? ""}`]
-  if (parts.length === 0) return
-  keep(name, merge(before, await run(name, module, parts)))
+  const ranges = rangesOf(before)
+  if (ranges.length > 0) keep(name, merge(before, await run(name, module, ranges)))
+  return true
 }
 
 const main = async (): Promise<void> => {
   const { positionals, values } = parseArgs({
     allowPositionals: true,
     options: {
-      lines: { type: "string" },
+      part: { type: "string" },
       show: { type: "boolean", default: false },
       survivors: { type: "boolean", default: false },
       write: { type: "boolean", default: false }
@@ -107,8 +128,8 @@ const main = async (): Promise<void> => {
   fs.mkdirSync(folder, { recursive: true })
   os.setPriority(15)
   for (const name of positionals) {
-    if (!values.show) await mutate(name, values.lines, values.survivors)
-    if (!show(name)) process.exitCode = 1
+    const isWhole = values.show || (await mutate(name, values.part, values.survivors))
+    if (isWhole && !show(name)) process.exitCode = 1
   }
   if (values.write) {
     const before = fs.existsSync(pagePath) ? fs.readFileSync(pagePath, "utf8") : ""

@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from "node:fs"
 import type * as BudgetError from "../src/BudgetError.ts"
 import * as Pricing from "../src/Pricing.ts"
 import * as Usage from "../src/Usage.ts"
-import type * as Usd from "../src/Usd.ts"
+import * as Usd from "../src/Usd.ts"
 
 const bundled = await Effect.runPromise(Pricing.make())
 const tiers = Pricing.Tier.literals
@@ -461,6 +461,193 @@ describe("cost", () => {
   })
 })
 
+/** Why a usage has no cost. */
+const fault = (answer: Result.Result<Usd.Usd, Usd.UsdError>): string =>
+  Result.isFailure(answer) ? answer.failure.message.replace("The usage has no cost: ", "") : "it has one"
+
+const tokenKinds = [
+  "input",
+  "cachedInput",
+  "cacheWrite",
+  "cacheWrite12h",
+  "audioInput",
+  "output",
+  "reasoning",
+  "audioOutput"
+] as const
+const toolKinds = ["webSearches", "fileSearches", "containers"] as const
+
+describe("a usage without a cost", () => {
+  const price = own({ input: "1", output: "1", audioInput: "2", audioOutput: "3" })
+  const whole = Usage.make({ input: 100, output: 100 })
+
+  it.each(tokenKinds)("says so where a number is not one of tokens: %s", (kind) => {
+    for (const value of [0.5, -1, NaN, Infinity]) {
+      const usage = { ...whole, [kind]: value }
+      assert.strictEqual(
+        fault(Pricing.cost(price, usage)),
+        "a number of tokens is not a whole number of 0 or more."
+      )
+    }
+  })
+
+  it.each(["input", "output", "audioInput", "audioOutput"] as const)(
+    "has no bound either where what bounds it is no number: %s",
+    (kind) => {
+      assert.strictEqual(
+        fault(Pricing.worst(price, { ...whole, [kind]: 0.5 })),
+        "a number of tokens is not a whole number of 0 or more."
+      )
+    }
+  )
+
+  it("says which parts are more than their whole", () => {
+    const told = (parts: Partial<Usage.Usage>) => fault(Pricing.cost(price, Usage.make(parts)))
+    assert.strictEqual(
+      told({ input: 9, cachedInput: 4, cacheWrite: 3, cacheWrite12h: 3 }),
+      "4 cached and 6 written tokens are more than its 9 input tokens."
+    )
+    assert.strictEqual(
+      told({ input: 9, audioInput: 4, cacheWrite: 3, cacheWrite12h: 3 }),
+      "4 audio and 6 written tokens are more than its 9 input tokens."
+    )
+    assert.strictEqual(
+      told({ output: 9, reasoning: 10, audioOutput: 3 }),
+      "10 reasoning or 3 audio tokens are more than its 9 output tokens."
+    )
+  })
+
+  it("says which audio has no price, on one side of the threshold too", () => {
+    const text = priceOf("gpt-5.2")
+    const sound = { ...text, rates: { ...text.rates, audioInput: 1_000, audioOutput: 1_000 } }
+    const long = { threshold: 50, rates: text.rates }
+    const half = { ...sound, longContext: long }
+    const otherHalf = { ...text, longContext: { ...long, rates: sound.rates } }
+    for (const [side, told] of [
+      ["audioInput", "it has audio input, and the price has none."],
+      ["audioOutput", "it has audio output, and the price has none."]
+    ] as const) {
+      const usage = { ...whole, [side]: 1 }
+      assert.strictEqual(fault(Pricing.cost(text, usage)), told)
+      for (const each of [text, half, otherHalf]) assert.strictEqual(fault(Pricing.worst(each, usage)), told)
+      assert.strictEqual(fault(Pricing.worst(sound, usage)), "it has one")
+    }
+  })
+
+  it("costs up to the largest amount, and says where it would be more", () => {
+    const nano = own({ input: "0.001", output: "0.001" })
+    for (const of of [Pricing.cost, Pricing.worst]) {
+      const most = of(nano, Usage.make({ input: Number.MAX_SAFE_INTEGER }))
+      assert.strictEqual(Result.getOrThrow(most), Usd.maximum)
+      const more = of(nano, Usage.make({ input: Number.MAX_SAFE_INTEGER, output: 1 }))
+      assert.strictEqual(fault(more), "it comes to more than $9007199.254740991.")
+      assert.isTrue(Result.isFailure(more) && more.failure.message.startsWith("The usage has no cost: "))
+    }
+  })
+
+  it("is refused where a rate is no whole number and doubles would be inexact", () => {
+    const broken = { ...price, rates: { ...price.rates, output: 0.5 } }
+    const usage = Usage.make({ input: 100_000_000_000, output: 1 })
+    for (const of of [Pricing.cost, Pricing.worst]) {
+      assert.strictEqual(
+        fault(of(broken, usage)),
+        "a number of tokens or a rate is not a whole number of 0 or more."
+      )
+    }
+  })
+})
+
+describe("calls of hosted tools", () => {
+  // In pico-dollars: a cent a search of the web, a quarter of one of files, three cents a session.
+  const toolFees = { webSearch: 10_000_000_000, fileSearch: 2_500_000_000, container: 30_000_000_000 }
+  const tokens = own({ input: "1", output: "2", audioInput: "4", audioOutput: "5" })
+  const price: Pricing.Price = { ...tokens, toolFees }
+  const calls = { webSearches: 3, fileSearches: 4, containers: 2 }
+
+  it("are charged beside the tokens, each kind at its fee", () => {
+    // 1,000 x $1 and 100 x $2 per million; $0.03, $0.01 and $0.06.
+    const usage = Usage.make({ input: 1_000, output: 100, ...calls })
+    for (const of of [Pricing.cost, Pricing.worst]) {
+      assert.strictEqual(Result.getOrThrow(of(price, usage)), 1_200_000 + 100_000_000)
+      for (const [kind, nanos] of [
+        ["webSearches", 30_000_000],
+        ["fileSearches", 10_000_000],
+        ["containers", 60_000_000]
+      ] as const) {
+        assert.strictEqual(amount(of(price, Usage.make({ [kind]: calls[kind] }))), nanos)
+      }
+    }
+  })
+
+  it("are charged exactly beside more tokens than doubles can count", () => {
+    // The audio of a bound is part of its total: 10,000,000,001 of text, and so on.
+    const usage = Usage.make({
+      input: 30_000_000_001,
+      audioInput: 20_000_000_000,
+      output: 10_000_000_007,
+      audioOutput: 10_000_000_000,
+      ...calls
+    })
+    const text = 10_000_000_001 * 1_000 + 7 * 2_000
+    const sound = 20_000_000_000 * 4_000 + 10_000_000_000 * 5_000
+    for (const of of [Pricing.cost, Pricing.worst]) {
+      assert.strictEqual(Result.getOrThrow(of(price, usage)), text + sound + 100_000_000)
+    }
+  })
+
+  it.each(toolKinds)(
+    "have no cost where the price has no fee for them, or they cannot be counted: %s",
+    (kind) => {
+      for (const of of [Pricing.cost, Pricing.worst]) {
+        assert.strictEqual(
+          fault(of(tokens, Usage.make({ input: 1, [kind]: 1 }))),
+          "it has calls of hosted tools, and the price has no fees for them."
+        )
+        for (const value of [0.5, -1, NaN]) {
+          assert.strictEqual(
+            fault(of(price, Usage.make({ input: 1, [kind]: value }))),
+            "a number of calls is not a whole number of 0 or more."
+          )
+        }
+      }
+    }
+  )
+
+  it("cost in the bundled table what OpenAI's page says", () => {
+    assert.deepStrictEqual(bundled.toolFees, {
+      // $10, $25 and $2.50 for a thousand.
+      webSearch: 10_000_000_000,
+      webSearchPreview: 25_000_000_000,
+      fileSearch: 2_500_000_000,
+      container: {
+        "1g": 30_000_000_000,
+        "4g": 120_000_000_000,
+        "16g": 480_000_000_000,
+        "64g": 1_920_000_000_000
+      }
+    })
+  })
+
+  it("cost what you say, and without the bundled table nothing else", () => {
+    const fees = (options: Pricing.Options) => Effect.runSync(Pricing.make(options)).toolFees
+    const mine = { webSearch: "1", container: { "4g": "0.5" } }
+    assert.deepStrictEqual(fees({ toolFees: mine }), {
+      ...bundled.toolFees,
+      webSearch: 1_000_000_000,
+      container: { ...bundled.toolFees.container, "4g": 500_000_000_000 }
+    })
+    const none = { "1g": undefined, "4g": undefined, "16g": undefined, "64g": undefined }
+    assert.deepStrictEqual(fees({ toolFees: mine, bundled: false }), {
+      webSearch: 1_000_000_000,
+      webSearchPreview: undefined,
+      fileSearch: undefined,
+      container: { ...none, "4g": 500_000_000_000 }
+    })
+    const error = Effect.runSync(Effect.flip(Pricing.make({ toolFees: { webSearch: "a cent" } })))
+    assert.match(error.message, /toolFees.*"a cent" is not a price.*webSearch/)
+  })
+})
+
 const count = (low: number, high: number) =>
   Schema.Int.check(Schema.isBetween({ minimum: low, maximum: high }))
 
@@ -733,6 +920,14 @@ describe("rows of your own", () => {
     assert.deepStrictEqual([rates.input, rates.output], [2, 11])
   })
 
+  it("are read with blanks around a price, and zeros behind it, and written as they were read", () => {
+    const row: Pricing.PriceOverride = { input: " 1.25 ", output: "2.5000000000" }
+    const { rates } = own(row)
+    assert.deepStrictEqual([rates.input, rates.output], [1_250_000, 2_500_000])
+    const read = Schema.decodeUnknownSync(Pricing.PriceOverride)(row)
+    assert.deepStrictEqual(Schema.encodeSync(Pricing.PriceOverride)(read), { input: 1.25, output: 2.5 })
+  })
+
   it("can be the whole table", () => {
     const table = Effect.runSync(
       Pricing.make({ bundled: false, overrides: { own: { input: 0, output: 0 } } })
@@ -742,6 +937,7 @@ describe("rows of your own", () => {
       ["own"]
     )
     assert.strictEqual(reasonOf(table.price("gpt-5.2", "standard")), "UnknownModel")
+    assert.strictEqual(table.find("own")?.reasoning, false)
   })
 
   const good = { input: "1", output: "2" }
@@ -793,7 +989,8 @@ describe("rows of your own", () => {
     "an empty alias": [{ x: { ...good, aliases: [""] } }, /"x".*aliases/],
     "an encoding that is not known": [{ x: { ...good, encoding: "p50k" } }, /"x".*encoding/],
     "a maximum of nothing": [{ x: { ...good, maxOutput: 0 } }, /"x".*maxOutput/],
-    "a day that is none": [{ x: { ...good, asOf: "2026-13-01" } }, /"x".*day.*asOf/]
+    "a day that is none": [{ x: { ...good, asOf: "2026-13-01" } }, /"x".*day.*asOf/],
+    "a day with an hour": [{ x: { ...good, asOf: "2026-11-23T00:00Z" } }, /"x".*day.*asOf/]
   }
   for (const [what, [rows, told]] of Object.entries(bad)) {
     it.effect(`are refused for ${what}`, () =>
@@ -803,7 +1000,7 @@ describe("rows of your own", () => {
         const error = yield* Effect.flip(Effect.provide(Pricing.Pricing, Layer.merge(byValue, files)))
         assert.strictEqual(error.reason._tag, "InvalidPrices")
         assert.match(error.message, told)
-        assert.notInclude(error.message, "\n")
+        assert.notMatch(error.message, /\n| {2}/)
       })
     )
   }
@@ -866,7 +1063,7 @@ describe("a table that has aged", () => {
       yield* build
       yield* build
       assert.strictEqual(lines.length, 1)
-      assert.match(lines[0] ?? "", /^Warn.*2026-11-23, 40 days ago/)
+      assert.match(lines[0] ?? "", /^Warn.*2026-11-23, 40 days ago.*Pricing\.layerOf/)
     })
   )
 

@@ -5,14 +5,17 @@ import * as path from "node:path"
 import { modules } from "../scripts/mutation/modules.ts"
 import { explanations, listOf, pageOf, pagePath, rowOf } from "../scripts/mutation/page.ts"
 import {
+  cut,
   merge,
   type Mutant,
   rangesOf,
   type Report,
   scoreOf,
   stale,
-  survivorsOf
+  survivorsOf,
+  whole
 } from "../scripts/mutation/report.ts"
+import { collected, describe as suite, it as test } from "../scripts/mutation/standIn.ts"
 
 const root = path.resolve(import.meta.dirname, "..")
 const read = (file: string): string => fs.readFileSync(path.join(root, file), "utf8")
@@ -27,7 +30,7 @@ const mutant = (status: string, from: readonly [number, number], to: readonly [n
 })
 
 /** All of the condition, and its first half. */
-const whole = (status: string) => mutant(status, [2, 5], [3, 10])
+const condition = (status: string) => mutant(status, [2, 5], [3, 10])
 const half = (status: string) => mutant(status, [2, 5], [2, 12])
 
 const report = (...mutants: ReadonlyArray<Mutant>): Report => ({ files: { "a.ts": { source, mutants } } })
@@ -80,7 +83,7 @@ describe("a run of mutants", () => {
   it("knows a survivor again by its code, wherever its line went", () => {
     const why = "nobody can see it"
     const known = { "a.ts": [{ line: "if (one > 0 &&", from: "one > 0 && one < 2", to: "true", why }] }
-    const found = survivorsOf(report(whole("Survived"), half("NoCoverage"), half("Killed")), known)
+    const found = survivorsOf(report(condition("Survived"), half("NoCoverage"), half("Killed")), known)
     assert.deepStrictEqual(
       found.map(({ survivor, why }) => [survivor.from, why]),
       [
@@ -91,11 +94,53 @@ describe("a run of mutants", () => {
   })
 
   it("of the survivors alone runs their ranges, and changes nothing but what it ran", () => {
-    const before = report(whole("Survived"), half("Killed"))
+    const before = report(condition("Survived"), half("Killed"))
     assert.deepStrictEqual(rangesOf(before), ["a.ts:2:4-3:9"])
-    assert.deepStrictEqual(merge(before, report(whole("Killed"))), report(whole("Killed"), half("Killed")))
+    assert.deepStrictEqual(
+      merge(before, report(condition("Killed"))),
+      report(condition("Killed"), half("Killed"))
+    )
     const changed = { files: { "a.ts": { source: `${source}\n`, mutants: [] } } }
     assert.throws(() => merge(before, changed), /run it whole/)
+  })
+
+  it("in parts cuts a file between its declarations only, and leaves no line out", () => {
+    const text = [
+      "import a",
+      "",
+      "/** One. */",
+      "const f = () => {",
+      "  a()",
+      "",
+      "  b()",
+      "}",
+      "",
+      "g()",
+      "h()"
+    ]
+    assert.deepStrictEqual(cut(text.join("\n"), 1), [[1, 11]])
+    assert.deepStrictEqual(cut(text.join("\n"), 2), [
+      [1, 9],
+      [10, 11]
+    ])
+    for (const { files } of Object.values(modules)) {
+      for (const file of files) {
+        const ranges = cut(read(file), 3)
+        const lines = read(file).split("\n")
+        assert.deepStrictEqual(
+          ranges.flatMap(([from, to]) => lines.slice(from - 1, to)),
+          lines
+        )
+      }
+    }
+  })
+
+  it("in parts is one when all were run, on the same sources", () => {
+    const parts = [report(half("Killed")), report(condition("Survived"))]
+    assert.deepStrictEqual(whole(parts), report(half("Killed"), condition("Survived")))
+    assert.isUndefined(whole([parts[0], undefined]))
+    const changed = { files: { "a.ts": { source: `${source}\n`, mutants: [] } } }
+    assert.throws(() => whole([parts[0], changed]), /run them all again/)
   })
 
   it("is told on the page by its line, whatever that holds, with what else lives there for the same reason", () => {
@@ -112,5 +157,49 @@ describe("a run of mutants", () => {
       ""
     ]
     assert.strictEqual(listOf({ "a.ts": explained }), told.join("\n"))
+  })
+})
+
+describe("the stand-in for vitest", () => {
+  it("keeps tests by all their names, once for each case, and runs them as often as it is asked", async () => {
+    const ran: Array<unknown> = []
+    const load = () => {
+      suite("A", () => {
+        suite("B", () => test("one", () => ran.push("one")))
+        test("two", { timeout: 5 }, () => Promise.reject(new Error("two fails")))
+        test.each([[1, 2], 3])("each", (...args: ReadonlyArray<unknown>) => ran.push(args))
+        test.for([[1, 2]])("for", (args: unknown) => ran.push(args))
+        test("two", () => ran.push("other two"))
+        test.skip("never", () => ran.push("never"))
+        suite.skipIf(true)("never", () => test("never", () => ran.push("never")))
+        test.runIf(false)("never", () => ran.push("never"))
+      })
+      return Promise.resolve()
+    }
+    const tests = await collected([{ name: "a.ts", load }])
+    const ids = ["B > one", "two", "each [0]", "each [1]", "for [0]", "two #2"].map(
+      (id) => `a.ts > A > ${id}`
+    )
+    assert.deepStrictEqual(
+      tests.map(({ id }) => id),
+      ids
+    )
+    const failed: Array<string> = []
+    for (const each of [...tests, ...tests]) await each.run().catch(() => failed.push(each.id))
+    const once = ["one", [1, 2], [3], [1, 2], "other two"]
+    assert.deepStrictEqual(ran, [...once, ...once])
+    assert.deepStrictEqual(failed, [ids[1], ids[1]])
+  })
+
+  it("lets a law be tried on some hundred cases", async () => {
+    const many = { timeout: 5, arbitrary: { runs: 3_000, size: 60 } }
+    const few = { arbitrary: { runs: 20 } }
+    const load = () => {
+      test("many", many, () => undefined)
+      test("few", few, () => undefined)
+      return Promise.resolve()
+    }
+    await collected([{ name: "a.ts", load }])
+    assert.deepStrictEqual([many.arbitrary.runs, few.arbitrary.runs], [200, 20])
   })
 })

@@ -103,6 +103,45 @@ export const merge = (before: Report, later: Report): Report => {
   return { files }
 }
 
+/** The whole, from runs of all its parts; `undefined` while one is missing. They have to be of the same sources. */
+export const whole = (parts: ReadonlyArray<Report | undefined>): Report | undefined => {
+  const mutants = new Map<string, Array<Mutant>>()
+  const sources = new Map<string, string>()
+  for (const part of parts) {
+    if (part === undefined) return undefined
+    for (const [name, file] of Object.entries(part.files)) {
+      const source = sources.get(name) ?? file.source
+      if (source !== file.source)
+        throw new Error(`${name} has changed between two parts: run them all again.`)
+      sources.set(name, source)
+      mutants.set(name, [...(mutants.get(name) ?? []), ...file.mutants])
+    }
+  }
+  const files = Array.from(sources, ([name, source]) => [name, { source, mutants: mutants.get(name) ?? [] }])
+  return { files: Object.fromEntries(files) as Report["files"] }
+}
+
+/** Ranges of lines that cut a file between its declarations, with about as much code in each. */
+export const cut = (source: string, count: number): ReadonlyArray<readonly [from: number, to: number]> => {
+  const lines = source.split("\n")
+  const isCode = (line: string) => line.trim() !== "" && !/^\s*(\/\*\*|\*|\/\/)/.test(line)
+  const share = lines.filter(isCode).length / count
+  const ranges: Array<readonly [number, number]> = []
+  let from = 1
+  let code = 0
+  lines.forEach((line, index) => {
+    if (isCode(line)) code++
+    // Whatever is at the margin, and does not close what came before, begins a declaration or its comment.
+    const isBetween = line === "" && /^[^\s)}\]]/.test(lines[index + 1] ?? "")
+    if (isBetween && code >= share && ranges.length < count - 1) {
+      ranges.push([from, index + 1])
+      from = index + 2
+      code = 0
+    }
+  })
+  return [...ranges, [from, lines.length]]
+}
+
 /** The survivors of a report as Stryker takes them: a file, and a range of it. */
 export const rangesOf = (report: Report): ReadonlyArray<string> =>
   Object.entries(report.files).flatMap(([file, { mutants }]) =>

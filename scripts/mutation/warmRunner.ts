@@ -22,6 +22,7 @@ import {
 } from "@stryker-mutator/api/test-runner"
 import { registerHooks } from "node:module"
 import * as path from "node:path"
+import { performance } from "node:perf_hooks"
 import { pathToFileURL } from "node:url"
 import { collected, type Test } from "./standIn.ts"
 
@@ -63,6 +64,33 @@ const hookModules = (sandbox: string): void => {
 interface Failure {
   readonly test: Test
   readonly message: string
+  /** It did not end: whatever it left behind may still be at work. */
+  readonly isLate: boolean
+}
+
+/** How long a test may take, from what it took when it passed. */
+const longest = (took: number | undefined): number => (took === undefined ? 20_000 : 3_000 + 10 * took)
+
+const stride = 100
+
+/**
+ * Tells of a test that waits for ever, which a mutant may bring it to: by its time, and sooner where this process has
+ * had nothing to do for a second and for longer than the whole test takes.
+ */
+const watchFor = (late: () => void, took: number | undefined): (() => void) => {
+  const start = performance.now()
+  let before = performance.eventLoopUtilization()
+  let idle = 0
+  const timer = setInterval(() => {
+    const now = performance.eventLoopUtilization()
+    idle = performance.eventLoopUtilization(now, before).utilization < 0.05 ? idle + stride : 0
+    before = now
+    const isIdle = took !== undefined && idle > 1_000 + 2 * took
+    if (isIdle || performance.now() - start > longest(took)) late()
+  }, stride)
+  return () => {
+    clearInterval(timer)
+  }
 }
 
 /** An error that nobody waits for fails the test that runs, as it would in vitest. */
@@ -70,17 +98,20 @@ let stray: (error: unknown) => void = () => undefined
 process.on("uncaughtException", (error) => stray(error))
 process.on("unhandledRejection", (error) => stray(error))
 
-const failureOf = async (test: Test): Promise<string | undefined> => {
+const failureOf = async (test: Test, took: number | undefined): Promise<Failure | undefined> => {
   switches.currentTestId = test.id
+  let stop = (): void => undefined
   try {
-    await new Promise((resolve, reject) => {
+    const isLate = await new Promise<boolean>((resolve, reject) => {
+      stop = watchFor(() => resolve(true), took)
       stray = reject
-      test.run().then(resolve, reject)
+      test.run().then(() => resolve(false), reject)
     })
-    return undefined
+    return isLate ? { test, message: "It did not end.", isLate } : undefined
   } catch (error) {
-    return error instanceof Error ? error.message : String(error)
+    return { test, message: error instanceof Error ? error.message : String(error), isLate: false }
   } finally {
+    stop()
     stray = () => undefined
     switches.currentTestId = undefined
   }
@@ -122,19 +153,19 @@ export class WarmRunner implements TestRunner {
     this.#isFresh = true
   }
 
-  async #passes(test: Test): Promise<Failure | undefined> {
+  async #passes(test: Test, took = this.#took.get(test.id)): Promise<Failure | undefined> {
     const start = performance.now()
-    const message = await failureOf(test)
-    if (message !== undefined) return { test, message }
-    this.#took.set(test.id, performance.now() - start)
-    return undefined
+    const failure = await failureOf(test, took)
+    if (failure === undefined && !this.#took.has(test.id)) this.#took.set(test.id, performance.now() - start)
+    return failure
   }
 
   async dryRun(_: DryRunOptions): Promise<DryRunResult> {
     await this.#load(undefined)
     const results: Array<TestResult> = []
     for (const test of this.#tests) {
-      const failure = await this.#passes(test)
+      // Stryker itself ends a run that takes too long.
+      const failure = await this.#passes(test, Infinity)
       const base = { id: test.id, name: test.id, fileName: path.resolve(test.file) }
       const timeSpentMs = this.#took.get(test.id) ?? 0
       results.push(
@@ -158,6 +189,8 @@ export class WarmRunner implements TestRunner {
     const isStatic = options.mutantActivation === "static" || byName
     const under = isStatic ? id : undefined
     const wanted = isStatic ? undefined : new Set(options.testFilter)
+    let first: string | undefined
+    const rankOf = ({ id }: Test): number => (id === first ? -1 : (this.#took.get(id) ?? 0))
     for (;;) {
       switches.hitLimit = options.hitLimit
       switches.hitCount = options.hitLimit === undefined ? undefined : 0
@@ -176,18 +209,20 @@ export class WarmRunner implements TestRunner {
       this.#isFresh = false
       const tests = this.#tests
         .filter((test) => wanted?.has(test.id) !== false)
-        .sort((a, b) => (this.#took.get(a.id) ?? 0) - (this.#took.get(b.id) ?? 0))
+        .sort((a, b) => rankOf(a) - rankOf(b))
       const failure = await this.#firstFailure(tests, id)
-      const late = determineHitLimitReached(switches.hitCount, options.hitLimit)
+      const isEndless = determineHitLimitReached(switches.hitCount, options.hitLimit) !== undefined
+      switches.hitCount = undefined
       if (failure !== undefined && !isStatic) {
-        switches.hitCount = undefined
-        if ((await failureOf(failure.test)) !== undefined) {
-          this.#loaded = "spoilt"
-          // Another mutant may have done this, unless there was none before.
-          if (!wasFresh) continue
+        const fails = (await failureOf(failure.test, undefined)) !== undefined
+        if (fails || failure.isLate) this.#loaded = "spoilt"
+        // Another mutant may have done this, unless there was none before.
+        if (fails && !wasFresh) {
+          first = failure.test.id
+          continue
         }
       }
-      if (late !== undefined) return { ...late, status: MutantRunStatus.Timeout }
+      if (isEndless || failure?.isLate === true) return { status: MutantRunStatus.Timeout }
       if (failure === undefined) return { status: MutantRunStatus.Survived, nrOfTests: tests.length }
       return {
         status: MutantRunStatus.Killed,
