@@ -1,7 +1,7 @@
 import tseslint from "typescript-eslint"
 
 export default tseslint.config(
-  { ignores: ["dist/", "node_modules/", "coverage/", ".examples-*/", ".mutation/"] },
+  { ignores: ["dist/", "node_modules/", "coverage/", "docs/api/", ".examples-*/", ".mutation/"] },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },

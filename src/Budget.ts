@@ -170,8 +170,11 @@ export class Budget extends Context.Service<
     readonly ledger: Ledger.Ledger["Service"]
     /** Leaves an account that is open now when the budget ends, and not before; again is of no effect. */
     readonly keep: (account: string) => Effect.Effect<void, BudgetError.BudgetError>
+    /** Reserves on the account of the fiber, or fails, or waits first where the budget waits. */
     readonly acquire: (ask: Ask) => Effect.Effect<Ledger.Reservation, BudgetError.BudgetError>
+    /** Books what a reservation cost; again is of no effect. */
     readonly settle: (reservation: Ledger.Reservation, bill: Bill) => Effect.Effect<void>
+    /** Ends a reservation that cost nothing; again is of no effect. */
     readonly release: (reservation: Ledger.Reservation) => Effect.Effect<void>
     /** Counts and tells a refusal that was decided before anything was reserved. */
     readonly refuse: (error: BudgetError.BudgetError) => Effect.Effect<void>
@@ -179,6 +182,7 @@ export class Budget extends Context.Service<
     readonly capped: (model: string, tokens: number) => Effect.Effect<void>
     /** Remembers an assumption that nobody confirmed. */
     readonly unverified: (what: string) => void
+    /** Changes the limit of an account, in nano-dollars. */
     readonly setLimit: (account: string, limit: Usd.Usd) => Effect.Effect<void, BudgetError.BudgetError>
     /** Admits nothing more: every `acquire` from now on, and every one that waits, fails with `Closed`. */
     readonly shut: Effect.Effect<void>
@@ -567,7 +571,9 @@ export const layerMemory = (options: Options): Layer.Layer<Budget, BudgetError.B
  */
 export interface WithBudgetOptions<A, E = unknown> {
   readonly quote: Usd.Usd
+  /** The bill, read from the result. */
   readonly cost: (value: A) => Usd.Usd
+  /** What is charged where there is no result: the whole quote, nothing, or what this computes. */
   readonly onFailure?: "charge" | "release" | ((cause: Cause.Cause<E>) => Usd.Usd) | undefined
   /** What it is in the summary and the books; `effect` unless said. */
   readonly label?: string | undefined

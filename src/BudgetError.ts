@@ -676,6 +676,7 @@ export class BudgetRefusedError extends Error {
     return find(error) !== undefined
   }
 
+  /** Holds across copies of this module: by what the error carries, not by its class. */
   static override [Symbol.hasInstance](error: unknown): boolean {
     return Predicate.hasProperty(error, carrier)
   }
@@ -705,6 +706,7 @@ export class BudgetExceededError extends BudgetRefusedError {
     return find(error)?.reason._tag === "BudgetExceeded"
   }
 
+  /** Holds across copies of this module, for refusals of that reason. */
   static override [Symbol.hasInstance](error: unknown): boolean {
     if (!Predicate.hasProperty(error, carrier)) return false
     return find(error[carrier])?.reason._tag === "BudgetExceeded"

@@ -79,9 +79,11 @@ export class BudgetedOpenAi extends Context.Service<
   {
     /** The client itself. Only inside of `use` and `stream` does it know the account of the fiber. */
     readonly client: OpenAI
+    /** For calls that end with their Promise. The signal has to be handed to the call. */
     readonly use: <A>(
       f: (client: OpenAI, signal: AbortSignal) => Promise<A>
     ) => Effect.Effect<A, BudgetError.BudgetError | OpenAiError>
+    /** For calls that stream; the reservation lives as long as the stream. */
     readonly stream: <A>(
       f: (client: OpenAI, signal: AbortSignal) => Promise<AsyncIterable<A>>
     ) => Stream.Stream<A, BudgetError.BudgetError | OpenAiError>

@@ -205,7 +205,9 @@ export interface Plan {
     readonly previous: string | undefined
     readonly repeats: boolean
     readonly audio: boolean
+    /** What to count for a tighter bound. */
     readonly counted: () => Counted | undefined
+    /** What to ask the provider's own count. */
     readonly remote: () => Remote | undefined
   }
   readonly output: Output | undefined

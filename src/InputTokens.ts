@@ -63,6 +63,7 @@ export class InputTokensError extends Schema.TaggedError<InputTokensError>()("In
 export interface Call {
   readonly url: string
   readonly init: RequestInit | undefined
+  /** What the call itself is sent with. */
   readonly fetch: (input: string, init: RequestInit) => Promise<Response>
 }
 
@@ -85,6 +86,7 @@ export interface Call {
 export class InputTokens extends Context.Service<
   InputTokens,
   {
+    /** The tokens that the provider counts of a question. */
     readonly count: (question: JsonObject, call?: Call) => Effect.Effect<number, InputTokensError>
   }
 >()("agent-budget/InputTokens") {}
@@ -107,6 +109,7 @@ export class InputTokens extends Context.Service<
 export interface Options {
   readonly apiKey: Redacted.Redacted
   readonly baseURL?: string | undefined
+  /** What to ask with; the global `fetch` unless said. */
   readonly fetch?: ((input: string, init: RequestInit) => Promise<Response>) | undefined
   readonly timeout?: Duration.Input | undefined
 }

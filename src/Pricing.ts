@@ -409,7 +409,9 @@ export class Pricing extends Context.Service<
     readonly sources: ReadonlyArray<string>
     readonly models: ReadonlyArray<Model>
     readonly toolFees: ToolFees
+    /** The row of an exact id or alias. */
     readonly find: (model: string) => Model | undefined
+    /** The price of a model in a tier, with its basis and its day. */
     readonly price: (
       model: string,
       tier: Tier,

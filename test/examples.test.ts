@@ -198,4 +198,96 @@ describe("the other examples", () => {
     assert.include(out, "a search of the web: at most $0.301; it does not fit")
     assert.include(out, "10 searches of the web, in one call of a tool, at $0.01 each: fee of a hosted tool")
   })
+
+  /** An example that ends well, with what it printed, its books from `The books:` on. */
+  const ends = async (file: string): Promise<{ readonly out: string; readonly books: string }> => {
+    const { code, err, out } = await run(file)
+    assert.strictEqual(err, "")
+    assert.strictEqual(code, 0, out)
+    return { out, books: out.slice(out.lastIndexOf("The books:")) }
+  }
+
+  const spentIn = (books: string): string | undefined => /^ {2}root +(\$[\d.]+)/m.exec(books)?.[1]
+  const billIn = (books: string): string | undefined => /^The provider's bill: (\$[\d.]+)$/m.exec(books)?.[1]
+
+  it("a stream costs what it reports, its whole reservation when it is left, and the truth when it drains", async () => {
+    const { out } = await ends("06-streaming.ts")
+    const [whole = "", left = "", drained = ""] = out.split("The books:").slice(1)
+    // 11 input tokens at $2.50 and 400 output tokens at $10 per 1M; 500 output tokens at most.
+    assert.strictEqual(spentIn(`\n${whole}`), "$0.0040275")
+    assert.strictEqual(billIn(whole), "$0.0040275")
+    assert.strictEqual(spentIn(`\n${left}`), "$0.0050825")
+    assert.include(left, "$0.0050825 assumed")
+    assert.isBelow(Number(billIn(left)?.slice(1)), 0.004)
+    assert.strictEqual(spentIn(`\n${drained}`), "$0.0040275")
+    assert.strictEqual(billIn(drained), "$0.0040275")
+  })
+
+  it("a team is stopped by the limits of its members, and by its own", async () => {
+    const { books, out } = await ends("07-team.ts")
+    assert.include(out, "editor: stopped by the limit of root/writing/editor\n")
+    assert.include(out, "reviewer: stopped by the limit of root/writing\n")
+    assert.include(out, "librarian: done\n")
+    assert.strictEqual(spentIn(books), billIn(books))
+    assert.include(books, "7 calls charged, 2 refused")
+  })
+
+  it("eight agents wait for room and are all answered, three at a time", async () => {
+    const { books, out } = await ends("08-waiting.ts")
+    assert.strictEqual(out.split("\n").filter((line) => line.includes(": answered")).length, 8)
+    // A call holds $0.0101 of $0.04 at most.
+    assert.include(out, "at most 3 of them at a time")
+    assert.include(out, "It can never fit")
+    assert.strictEqual(spentIn(books), "$0.03228")
+    assert.strictEqual(billIn(books), "$0.03228")
+  })
+
+  it("thresholds are told, a pause stops the agent, and a person lets it go on", async () => {
+    const { books, out } = await ends("09-thresholds.ts")
+    const places = ["50 %:", "80 %:", "the agent: ", "a person:", "the agent: "].map((text) =>
+      out.indexOf(text)
+    )
+    assert.deepStrictEqual(
+      places.slice(0, 4),
+      [...places.slice(0, 4)].sort((a, b) => a - b)
+    )
+    assert.isAtLeast(places[0] ?? -1, 0)
+    assert.include(out, "is paused and admits nothing")
+    assert.strictEqual(spentIn(books), billIn(books))
+    assert.include(books, "of $0.05\n")
+  })
+
+  it("a model without a price is refused, and billed by a price of one's own", async () => {
+    const { books, out } = await ends("10-custom-prices.ts")
+    assert.include(out, 'Model "house-model" has no price')
+    // 12 tokens at $0.20 and 400 at $0.80 per 1M.
+    assert.include(out, "billed $0.0003224\n")
+    assert.include(out, "unverified: []")
+    assert.strictEqual(spentIn(books), billIn(books))
+  })
+
+  it("a server gives each of its users a budget, and a 402 to whoever has used it up", async () => {
+    const { books, out } = await ends("11-http-server.ts")
+    const lines = out.split("\n")
+    assert.deepStrictEqual(lines.slice(0, 3), ["ann: 200", "ann: 200", "ann: 200"])
+    assert.match(lines[3] ?? "", /^ann: 402 .*"account":"root\/ann"/)
+    assert.strictEqual(lines[4], "bob: 200")
+    assert.match(lines[5] ?? "", /^\.\.\/root: 400/)
+    assert.strictEqual(spentIn(books), billIn(books))
+    assert.match(books, /root\/ann +\$0\.009075 of \$0\.01/)
+  })
+
+  it("a collector is sent a span of each call and the metrics, and no word of what was said", async () => {
+    const { books, out } = await ends("12-telemetry.ts")
+    assert.strictEqual(out.split("\n").filter((line) => line === "chat gpt-4o").length, 3)
+    assert.deepStrictEqual(
+      [...out.matchAll(/agent_budget\.verdict: (\w+)/g)].map((match) => match[1]),
+      ["metered", "metered", "refused"]
+    )
+    assert.include(out, "gen_ai.client.token.usage (output): 2 times, in sum 800 {token}")
+    assert.include(out, "agent_budget.spent: a sum, in sum 8065000 {nano-USD}")
+    assert.notInclude(out, "no span")
+    assert.strictEqual(spentIn(books), "$0.008065")
+    assert.strictEqual(billIn(books), "$0.008065")
+  })
 })

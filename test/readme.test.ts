@@ -75,6 +75,15 @@ describe("the README", () => {
   })
 })
 
+describe("the list of examples", () => {
+  it("has every one of them", () => {
+    const readme = pages.find((page) => page.path === "README.md")?.text ?? ""
+    const examples = fs.readdirSync(path.join(root, "examples")).filter((name) => /^\d\d-.*\.ts$/.test(name))
+    assert.isAbove(examples.length, 5)
+    for (const name of examples) assert.include(readme, `[${name}](examples/${name})`)
+  })
+})
+
 describe("README.md, AGENTS.md and docs", () => {
   it("link only to what is there", () => {
     assert.deepStrictEqual(

@@ -15,6 +15,7 @@ const prices = {
   "gpt-4.1": { default: { input: "2", cachedInput: "0.5", output: "8" } },
   "gpt-4o": { default: { input: "2.5", cachedInput: "1.25", output: "10" } },
   "gpt-4o-mini": { default: { input: "0.15", cachedInput: "0.075", output: "0.6" } },
+  "house-model": { default: { input: "0.2", output: "0.8" } },
   "gpt-5-mini": { default: { input: "0.25", cachedInput: "0.025", output: "2" } }
 }
 
@@ -46,6 +47,10 @@ const plain: Behaviour = { outputTokens: 400, tokensPerDelta: 40 }
 /** A provider without surprises: every answer is 400 tokens long, or as long as its cap. */
 export const start = (): Promise<SimulatedProvider> =>
   SimulatedProvider.start({ prices, behaviour: () => plain })
+
+/** The same, word by word: who leaves a stream early leaves before its end was sent. */
+export const startSlow = (): Promise<SimulatedProvider> =>
+  SimulatedProvider.start({ prices, behaviour: () => ({ ...plain, delayMs: 20 }) })
 
 /** The same, but the answer to one call, counted from 0, does not come: `reached` is told instead. */
 export const startSilentAt = (call: number, reached: () => void): Promise<SimulatedProvider> =>

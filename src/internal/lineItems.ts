@@ -2,6 +2,7 @@
 import type { Plan, Previous } from "../Endpoint.ts"
 import type { Model, Price, Rates } from "../Pricing.ts"
 
+/** One line of a quote: so many tokens or calls, at so much each, and why. */
 export interface LineItem {
   readonly what: string
   readonly tokens: number

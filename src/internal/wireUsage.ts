@@ -3,6 +3,7 @@ import type * as Usage from "../Usage.ts"
 import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
 import { toolCallsOf } from "./toolCalls.ts"
 
+/** What a response says of its own bill: the usage, the model that served it, the tier it was served at. */
 export interface Reading {
   readonly usage: Usage.Usage
   readonly model: string | undefined
