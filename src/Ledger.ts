@@ -141,8 +141,13 @@ export type Reservation = Types.Reservation
 
 /**
  * What to hold, for whom. Only `least`: exactly that. With `most` and `share`: that share of what is available
- * on the whole chain, but never less than `least` nor more than `most`; decided in one atomic step. An `id` of your
- * own makes it safe to repeat where the answer was lost.
+ * on the whole chain, but never less than `least` nor more than `most`; decided in one atomic step. `waitAtMost` may be
+ * `Infinity`.
+ *
+ * An `id` of your own makes it safe to repeat where the answer was lost. It is of all who ask the same under it, at once
+ * or later, in this process or another: they get the same reservation, and another ask under it is refused
+ * (`ReservationConflict`). So nobody's interruption takes back what it holds: that is there for whoever asks again, and
+ * charged in full when its lease is over.
  *
  * @example
  * ```ts
@@ -260,8 +265,11 @@ export type Entry = Types.Entry
  * - `pause`, `resume`: a paused account admits nothing, itself and below it. What is held ends as ever.
  * - `entries`: what was booked, oldest first. `booked`: what this ledger books from now on, as it happens; a reader
  *   that falls 1,024 entries behind loses the oldest.
- * - `unwritten`: the endings that are still to be written; nothing in an engine without a store. It can be asked
- *   after the engine was closed too: then it is what was never written.
+ * - `unwritten`: the endings that are still to be written, and those that the store refused when they reached it; nothing
+ *   in an engine without a store. It can be asked after the engine was closed too: then it is what was never written.
+ *
+ * An engine whose scope closes turns away all who wait, and in one with a store whoever asks after that: `Closed`. What it
+ * held can still be ended while its store is there; an end that is not written then is not kept, and says so.
  *
  * An engine whose store is out of reach admits nothing: `LedgerUnavailable`. It keeps what ends in the meantime, and
  * writes it as soon as it can: `settle` and `release` fail with `LedgerUnavailable`, and are done by the engine later.
@@ -290,6 +298,7 @@ export class Ledger extends Context.Service<Ledger, Types.Ledger>()("agent-budge
  * `sink` as it is booked. Totals are exact either way. `admissions` writes `Opened` and `Reserved` too, which an
  * audit of every admission needs. With a `lease` (none unless said) a reservation that nobody ends or renews is
  * charged in full when it has run out; requests that carry an `id` are remembered as long as the ledger.
+ * A lease that is none, or below a millisecond, counts as a millisecond, and `entries` that are no number as none.
  *
  * @example
  * ```ts

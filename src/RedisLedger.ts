@@ -1,6 +1,7 @@
 /**
  * A ledger in Redis 6.2 or newer (or what speaks like it), on `effect/persistence`: processes on many machines share
- * it. The clock is the server's. Each step is one script over all accounts of a chain, sent once, by its hash; a server
+ * it. The clock is the server's. Each step is one script over all accounts of a chain, sent once, by its hash, and the
+ * reservations and endings that are asked for at the same time go as one; a server
  * that has forgotten the script gets it whole. Amounts are exact up to 2^53 - 1 nano-dollars, as everywhere here: what
  * would pass that is refused.
  *

@@ -244,8 +244,12 @@ describe("a ledger that closes", () => {
         )
         yield* TestClock.adjust(100)
         const releasing = yield* Effect.forkChild(books.release(held))
+        const late = yield* Effect.forkChild(
+          Effect.flip(books.reserve({ account: "root", least: usd(100), waitAtMost: "1 hour" }))
+        )
         for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
         yield* inTime(close)
+        assert.strictEqual((yield* inTime(Fiber.join(late))).reason._tag, "Closed")
         yield* Fiber.join(releasing)
         const granted = Exit.isSuccess(yield* Fiber.join(waiting))
         if (!granted) turnedAway++

@@ -2,9 +2,9 @@
  * The whole ledger on top of a store's verbs: it waits, keeps leases alive, sweeps those that ran out, and stays
  * right when the store is away or an answer is lost.
  *
- * A reservation whose outcome is not known is not admitted; its id is cancelled in the background. An ending whose
- * outcome is not known is kept and repeated until it is written; when the scope closes first, it is handed over with
- * its exact amount. What this process held and did not end runs into its lease and is charged in full.
+ * A reservation whose outcome is not known is not admitted; its id is cancelled in the background, unless it is its
+ * caller's, who may have given it to others too. An ending whose outcome is not known is kept and repeated until it is
+ * written; when the scope closes first, or the store refuses it then, it is handed over with its exact amount. What this process held and did not end runs into its lease and is charged in full.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -194,12 +194,6 @@ const stopped = (
 const lineOf = ({ account, charge, reservation }: Unwritten): string =>
   `Reservation ${reservation} on account ${account} was to be ` +
   (charge === null ? "released." : `settled for ${Usd.format(charge.amount)} (${charge.verdict}).`)
-
-const refusals = {
-  Differs: "it has ended otherwise.",
-  Unknown: "it was not made there.",
-  OutOfRange: "a sum would leave the exact range."
-} as const
 
 const pageSize = 500
 
@@ -424,6 +418,11 @@ class StoredBooks {
     obstacle: Obstacle,
     waitAtMost: Duration.Input
   ): Refusable<Reservation> {
+    // It closed while the store decided: nobody serves a line any more.
+    if (this.stage !== "open") {
+      this.later(`leave ${ask.id}`, { run: this.store.leave(ask.id) })
+      return Checks.closed
+    }
     return Effect.flatMap(Clock.currentTimeMillis, (since) => {
       const waited = Effect.map(Clock.currentTimeMillis, (now) => now - since)
       let told: Outcome | undefined
@@ -486,6 +485,7 @@ class StoredBooks {
         const fails = (rest: string) =>
           Effect.fail(BudgetError.because(new BudgetError.LedgerUnavailable({ detail: `${detail} ${rest}` })))
         if (this.stage === "closed") {
+          this.refused.set(id, unwritten)
           const rest = `The end of reservation ${id} is not kept, since the ledger is closed.`
           return Effect.andThen(this.tellUnwritten([unwritten]), fails(rest))
         }
@@ -531,7 +531,9 @@ class StoredBooks {
       if (unwritten === undefined) return Effect.logDebug(`A reservation was not taken back: ${answer._tag}.`)
       this.noteEnd(unwritten.reservation, answer)
       this.refused.set(unwritten.reservation, unwritten)
-      return Effect.logError(`${lineOf(unwritten)} The ledger's store refuses it: ${refusals[answer._tag]}`)
+      return Effect.logError(
+        `An end that was kept for the ledger was refused by it: ${answer._tag}. ${lineOf(unwritten)}`
+      )
     })
   }
 
