@@ -736,3 +736,277 @@ describe("whether a quote fits", () => {
     }).pipe(Effect.provide(Budget.layerMemory({ limit: more })))
   )
 })
+
+/** Prices of one's own, in round figures, and no fees of tools. */
+const own = Effect.runSync(
+  Pricing.make({
+    bundled: false,
+    overrides: {
+      boundless: { input: "1", output: "2" },
+      windowed: { input: "1", output: "2", contextWindow: 50_000 },
+      tiered: { input: "2", output: "4", tiers: { flex: { input: "1", output: "2" } } }
+    }
+  })
+)
+
+describe("a quote that is refused", () => {
+  const whyOf = (...request: Parameters<typeof make>): unknown => {
+    const result = make(...request)
+    return Result.isFailure(result) && "reason" in result.failure ? result.failure.reason : "quoted"
+  }
+  const told = (why: unknown, fields: object) => assert.deepInclude(why as object, fields)
+  const chat = { model: "gpt-4o", messages: [] }
+
+  it("says what has no bound, and how it gets one", () => {
+    const named = { model: "boundless", input: "And?", previous_response_id: "resp_1" }
+    told(whyOf("/responses", named, {}, undefined, own), {
+      endpoint: "POST /responses",
+      detail: "it names input that it does not show, and the model's context window is not known.",
+      fix: "Give the model's contextWindow with its prices."
+    })
+    told(whyOf("/chat/completions", { ...chat, n: 1e9, max_tokens: 1e9 }), {
+      detail: "its worst case has no price, or one beyond $9007199.",
+      fix: "Lower n, the output cap or max_tool_calls; give audio prices for audio."
+    })
+    const fix = "Set max_completion_tokens, or uncapped: { share, floor }."
+    told(whyOf("/chat/completions", chat, { uncapped: "refuse" }), { detail: "it has no output cap.", fix })
+    const boundless = { ...chat, model: "boundless" }
+    told(whyOf("/chat/completions", boundless, { uncapped: "modelMaximum" }, undefined, own), {
+      detail: "the model's maximum output is not known.",
+      fix
+    })
+    told(whyOf("/chat/completions", chat, { uncapped: { share: 2 } }), {
+      detail: "uncapped has a share of 2 and a floor of 1024.",
+      fix
+    })
+    const tools = [{ type: "web_search" }]
+    const searching = { model: "windowed", input: "hi", max_output_tokens: 9, tools, max_tool_calls: 1 }
+    told(whyOf("/responses", searching, {}, undefined, own), {
+      detail: "it asks for a hosted tool whose fee is not known.",
+      fix: "Give toolFees.webSearch."
+    })
+  })
+
+  it("says what is no request, and what is none that has a price", () => {
+    told(whyOf("/responses", "text"), {
+      detail: "the body is not a JSON object.",
+      fix: "Send a JSON object."
+    })
+    told(whyOf("/models", {}), { _tag: "UnsupportedEndpoint", method: "POST", path: "/models" })
+    const free = Quote.make(pricing, { method: "GET", path: "/models", body: {} })
+    assert.deepInclude(Result.isFailure(free) ? free.failure.reason : {}, { method: "GET", path: "/models" })
+    told(whyOf("/responses", { model: "gpt-4o", input: "hi", service_tier: "scale" }), {
+      model: "gpt-4o",
+      tier: "scale"
+    })
+    told(whyOf("/responses", { model: "nobody", input: "hi" }), { model: "nobody" })
+  })
+})
+
+describe("where and when a quote is made", () => {
+  const request = { method: "POST", path: "/responses", body: { model: "gpt-5.4", input: "hi" } }
+
+  it("is at OpenAI's own host, now, unless it is said", () => {
+    const before = Date.now()
+    const quote = Result.getOrThrow(Quote.make(pricing, request))
+    assert.isAtLeast(quote.at, before)
+    assert.isAtMost(quote.at, Date.now())
+    assert.isFalse(quote.regional)
+    const host = Host.of(new URL("https://eu.api.openai.com/v1"))
+    const there = Result.getOrThrow(Quote.make(pricing, { ...request, host, at: 5 }))
+    assert.deepStrictEqual([there.regional, there.at], [true, 5])
+  })
+
+  it.effect("is by the clock of the program, as an Effect", () =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* Quote.of(request)).at, 0)
+      assert.strictEqual((yield* Quote.of({ ...request, at: 7 })).at, 7)
+    }).pipe(Effect.provide(Pricing.layer))
+  )
+})
+
+describe("the cap of a model of one's own", () => {
+  const capOf = (model: string, uncapped?: Quote.Options["uncapped"]) =>
+    quoted("/responses", { model, input: "hi" }, { uncapped }, undefined, own)
+
+  it("is what the window leaves where no maximum is known, and the floor where neither is", () => {
+    const windowed = capOf("windowed")
+    assert.strictEqual(windowed.cap?.most, 50_000 - windowed.input)
+    assert.deepStrictEqual([capOf("boundless").cap?.least, capOf("boundless").cap?.most], [1_024, 1_024])
+    assert.strictEqual(capOf("windowed", "modelMaximum").cap?.least, 50_000 - windowed.input)
+  })
+
+  it("may be a single token, and the share all that there is", () => {
+    const least = capOf("windowed", { floor: 1, share: 1 })
+    assert.deepStrictEqual([least.cap?.least, least.share], [1, 1])
+  })
+
+  it("has its cost of input apart", () => {
+    const { input, ...quote } = capOf("tiered")
+    // At $2 a million.
+    assert.strictEqual(Quote.inputCost({ input, ...quote }), input * 2_000)
+  })
+})
+
+describe("a quote over a change of prices", () => {
+  const body = { model: "gpt-6.2-sol", input: "hi", max_output_tokens: 100 }
+  const on = (tier: string, day: number) =>
+    Result.getOrThrow(
+      Quote.make(pricing, {
+        method: "POST",
+        path: "/responses",
+        body: { ...body, service_tier: tier },
+        at: Date.UTC(2027, 1, day, 12)
+      })
+    )
+
+  it("is settled at the price of its day", () => {
+    const quote = on("ultrafast", 28)
+    const inputAt = (...day: [number, number, number]) =>
+      Quote.priceAt(quote, pricing, Date.UTC(...day)).rates.input
+    assert.deepStrictEqual([inputAt(2027, 1, 28), inputAt(2027, 2, 1)], [6_000_000, 12_000_000])
+    assert.strictEqual(Quote.priceAt(quote, own, 0), quote.price)
+    const one = on("ultrafast", 10)
+    assert.strictEqual(Quote.priceAt(one, pricing, Date.UTC(2028, 0)), one.price)
+  })
+
+  it("has tomorrow's price of each tier that the project may have set", () => {
+    const inputs = (day: number) =>
+      on("auto", day)
+        .prices.filter(({ tier }) => tier === "ultrafast")
+        .map(({ rates }) => rates.input)
+    assert.deepStrictEqual(inputs(10), [6_000_000])
+    assert.deepStrictEqual(inputs(28), [6_000_000, 12_000_000])
+  })
+
+  it("keeps the fees of its tools", () => {
+    const tools = [{ type: "web_search" }]
+    const at = Date.UTC(2027, 1, 28, 12)
+    const request = { ...body, service_tier: "ultrafast", tools, max_tool_calls: 1 }
+    const quote = Result.getOrThrow(
+      Quote.make(pricing, { method: "POST", path: "/responses", body: request, at })
+    )
+    const later = Quote.priceAt(quote, pricing, Date.UTC(2027, 2, 2))
+    assert.strictEqual(later.rates.input, 12_000_000)
+    assert.deepStrictEqual(later.toolFees, quote.price.toolFees)
+    assert.strictEqual(later.toolFees?.webSearch, 10_000_000_000)
+  })
+})
+
+describe("a request that goes on from a response", () => {
+  const known = { model: "gpt-4o", tokens: 700, images: 0, reasoning: 0 }
+  const of = (more: JsonObject, previous?: Quote.Lookup) =>
+    Result.getOrThrow(
+      Quote.make(pricing, {
+        method: "POST",
+        path: "/responses",
+        body: { model: "gpt-4o", input: "And?", max_output_tokens: 9, ...more },
+        previous
+      })
+    )
+  const followUp = { previous_response_id: "resp_1" }
+
+  it("holds what is known of that one besides, by its name", () => {
+    const asked: Array<string> = []
+    const quote = of(followUp, (id) => {
+      asked.push(id)
+      return known
+    })
+    assert.deepStrictEqual(asked, ["resp_1"])
+    const alone = of({})
+    const field = JSON.stringify(followUp).length - 1
+    assert.deepStrictEqual(
+      [quote.bound, quote.input, quote.previous],
+      ["bytes", alone.input + field + 700, known]
+    )
+    assert.deepStrictEqual([alone.margin, quote.margin], [alone.input, alone.input + field])
+  })
+
+  it("holds the window where nothing is known, of another model, or where it names more", () => {
+    for (const quote of [
+      of(followUp),
+      of(followUp, () => undefined),
+      of(followUp, () => ({ ...known, model: "gpt-4o-mini" })),
+      of({ ...followUp, conversation: "conv_1" }, () => known)
+    ]) {
+      assert.deepStrictEqual(
+        [quote.bound, quote.input, quote.margin, quote.previous],
+        ["window", 128_000, 0, undefined]
+      )
+    }
+    const long = of(followUp, () => ({ ...known, tokens: 200_000, images: 50_000 }))
+    assert.deepStrictEqual([long.bound, long.input, long.margin], ["window", 178_000, 0])
+  })
+})
+
+describe("a quote that is counted", () => {
+  const counter = Effect.runSync(TokenCounter.make())
+  const count = (quote: Quote.Quote) => Effect.runPromise(Quote.countedBy(counter, quote))
+  const text = "word ".repeat(1_000)
+
+  it("holds the tokens and what is allowed for, and is not counted twice", async () => {
+    const quote = quoted("/responses", { model: "gpt-4o", input: text })
+    const counted = await count(quote)
+    const sheet = quote.plan.input.counted()
+    // A thousand words and the last blank.
+    assert.deepStrictEqual([counted.bound, counted.count], ["counted", 1_001])
+    assert.strictEqual(counted.input, Math.ceil(1_001 * (1 + (sheet?.margin ?? 0))) + (sheet?.added ?? 0))
+    assert.strictEqual(counted.margin, counted.input - 1_001 - (sheet?.added ?? 0) + (sheet?.slack ?? 0))
+    assert.isBelow(counted.most, quote.most)
+    assert.strictEqual(await count(counted), counted)
+  })
+
+  it("is as it was where its input is not shown, or nobody knows how to count it", async () => {
+    const unshown = quoted("/responses", { model: "gpt-4o", input: text, previous_response_id: "resp_1" })
+    assert.strictEqual(await count(unshown), unshown)
+    const unknown = quoted("/responses", { model: "boundless", input: text }, {}, undefined, own)
+    assert.strictEqual(await count(unknown), unknown)
+  })
+})
+
+describe("a quote that the provider counts", () => {
+  const counter = Effect.runSync(TokenCounter.make())
+  const asking = (tokens: number, asked: Array<unknown> = []) => ({
+    asked,
+    remote: {
+      count: (question: JsonObject) => {
+        asked.push(question)
+        return Effect.succeed(tokens)
+      }
+    }
+  })
+  const by = ({ remote }: ReturnType<typeof asking>, quote: Quote.Quote) =>
+    Effect.runPromise(Quote.countedRemotelyBy(remote, counter, quote))
+  const followUp = { model: "gpt-4o", input: "And?", previous_response_id: "resp_1" }
+
+  it("holds the count, a hundredth and 24 more, and is not counted again", async () => {
+    const service = asking(40_010)
+    const counted = await by(service, quoted("/responses", followUp))
+    assert.deepStrictEqual(service.asked, [followUp])
+    // 40,410.1, rounded up.
+    assert.deepStrictEqual(
+      [counted.bound, counted.input, counted.count, counted.margin],
+      ["remote", 40_411 + 24, 40_010, 401 + 24]
+    )
+    assert.strictEqual(await by(service, counted), counted)
+    assert.strictEqual(await Effect.runPromise(Quote.countedBy(counter, counted)), counted)
+    assert.strictEqual(service.asked.length, 1)
+  })
+
+  it("is as it was where that is no less, and where all of it is shown nobody is asked", async () => {
+    const quote = quoted("/responses", followUp)
+    assert.strictEqual(await by(asking(128_000), quote), quote)
+    const service = asking(1)
+    const shown = quoted("/responses", { model: "gpt-4o", input: "hi" })
+    assert.strictEqual(await by(service, shown), shown)
+    const chat = quoted("/chat/completions", { model: "gpt-4o", messages: [] })
+    assert.strictEqual(await by(service, chat), chat)
+    assert.deepStrictEqual(service.asked, [])
+  })
+
+  it("holds no less than what it shows", async () => {
+    const counted = await by(asking(1), quoted("/responses", { ...followUp, input: "word ".repeat(1_000) }))
+    assert.isAtLeast(counted.input, 1_001)
+    assert.strictEqual(counted.margin, counted.input - 1)
+  })
+})
