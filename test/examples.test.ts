@@ -290,4 +290,20 @@ describe("the other examples", () => {
     assert.strictEqual(spentIn(books), "$0.008065")
     assert.strictEqual(billIn(books), "$0.008065")
   })
+
+  it("an agent of the AI SDK is stopped by its budget, which it does not try again", async () => {
+    const { books, out } = await ends("14-ai-sdk.ts")
+    assert.include(out, "question 1: 2 steps, with tide\n")
+    assert.include(out, "refused: 1, and never tried again")
+    assert.include(books, "6 calls charged, 1 refused")
+    assert.strictEqual(spentIn(books), billIn(books))
+  })
+
+  it("agents that hand off to each other are stopped by one budget, which they do not try again", async () => {
+    const { books, out } = await ends("15-agents-sdk.ts")
+    assert.include(out, "question 1: answered by Pilot, 2 calls\n")
+    assert.include(out, "refused: 1, and never tried again")
+    assert.include(books, "6 calls charged, 1 refused")
+    assert.strictEqual(spentIn(books), billIn(books))
+  })
 })

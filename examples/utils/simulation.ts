@@ -3,7 +3,7 @@
  * loopback interface, with list prices, a little latency, and a bill of its own.
  */
 import { setTimeout as sleep } from "node:timers/promises"
-import { Predicate } from "effect"
+import { Predicate, Schema } from "effect"
 import {
   SimulatedProvider,
   type Behaviour,
@@ -66,6 +66,41 @@ export const startSilentAt = (call: number, reached: () => void): Promise<Simula
               return new Promise(() => undefined)
             }
           }
+  })
+
+const Tools = Schema.Struct({
+  tools: Schema.Array(
+    Schema.Union([
+      Schema.Struct({ name: Schema.String }),
+      Schema.Struct({ function: Schema.Struct({ name: Schema.String }) })
+    ])
+  )
+})
+
+/** The tools that a request offers, whichever API it is of. */
+const toolsOf = (body: unknown): ReadonlyArray<string> =>
+  Schema.is(Tools)(body) ? body.tools.map((tool) => ("name" in tool ? tool.name : tool.function.name)) : []
+
+/**
+ * A model that asks for tools: of those that a request offers it calls the first that is named here and whose answer
+ * the request does not show yet, and says something once it has them all.
+ */
+export const startWithTools = (calls: Readonly<Record<string, object>>): Promise<SimulatedProvider> =>
+  SimulatedProvider.start({
+    prices,
+    // A model is fed a tool in fewer tokens than its JSON has.
+    countText: (text) => Math.ceil(Buffer.byteLength(text) / 6),
+    behaviour: ({ body }) => {
+      const offered = toolsOf(body)
+      // What was called is in the request, with its arguments, as the next one repeats it.
+      const { tools: _, ...shown } = Predicate.isObject(body) ? { tools: [], ...body } : { tools: [] }
+      const name = Object.keys(calls).find(
+        (each) => offered.includes(each) && !JSON.stringify(shown).includes(`"${each}"`)
+      )
+      return name === undefined
+        ? { ...plain, outputTokens: 200 }
+        : { toolCalls: [{ name, arguments: JSON.stringify(calls[name]) }] }
+    }
   })
 
 /** A provider with latency and failures. */
