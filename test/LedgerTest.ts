@@ -10,6 +10,7 @@ import { type BudgetError, Ledger, Usd } from "agent-budget"
 import * as LedgerAudit from "agent-budget/LedgerAudit"
 import { type Duration, Effect, Exit, Fiber, Schema, Scope, Stream } from "effect"
 import { includes } from "./utils/assertions.ts"
+import * as Arithmetic from "./utils/ledgerArithmetic.ts"
 
 type Books = Ledger.Ledger["Service"]
 
@@ -677,6 +678,39 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
           ["root/t", 0.5, 80]
         ])
       }))
+  })
+
+  describe(`${name}: a page of arithmetic`, () => {
+    const millis = engine.live ? 3_000 : 60_000
+    test(
+      "has the same numbers and gives the same answers, at every one of a few hundred random steps",
+      ({ advance, books, connect, until }) =>
+        Effect.gen(function* () {
+          const counts: Arithmetic.Counts = new Map()
+          const abandoned: Arithmetic.Played["abandoned"] = (account, amount) =>
+            Effect.gen(function* () {
+              const { spent } = yield* books.balance("root")
+              const held = yield* Effect.scoped(
+                Effect.flatMap(connect({ lease: millis }), (dying) => take(dying, account, amount))
+              )
+              yield* advance(millis)
+              yield* until(
+                "expired",
+                Effect.map(numbers(books, "root"), ([now]) => now === spent + amount)
+              )
+              return held
+            })
+          const seed = Number(process.env.PROPERTY_SEED ?? 1) || 1
+          yield* Arithmetic.play({ books, abandoned, until, seed, steps: 400 }, counts)
+          // Whether each of them was really tried.
+          assert.deepStrictEqual(
+            Arithmetic.wanted.filter((event) => (counts.get(event) ?? 0) < 2),
+            [],
+            JSON.stringify(Object.fromEntries(counts))
+          )
+        }),
+      { lease: millis, empty: true, serial: true }
+    )
   })
 
   describe(`${name}: a lease`, () => {

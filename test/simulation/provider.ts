@@ -375,6 +375,6 @@ class Call {
 }
 
 /** What a malformed body has in the place of braces and brackets. */
-const spoils: ReadonlyMap<number, number> = new Map(Array.from("{[", (each) => [each.charCodeAt(0), 0x28]))
+const spoils: ReadonlyMap<number, number> = new Map(Array.from("{}[]", (each) => [each.charCodeAt(0), 0x28]))
 
 const dearness = (tier: string): number => ["flex", "default", "priority"].indexOf(tier)

@@ -48,5 +48,10 @@ export const regressions: ReadonlyArray<Regression> = [
     what: "someone was let in from the line of an account that had closed, under the name of a new one",
     seed: 21_753,
     steps: Array.from({ length: 447 }, (_, step) => step)
+  },
+  {
+    what: "a clock that was set ahead and back began a rolling window inside one that had ended",
+    seed: 100_725,
+    steps: [369, 380, 381, 385, 388]
   }
 ]

@@ -237,6 +237,8 @@ export class World {
 
   /** Checks both theorems, now. */
   look(): void {
+    // What time has done is done as it is looked at, and those who waited for it run at once.
+    if (this.books.kind === "memory") this.shown()
     const shown = this.shown()
     this.judge.take(this.entries())
     this.judge.compare(shown)
