@@ -1,12 +1,14 @@
 /**
  * Takes one guard after another out of a copy of this project, and runs there the tests that must miss it:
- * `npm run mutants -- ledgers`, or the names of some engines. Fails where a mutant lives.
+ * `npm run mutants -- ledgers`, or the names of some engines; `npm run mutants -- path` for the defects on the path of
+ * a call. Fails where a mutant lives.
  */
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { type Engine, ledgers, mutate } from "../test/utils/mutants.ts"
+import { runPath } from "./pathMutants.ts"
 
 interface Report {
   readonly testResults: ReadonlyArray<{
@@ -21,7 +23,7 @@ const chosen = (args: ReadonlyArray<string>): ReadonlyArray<readonly [string, En
   const all = Object.entries(ledgers)
   const unknown = args.filter((arg) => arg !== "ledgers" && !(arg in ledgers))
   if (args.length === 0 || unknown.length > 0) {
-    throw new Error(`Say what to mutate: ledgers, or some of ${Object.keys(ledgers).join(", ")}.`)
+    throw new Error(`Say what to mutate: path, ledgers, or some of ${Object.keys(ledgers).join(", ")}.`)
   }
   return all.filter(([name]) => args.includes("ledgers") || args.includes(name))
 }
@@ -56,13 +58,31 @@ const firstFailure = (copy: string, { files, suites }: Engine): string | undefin
   return ended.find(({ status }) => status === "failed")?.fullName
 }
 
+/** A copy of what is mutated and tested. */
+const copyOf = (): string => {
+  const copy = fs.mkdtempSync(path.join(os.tmpdir(), "agent-budget-mutants-"))
+  for (const each of copied) fs.cpSync(path.join(root, each), path.join(copy, each), { recursive: true })
+  fs.symlinkSync(path.join(root, "node_modules"), path.join(copy, "node_modules"))
+  return copy
+}
+
+const walkPath = async (): Promise<void> => {
+  const copies = Array.from({ length: Math.min(2, os.availableParallelism()) }, copyOf)
+  try {
+    const alive = await runPath(copies)
+    if (alive === 0) return
+    console.error(`${alive} defects live.`)
+    process.exitCode = 1
+  } finally {
+    for (const copy of copies) fs.rmSync(copy, { recursive: true, force: true })
+  }
+}
+
 const main = (args: ReadonlyArray<string>): void => {
   const engines = chosen(args)
-  const copy = fs.mkdtempSync(path.join(os.tmpdir(), "agent-budget-mutants-"))
+  const copy = copyOf()
   let alive = 0
   try {
-    for (const each of copied) fs.cpSync(path.join(root, each), path.join(copy, each), { recursive: true })
-    fs.symlinkSync(path.join(root, "node_modules"), path.join(copy, "node_modules"))
     console.log("| engine | without | caught by |\n| --- | --- | --- |")
     for (const [name, engine] of engines) {
       const before = firstFailure(copy, engine)
@@ -88,4 +108,6 @@ const main = (args: ReadonlyArray<string>): void => {
   }
 }
 
-main(process.argv.slice(2))
+const args = process.argv.slice(2)
+if (args.length === 1 && args[0] === "path") await walkPath()
+else main(args)

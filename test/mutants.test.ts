@@ -3,9 +3,30 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { ledgers, mutate } from "./utils/mutants.ts"
+import { path as defects } from "./utils/pathMutants.ts"
 
 const source = (file: string): string =>
   fs.readFileSync(path.join(import.meta.dirname, "..", "src", "internal", file), "utf8")
+
+describe("the defects on the path of a call", () => {
+  it("stand where they say, thirty at least, each by a name of its own, and name tests that exist", () => {
+    const root = path.join(import.meta.dirname, "..")
+    const wrong = defects
+      .map((each) => mutate(source(`../${each.file}`), each))
+      .filter((made) => typeof made === "string")
+    assert.deepStrictEqual(wrong, [])
+    assert.isAtLeast(defects.length, 30)
+    assert.strictEqual(new Set(defects.map((each) => each.name)).size, defects.length)
+    const unknown = defects.filter(({ check: [file, name] }) => {
+      const suite = file === "test/memoryLedger.test.ts" ? "test/LedgerTest.ts" : file
+      return name === "" || !fs.readFileSync(path.join(root, suite), "utf8").includes(name)
+    })
+    assert.deepStrictEqual(
+      unknown.map(({ check, name }) => [name, ...check]),
+      []
+    )
+  })
+})
 
 describe("the mutants of the ledgers", () => {
   for (const [name, { files, mutants }] of Object.entries(ledgers)) {

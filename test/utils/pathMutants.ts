@@ -1,0 +1,290 @@
+/**
+ * The path of a call with one defect each: what once went wrong, here or elsewhere, or would if somebody took a guard
+ * for granted. Each must be caught by the check that is named beside it. `npm run mutants -- path` runs them.
+ */
+import type { Mutant } from "./mutants.ts"
+
+/** A defect, and the test that must catch it: its file, and what its name begins with behind its describe. */
+export interface Defect extends Mutant {
+  readonly check: readonly [file: string, name: string]
+}
+
+const defect = (file: string, name: string, check: Defect["check"], from: string, to = ""): Defect => ({
+  name,
+  file,
+  from,
+  to,
+  check
+})
+
+const arithmetic = ["test/memoryLedger.test.ts", "has the same numbers"] as const
+const fetched = (name: string) => ["test/BudgetedFetch.test.ts", name] as const
+const budget = (name: string) => ["test/Budget.test.ts", name] as const
+const client = (name: string) => ["test/BudgetedOpenAi.test.ts", name] as const
+const settlement = (name: string) => ["test/Settlement.test.ts", name] as const
+const pricing = (name: string) => ["test/Pricing.test.ts", name] as const
+const quote = (name: string) => ["test/Quote.test.ts", name] as const
+const endpoint = (name: string) => ["test/Endpoint.test.ts", name] as const
+const protocol = (name: string) => ["test/hostileProtocol.test.ts", name] as const
+const usage = (name: string) => ["test/wireUsage.test.ts", name] as const
+
+/** Files are named below `src`. */
+export const path: ReadonlyArray<Defect> = [
+  defect(
+    "internal/memoryLedger.ts",
+    "check and take are apart",
+    budget("two hundred at once"),
+    "? this.granted(this.take(fiber, request, account, Tree.hold(ask)))\n        : Effect.fail",
+    "? Effect.andThen(Effect.yieldNow, Effect.suspend(() => this.granted(this.take(fiber, request, account, Tree.hold(ask)))))\n        : Effect.fail"
+  ),
+  defect(
+    "internal/accountTree.ts",
+    "the accounts above are not asked",
+    arithmetic,
+    "    if (lacks(at, amount)) return at\n  }\n",
+    "    return lacks(at, amount) ? at : undefined\n  }\n"
+  ),
+  defect("internal/memoryLedger.ts", "an end is no end", arithmetic, "    held.ended = entry\n"),
+  defect(
+    "internal/memoryLedger.ts",
+    "what runs out is given back",
+    arithmetic,
+    "Tree.book(chain, amount, amount, links)",
+    "Tree.book(chain, amount, 0, links)"
+  ),
+  defect(
+    "internal/memoryLedger.ts",
+    "a lease never runs out",
+    arithmetic,
+    "if ((held.expiresAt ?? at + 1) > at) break",
+    "break"
+  ),
+  defect(
+    "Budget.ts",
+    "only a success ends its reservation",
+    budget("charges the whole quote for a failure"),
+    "            return settleExit(budget, reservation, exit, options)",
+    "            return Exit.isSuccess(exit) ? settleExit(budget, reservation, exit, options) : Effect.void"
+  ),
+  defect(
+    "Budget.ts",
+    "a failure is free unless it says otherwise",
+    budget("charges the whole quote for a failure"),
+    'return onFailure === "release" ? budget.release(reservation) : whole()',
+    "return budget.release(reservation)"
+  ),
+  defect(
+    "Budget.ts",
+    "who holds something may wait for more",
+    budget("nested, never waits for itself"),
+    "holdsAny(fiber.getRef(Held)) ? undefined : waitAtMost",
+    "waitAtMost"
+  ),
+  defect(
+    "internal/tally.ts",
+    "a settlement counts as often as it is told",
+    budget("a settlement that is told twice"),
+    "if (!this.open.delete(reservation)) return false",
+    "this.open.delete(reservation)"
+  ),
+  defect(
+    "BudgetedFetch.ts",
+    "no cap is written in",
+    client("the caller's own objects stay as they were"),
+    "if (cap !== undefined && quote.cap !== undefined) edits[quote.cap.field] = cap\n"
+  ),
+  defect(
+    "BudgetedFetch.ts",
+    "no tier is written in",
+    client("the caller's own objects stay as they were"),
+    "if (pinsTier(plan, host)) edits.service_tier = wireTier(policy.tier)\n"
+  ),
+  defect(
+    "BudgetedFetch.ts",
+    "the usage of a stream is not asked for",
+    fetched("a stream that breaks after its usage"),
+    "  if (hideUsage) edits.stream_options = { ...optionsOf(request.body.stream_options), include_usage: true }\n"
+  ),
+  defect(
+    "BudgetedFetch.ts",
+    "a retry shares a reservation",
+    fetched("each retry reserves anew"),
+    "const held = acquire(edge, firstAsk(edge, quote, counted), priced.init?.signal)",
+    'const held = (edge.options["held"] ??= acquire(edge, firstAsk(edge, quote, counted), priced.init?.signal))'
+  ),
+  defect(
+    "BudgetedFetch.ts",
+    "an aborted call costs nothing",
+    fetched("an abort after the request went out"),
+    'this.end({ _tag: "Lost", why: "the call was aborted" })',
+    'this.end({ _tag: "NotSent" })'
+  ),
+  defect(
+    "BudgetedFetch.ts",
+    "a broken connection costs nothing",
+    fetched("a connection reset"),
+    'attempt.end(nothing ? { _tag: "NotSent" } : { _tag: "Lost", why: "the connection broke" })',
+    'attempt.end({ _tag: "NotSent" })'
+  ),
+  defect(
+    "BudgetedFetch.ts",
+    "redirects are followed",
+    fetched("a redirect, which is not followed"),
+    'redirect: "manual"',
+    'redirect: "follow"'
+  ),
+  defect(
+    "Quote.ts",
+    "a cap is larger than what was granted",
+    quote("holds for what is granted"),
+    "if (worst !== undefined && worst <= granted) low = middle",
+    "if (worst !== undefined) low = middle"
+  ),
+  defect(
+    "Quote.ts",
+    "what the project decides is quoted as standard",
+    quote("that the project decides"),
+    'tier === "auto" ? ["flex", "priority", "ultrafast"] :',
+    'tier === "auto" ? [] :'
+  ),
+  defect(
+    "Quote.ts",
+    "tomorrow's price is not thought of",
+    quote("is held as it will be tomorrow"),
+    "const oneDay = 86_400_000",
+    "const oneDay = 0"
+  ),
+  defect(
+    "Quote.ts",
+    "answers are capped and not counted",
+    quote("holds: no usage that the body allows"),
+    "cap * output.times + output.extra",
+    "cap + output.extra"
+  ),
+  defect(
+    "Settlement.ts",
+    "the tier that the response echoes is ignored",
+    settlement("is that of the tier"),
+    "if (echo === undefined) return terms.tier\n",
+    "return terms.tier\n"
+  ),
+  defect(
+    "Settlement.ts",
+    "the model that served is ignored",
+    settlement("is the price of the snapshot"),
+    "const served = reading.model === undefined ? undefined : pricing.find(reading.model)",
+    "const served = undefined"
+  ),
+  defect(
+    "Settlement.ts",
+    "an unknown tier is the one that was asked for",
+    settlement("is charged whole at a tier"),
+    "  return tier\n}",
+    "  return tier ?? terms.tier\n}"
+  ),
+  defect(
+    "Settlement.ts",
+    "a server's failure is free",
+    settlement("costs nothing where the provider refused it"),
+    "return refusedByProvider.has(outcome.status)",
+    "return outcome.status >= 400"
+  ),
+  defect(
+    "Settlement.ts",
+    "a reset proves that nothing was sent",
+    settlement("proves nothing where bytes"),
+    '  "ECONNREFUSED",\n',
+    '  "ECONNREFUSED",\n  "ECONNRESET",\n'
+  ),
+  defect(
+    "Settlement.ts",
+    "no more is booked than was reserved",
+    settlement("is the price of the snapshot"),
+    '{ _tag: "Metered", amount: amount.success, usage',
+    '{ _tag: "Metered", amount: amount.success < terms.reserved ? amount.success : terms.reserved, usage'
+  ),
+  defect(
+    "Pricing.ts",
+    "cache writes cost what input does",
+    pricing("charges each token once"),
+    "    cacheWrite * rates.cacheWrite +\n",
+    "    cacheWrite * rates.input +\n"
+  ),
+  defect(
+    "Pricing.ts",
+    "the cliff is off by one",
+    pricing("re-prices the whole call"),
+    "usage.input >= long.threshold",
+    "usage.input > long.threshold"
+  ),
+  defect(
+    "Pricing.ts",
+    "a quote thinks of one side of the cliff",
+    pricing("takes the dearest write"),
+    "price.longContext !== undefined && input >= price.longContext.threshold ? price.longContext.rates : short",
+    "short"
+  ),
+  defect(
+    "Pricing.ts",
+    "a quote thinks of no cache write",
+    pricing("takes the dearest write"),
+    "Math.max(rates.input, rates.cachedInput, rates.cacheWrite, rates.cacheWrite12h)",
+    "rates.input"
+  ),
+  defect(
+    "internal/wireUsage.ts",
+    "what is not told is nothing",
+    usage("without its output is unknown"),
+    'told(wire, "total_tokens") ? rest : NaN',
+    'told(wire, "total_tokens") ? rest : 0'
+  ),
+  defect("internal/wireUsage.ts", "no input is a usage", usage("is not one when"), "  usage.input > 0 &&\n"),
+  defect(
+    "internal/wireUsage.ts",
+    "what was read from a cache is not seen",
+    fetched("an answer with cached input"),
+    'cachedInput: tokens(details, "cached_tokens"),\n    ...cacheWrites(details),\n    audioInput: tokens',
+    "cachedInput: 0,\n    ...cacheWrites(details),\n    audioInput: tokens"
+  ),
+  defect(
+    "internal/responseWatch.ts",
+    "a usage that may still grow is the bill of a stream that was cut",
+    protocol("a stream with usages that grow, cut"),
+    'cut: () => observer.lost("the stream ended before it was done")',
+    'cut: () => (interim === undefined ? observer.lost("the stream ended before it was done") : observer.reported(interim))'
+  ),
+  defect(
+    "internal/responseWatch.ts",
+    "a usage that cannot be read is passed over",
+    protocol("a stream with usages that grow, the last of which"),
+    "      interim = undefined\n"
+  ),
+  defect(
+    "internal/chatCompletions.ts",
+    "the smaller of two caps counts",
+    quote("is the caller's where there is one"),
+    "Math.max(...given)",
+    "Math.min(...given)"
+  ),
+  defect(
+    "internal/chatCompletions.ts",
+    "several answers are one",
+    endpoint("multiply the output"),
+    'const times = reader.count(body, "n") ?? 1',
+    "const times = 1"
+  ),
+  defect(
+    "internal/chatCompletions.ts",
+    "a prediction is free",
+    endpoint("add a prediction to the output"),
+    "extra: times * predicted(reader, body.prediction)",
+    "extra: 0"
+  ),
+  defect(
+    "OpenAiEndpoints.ts",
+    "what is in no table is free",
+    ["test/OpenAiEndpoints.test.ts", "that nobody has priced are refused"],
+    "  const shown = `/${parts",
+    '  if (parts.length > 0) return { _tag: "Free" }\n  const shown = `/${parts'
+  )
+]
