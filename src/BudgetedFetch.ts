@@ -499,7 +499,7 @@ class Attempt {
 /** An endpoint at the user's own maximum: no response tells its bill, so a success is charged whole. */
 const vouched = (
   edge: Edge,
-  called: Called & { readonly url: string },
+  called: Called,
   most: Usd.Usd,
   given: RequestInit | undefined
 ): Response | Promise<Response> => {

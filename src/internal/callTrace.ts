@@ -16,8 +16,7 @@ import type * as Usd from "../Usd.ts"
 /** What is known of a call before it is admitted. */
 export interface Called {
   readonly endpoint: { readonly name: string }
-  /** Not known where somebody else does the sending. */
-  readonly url?: string | undefined
+  readonly url: string
   readonly host: Host.Host
   readonly quote?: { readonly model: string; readonly most: Usd.Usd } | undefined
 }
@@ -95,21 +94,15 @@ type Attributes = Readonly<Record<string, string | number>>
 
 const operationOf = ({ endpoint: { name } }: Called): string => operations[name] ?? name
 
-const serverOf = (url: string): Attributes => {
-  const { hostname, port, protocol } = new URL(url)
-  return {
-    "server.address": hostname,
-    "server.port": port === "" ? (protocol === "http:" ? 80 : 443) : Number(port)
-  }
-}
-
 const commonOf = (called: Called): Attributes => {
   const { host, quote, url } = called
+  const { hostname, port, protocol } = new URL(url)
   return {
     "gen_ai.operation.name": operationOf(called),
     "gen_ai.provider.name": host.provider ?? "openai",
     ...(quote === undefined ? {} : { "gen_ai.request.model": quote.model }),
-    ...(url === undefined ? {} : serverOf(url))
+    "server.address": hostname,
+    "server.port": port === "" ? (protocol === "http:" ? 80 : 443) : Number(port)
   }
 }
 
