@@ -536,10 +536,10 @@ describe("a usage without a cost", () => {
 
   it("costs up to the largest amount, and says where it would be more", () => {
     const nano = own({ input: "0.001", output: "0.001" })
-    for (const of of [Pricing.cost, Pricing.worst]) {
-      const most = of(nano, Usage.make({ input: Number.MAX_SAFE_INTEGER }))
+    for (const priceBy of [Pricing.cost, Pricing.worst]) {
+      const most = priceBy(nano, Usage.make({ input: Number.MAX_SAFE_INTEGER }))
       assert.strictEqual(Result.getOrThrow(most), Usd.maximum)
-      const more = of(nano, Usage.make({ input: Number.MAX_SAFE_INTEGER, output: 1 }))
+      const more = priceBy(nano, Usage.make({ input: Number.MAX_SAFE_INTEGER, output: 1 }))
       assert.strictEqual(fault(more), "it comes to more than $9007199.254740991.")
       assert.isTrue(Result.isFailure(more) && more.failure.message.startsWith("The usage has no cost: "))
     }
@@ -548,9 +548,9 @@ describe("a usage without a cost", () => {
   it("is refused where a rate is no whole number and doubles would be inexact", () => {
     const broken = { ...price, rates: { ...price.rates, output: 0.5 } }
     const usage = Usage.make({ input: 100_000_000_000, output: 1 })
-    for (const of of [Pricing.cost, Pricing.worst]) {
+    for (const priceBy of [Pricing.cost, Pricing.worst]) {
       assert.strictEqual(
-        fault(of(broken, usage)),
+        fault(priceBy(broken, usage)),
         "a number of tokens or a rate is not a whole number of 0 or more."
       )
     }
@@ -567,14 +567,14 @@ describe("calls of hosted tools", () => {
   it("are charged beside the tokens, each kind at its fee", () => {
     // 1,000 x $1 and 100 x $2 per million; $0.03, $0.01 and $0.06.
     const usage = Usage.make({ input: 1_000, output: 100, ...calls })
-    for (const of of [Pricing.cost, Pricing.worst]) {
-      assert.strictEqual(Result.getOrThrow(of(price, usage)), 1_200_000 + 100_000_000)
+    for (const priceBy of [Pricing.cost, Pricing.worst]) {
+      assert.strictEqual(Result.getOrThrow(priceBy(price, usage)), 1_200_000 + 100_000_000)
       for (const [kind, nanos] of [
         ["webSearches", 30_000_000],
         ["fileSearches", 10_000_000],
         ["containers", 60_000_000]
       ] as const) {
-        assert.strictEqual(amount(of(price, Usage.make({ [kind]: calls[kind] }))), nanos)
+        assert.strictEqual(amount(priceBy(price, Usage.make({ [kind]: calls[kind] }))), nanos)
       }
     }
   })
@@ -590,22 +590,22 @@ describe("calls of hosted tools", () => {
     })
     const text = 10_000_000_001 * 1_000 + 7 * 2_000
     const sound = 20_000_000_000 * 4_000 + 10_000_000_000 * 5_000
-    for (const of of [Pricing.cost, Pricing.worst]) {
-      assert.strictEqual(Result.getOrThrow(of(price, usage)), text + sound + 100_000_000)
+    for (const priceBy of [Pricing.cost, Pricing.worst]) {
+      assert.strictEqual(Result.getOrThrow(priceBy(price, usage)), text + sound + 100_000_000)
     }
   })
 
   it.each(toolKinds)(
     "have no cost where the price has no fee for them, or they cannot be counted: %s",
     (kind) => {
-      for (const of of [Pricing.cost, Pricing.worst]) {
+      for (const priceBy of [Pricing.cost, Pricing.worst]) {
         assert.strictEqual(
-          fault(of(tokens, Usage.make({ input: 1, [kind]: 1 }))),
+          fault(priceBy(tokens, Usage.make({ input: 1, [kind]: 1 }))),
           "it has calls of hosted tools, and the price has no fees for them."
         )
         for (const value of [0.5, -1, NaN]) {
           assert.strictEqual(
-            fault(of(price, Usage.make({ input: 1, [kind]: value }))),
+            fault(priceBy(price, Usage.make({ input: 1, [kind]: value }))),
             "a number of calls is not a whole number of 0 or more."
           )
         }

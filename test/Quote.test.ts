@@ -1,12 +1,13 @@
 /** The law of quotes: no usage that a request allows costs more than its quote. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Result, Schema } from "effect"
+import { Effect, Layer, Result, Schema } from "effect"
 import { Tiktoken } from "js-tiktoken/lite"
 import cl100k from "js-tiktoken/ranks/cl100k_base"
 import o200k from "js-tiktoken/ranks/o200k_base"
 import * as Budget from "../src/Budget.ts"
 import type { Endpoint } from "../src/Endpoint.ts"
 import * as Host from "../src/Host.ts"
+import * as InputTokens from "../src/InputTokens.ts"
 import type { Json, JsonObject } from "../src/internal/json.ts"
 import * as OpenAiEndpoints from "../src/OpenAiEndpoints.ts"
 import * as Pricing from "../src/Pricing.ts"
@@ -546,6 +547,11 @@ describe("the tier", () => {
     const local = Host.of(new URL("http://localhost:1234/v1"))
     assert.strictEqual(quoted("/responses", body, { tier: "flex" }, local).price.tier, "standard")
     assert.strictEqual(quoted("/responses", body, { tier: "priority" }, local).price.tier, "priority")
+    assert.strictEqual(
+      quoted("/responses", body, { tier: "flex" }, local).most,
+      quoted("/responses", body).most
+    )
+    assert.deepStrictEqual(tiersOf("/responses", { ...body, service_tier: "flex" }, {}, local), ["flex"])
     // Embeddings know no tiers: a session's tier is no reason to refuse them.
     const text = { model: "text-embedding-3-small", input: "hi" }
     assert.strictEqual(quoted("/embeddings", text, { tier: "priority" }).price.tier, "standard")
@@ -719,12 +725,12 @@ describe("the lines of a quote", () => {
 })
 
 describe("whether a quote fits", () => {
-  const quote = quoted("/responses", { model: "gpt-4o", input: "hi", max_output_tokens: 1_000 })
   const within = (limit: Usd.Usd) => Budget.within({ account: "ann", limit })
-  const more = Usd.nanos(quote.least + 1)
 
   it.effect("depends on the least that is left on its account and all above it", () =>
     Effect.gen(function* () {
+      const quote = quoted("/responses", { model: "gpt-4o", input: "hi", max_output_tokens: 1_000 })
+      yield* Budget.setLimit(Usd.nanos(quote.least + 1))
       const fits = Quote.fits(quote)
       assert.isTrue(yield* fits)
       assert.isTrue(yield* within(quote.least)(fits))
@@ -733,7 +739,7 @@ describe("whether a quote fits", () => {
       yield* budget.acquire({ least: Usd.nanos(2) })
       assert.isFalse(yield* within(quote.least)(fits))
       assert.isFalse(yield* within(quote.least)(within(quote.least)(fits)))
-    }).pipe(Effect.provide(Budget.layerMemory({ limit: more })))
+    }).pipe(Effect.provide(Budget.layerMemory({ limit: Usd.dollars("1") })))
   )
 })
 
@@ -836,6 +842,19 @@ describe("the cap of a model of one's own", () => {
     assert.strictEqual(capOf("windowed", "modelMaximum").cap?.least, 50_000 - windowed.input)
   })
 
+  it("lies between the least and the most that is quoted, both of which have to have a price", () => {
+    const { cap, input, least, most } = capOf("windowed")
+    // At $1 and $2 a million.
+    assert.deepStrictEqual(
+      [least, most],
+      [input * 1_000 + 1_024 * 2_000, input * 1_000 + (cap?.most ?? 0) * 2_000]
+    )
+    const huge = { model: { input: "1", output: "2", maxOutput: Number.MAX_SAFE_INTEGER } }
+    const table = Effect.runSync(Pricing.make({ bundled: false, overrides: huge }))
+    const answer = make("/responses", { model: "model", input: "hi" }, {}, undefined, table)
+    assert.strictEqual(reasonOf(answer), "UnboundedRequest")
+  })
+
   it("may be a single token, and the share all that there is", () => {
     const least = capOf("windowed", { floor: 1, share: 1 })
     assert.deepStrictEqual([least.cap?.least, least.share], [1, 1])
@@ -913,7 +932,11 @@ describe("a request that goes on from a response", () => {
       return known
     })
     assert.deepStrictEqual(asked, ["resp_1"])
-    const alone = of({})
+    const alone = of({}, (id) => {
+      asked.push(id)
+      return known
+    })
+    assert.deepStrictEqual(asked, ["resp_1"])
     const field = JSON.stringify(followUp).length - 1
     assert.deepStrictEqual(
       [quote.bound, quote.input, quote.previous],
@@ -956,6 +979,35 @@ describe("a quote that is counted", () => {
     assert.strictEqual(await count(counted), counted)
   })
 
+  it("holds what is known of a response before, and images at what they may be billed", async () => {
+    const known = { model: "gpt-4o", tokens: 700, images: 0, reasoning: 0 }
+    const of = (more: JsonObject) =>
+      Result.getOrThrow(
+        Quote.make(pricing, {
+          method: "POST",
+          path: "/responses",
+          body: { model: "gpt-4o", input: text, ...more },
+          previous: () => known
+        })
+      )
+    const after = await count(of({ previous_response_id: "resp_1" }))
+    assert.strictEqual(after.input, (await count(of({}))).input + 700)
+    const seen = of({ input: [{ role: "user", content: [{ type: "input_image", image_url: picture }] }] })
+    const { images, tokens } = seen.plan.input
+    assert.isAtLeast(images, pictureTokens("gpt-4o"))
+    assert.strictEqual(seen.margin, tokens - images)
+  })
+
+  it.effect("is an Effect too, with the counters that are provided", () => {
+    const remote = Layer.succeed(InputTokens.InputTokens, { count: () => Effect.succeed(100) })
+    return Effect.gen(function* () {
+      const quote = quoted("/responses", { model: "gpt-4o", input: text })
+      assert.strictEqual((yield* Quote.counted(quote)).count, 1_001)
+      const named = quoted("/responses", { model: "gpt-4o", input: "hi", previous_response_id: "resp_1" })
+      assert.strictEqual((yield* Quote.countedRemotely(named)).count, 100)
+    }).pipe(Effect.provide(Layer.merge(TokenCounter.layer, remote)))
+  })
+
   it("is as it was where its input is not shown, or nobody knows how to count it", async () => {
     const unshown = quoted("/responses", { model: "gpt-4o", input: text, previous_response_id: "resp_1" })
     assert.strictEqual(await count(unshown), unshown)
@@ -995,7 +1047,8 @@ describe("a quote that the provider counts", () => {
 
   it("is as it was where that is no less, and where all of it is shown nobody is asked", async () => {
     const quote = quoted("/responses", followUp)
-    assert.strictEqual(await by(asking(128_000), quote), quote)
+    // 126,708 and a hundredth are 127,975.08: with 24 more no less than the window.
+    for (const tokens of [126_708, 128_000]) assert.strictEqual(await by(asking(tokens), quote), quote)
     const service = asking(1)
     const shown = quoted("/responses", { model: "gpt-4o", input: "hi" })
     assert.strictEqual(await by(service, shown), shown)
