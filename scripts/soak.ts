@@ -126,7 +126,7 @@ const agent = (wave: number, index: number, plain: Plain) =>
 
 const soak = Effect.fnUntraced(function* (minutes: number, provider: Provider, faults: Array<string>) {
   const { signal } = new AbortController()
-  const fetch = yield* BudgetedFetch.make({ fetch: provider.fetch, baseURL })
+  const fetch = yield* BudgetedFetch.make({ fetch: provider.fetch, baseURL, refusal: "throw" })
   const budget = yield* Budget.Budget
   const began = performance.now()
   const every = Math.max(2, (minutes * 60) / 60)

@@ -19,8 +19,10 @@ import type { Endpoint, Plan, Reading } from "./Endpoint.ts"
 import type * as Host from "./Host.ts"
 import * as InputTokens from "./InputTokens.ts"
 import { addressBook, type Target } from "./internal/addresses.ts"
-import { callContext, lasting, type Passing } from "./internal/callContext.ts"
-import { beginTrace, sinkOf, traceRefusal, type Called, type CallTrace } from "./internal/callTrace.ts"
+import { Attempt, firstAsk, askOf } from "./internal/attempt.ts"
+import { callContext, Covering, forFiber, lasting, Places, type Passing } from "./internal/callContext.ts"
+import { sinkOf, traceRefusal, type Called } from "./internal/callTrace.ts"
+import { Cover } from "./internal/cover.ts"
 import { edit, isObject, type Json, type JsonObject } from "./internal/json.ts"
 import { refusalResponse } from "./internal/refusals.ts"
 import { readRequest, type ReadRequest } from "./internal/requestBody.ts"
@@ -52,6 +54,7 @@ export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promi
  * How calls are bounded, sent and settled: the options of a quote, and what becomes of a response that its reader
  * leaves early (`abandoned`): `"assume"` charges the whole reservation, unless said otherwise; `"drain"` reads on in
  * the background, for at most a minute, and books the truth: the answer is then generated, and paid, to its end.
+ * `refusal`: whether a `fetch` answers a refused call by a 402 response, as it does unless said otherwise, or throws.
  *
  * @example
  * ```ts
@@ -65,6 +68,7 @@ export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promi
  */
 export interface PolicyOptions extends Quote.Options {
   readonly abandoned?: "assume" | "drain" | undefined
+  readonly refusal?: "throw" | "response" | undefined
 }
 
 /**
@@ -143,15 +147,16 @@ export const layerConfig = (defaults: PolicyOptions = {}): Layer.Layer<never, Co
 /**
  * What a budgeted `fetch` is put around. `baseURL`: the root of the API; calls to any other origin or root are
  * refused. Without it, any host that is known (or stated in the policy's `hosts`) is reached. `fetch` does the sending;
- * whatever it sends again by itself is not seen. `refusal`: a refused call throws, unless it is to be answered by
- * a 402 response that names the reason.
+ * whatever it sends again by itself is not seen. `refusal`: a refused call is answered by a 402 response that names the
+ * reason, unless it is to throw. Clients try again what a `fetch` throws, some of them seven times, and let a 402 be;
+ * its reason is found in what they make of it, and in the response itself (`BudgetExceededError.is`).
  *
  * @example
  * ```ts
  * import type { BudgetedFetch } from "agent-budget"
  *
- * const options: BudgetedFetch.Options = { baseURL: "https://api.openai.com/v1", refusal: "response" }
- * console.log(options.refusal) // response
+ * const options: BudgetedFetch.Options = { baseURL: "https://api.openai.com/v1", refusal: "throw" }
+ * console.log(options.refusal) // throw
  * ```
  *
  * @since 0.1.0
@@ -166,16 +171,19 @@ export interface Options {
  * Puts the budget around `fetch`. Put around a `fetch` that has this budget around it already, it takes that one's
  * place: a call is charged once.
  *
+ * A call that is made by a fiber is charged to the fiber's account.
+ *
  * @example
  * ```ts
  * import { Effect, Layer } from "effect"
- * import { Budget, BudgetedFetch, Pricing, Usd } from "agent-budget"
+ * import { Budget, BudgetedFetch, BudgetError, Pricing, Usd } from "agent-budget"
  *
  * const refused = Effect.gen(function*() {
  *   const fetch = yield* BudgetedFetch.make()
- *   return yield* Effect.promise(() => fetch("https://api.openai.com/v1/videos", { method: "POST" }).catch(String))
+ *   return yield* Effect.promise(() => fetch("https://api.openai.com/v1/videos", { method: "POST" }))
  * }).pipe(Effect.provide(Layer.mergeAll(Budget.layerMemory({ limit: Usd.dollars("1") }), Pricing.layer)))
- * console.log(String(await Effect.runPromise(refused)).slice(0, 46)) // BudgetRefusedError: POST /videos is not a pric
+ * const response = await Effect.runPromise(refused)
+ * console.log(response.status, BudgetError.find(response)?.reason._tag) // 402 UnsupportedEndpoint
  * ```
  *
  * @since 0.1.0
@@ -210,7 +218,7 @@ export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.
       target: addressBook({ baseURL: options.baseURL, endpoints: policy.endpoints, hosts: policy.hosts })
     }
     // The only place where what is thrown becomes a rejection: below it nothing is awaited that is at hand.
-    const fetch: Fetch = (input, init) => promised(() => call(edge, input, init))
+    const fetch: Fetch = (input, init) => promised(() => forFiber(() => call(edge, input, init)))
     edges.set(fetch, edge)
     return fetch
   })
@@ -353,7 +361,7 @@ const tellRefused = (edge: Edge, error: BudgetError.BudgetError, called: Called)
 }
 
 const answerRefusal = (edge: Edge, error: BudgetError.BudgetError): Response => {
-  if (edge.options.refusal === "response") {
+  if ((edge.options.refusal ?? edge.policy.refusal) !== "throw") {
     const response = refusalResponse(error)
     unsent.set(response, edge)
     return response
@@ -386,7 +394,13 @@ const now = (edge: Edge): number => Context.get(contextOf(edge), Clock.Clock).cu
 const run = <A, E>(edge: Edge, effect: Effect.Effect<A, E>): Promise<A> =>
   Effect.runPromiseWith(contextOf(edge))(effect)
 
-type Held = Result.Result<Ledger.Reservation, BudgetError.BudgetError>
+/** What an attempt holds, and from which call of a model it took that over. */
+interface Holding {
+  readonly reservation: Ledger.Reservation
+  readonly cover: Cover | undefined
+}
+
+type Held = Result.Result<Holding, BudgetError.BudgetError>
 
 /**
  * Reserves, or answers the refusal: at once where nobody has to wait. A caller that goes away while it waits holds
@@ -409,7 +423,7 @@ const acquire = (
 
 /** What is no refusal is thrown, as it was. */
 const heldOf = (exit: Exit.Exit<Ledger.Reservation, BudgetError.BudgetError>): Held =>
-  Exit.isSuccess(exit) ? Result.succeed(exit.value) : Effect.runSync(Effect.result(exit))
+  Result.map(Effect.runSync(Effect.result(exit)), (reservation) => ({ reservation, cover: undefined }))
 
 const waited = async (
   edge: Edge,
@@ -427,89 +441,41 @@ const waited = async (
   return heldOf(exit)
 }
 
-/** An attempt that was admitted. It ends once. */
-class Attempt {
-  readonly edge: Edge
-  readonly reservation: Ledger.Reservation
-  readonly label: string
-  readonly bound: Budget.Bill["bound"]
-  readonly decide: (outcome: Settlement.Outcome) => Settlement.Verdict
-  readonly context: Context.Context<never>
-  ended = false
-  trace: CallTrace | undefined = undefined
-  signal: AbortSignal | null | undefined = undefined
-
-  constructor(
-    edge: Edge,
-    reservation: Ledger.Reservation,
-    label: string,
-    bound: Budget.Bill["bound"],
-    decide: (outcome: Settlement.Outcome) => Settlement.Verdict
-  ) {
-    this.edge = edge
-    this.reservation = reservation
-    this.label = label
-    this.bound = bound
-    this.decide = decide
-    this.context = contextOf(edge)
-  }
-
-  /** Runs for the fiber that called what cannot fail: what settling cannot book it keeps, and tells. */
-  run(effect: Effect.Effect<void>): void {
-    Effect.runForkWith(this.context)(effect)
-  }
-
-  /** Traced where somebody looks. */
-  traceAs(called: Called, cap: number | undefined): void {
-    const sink = sinkOf(this.context, this.edge.context)
-    if (sink === undefined) return
-    const { account, amount } = this.reservation
-    this.trace = beginTrace(sink, called, { account, reserved: amount, cap })
-  }
-
-  readonly aborted = (): void => this.end({ _tag: "Lost", why: "the call was aborted" })
-
-  endOnAbort(signal: AbortSignal | null | undefined): void {
-    this.signal = signal
-    // It takes itself away as it ends, once, so that it need not be told to.
-    signal?.addEventListener("abort", this.aborted)
-  }
-
-  end(outcome: Settlement.Outcome): void {
-    if (this.ended) return
-    this.ended = true
-    this.signal?.removeEventListener("abort", this.aborted)
-    const verdict = this.decide(outcome)
-    const { budget } = this.edge
-    this.run(
-      verdict._tag === "Released"
-        ? budget.release(this.reservation)
-        : budget.settle(this.reservation, {
-            amount: verdict.amount,
-            verdict: verdict._tag === "Metered" ? "metered" : "assumed",
-            label: verdict._tag === "Metered" ? verdict.model : this.label,
-            usage: verdict._tag === "Metered" ? verdict.usage : undefined,
-            bound: this.bound
-          })
-    )
-    this.trace?.end(outcome, verdict)
-  }
+/** What is known of a call, for its attempt. */
+const attemptOf = (
+  edge: Edge,
+  held: Holding,
+  rest: Pick<ConstructorParameters<typeof Attempt>[0], "label" | "bound" | "decide">
+): Attempt => {
+  const context = contextOf(edge)
+  const { cover, reservation } = held
+  return new Attempt({
+    ...rest,
+    budget: edge.budget,
+    context,
+    built: edge.context,
+    reservation,
+    cover,
+    covers: Context.get(context, Covering)
+  })
 }
 
 /** An endpoint at the user's own maximum: no response tells its bill, so a success is charged whole. */
 const vouched = (
   edge: Edge,
-  called: Called,
+  called: Called & { readonly url: string },
   most: Usd.Usd,
   given: RequestInit | undefined
 ): Response | Promise<Response> => {
   const { name } = called.endpoint
   const held = acquire(edge, { least: most, label: name }, given?.signal)
   const init = Result.isResult(held) ? given : asPriced(given)
-  return whenHeld(edge, held, called, (reservation) => {
-    const attempt = new Attempt(edge, reservation, name, undefined, (outcome) =>
-      Settlement.decideWhole(outcome, reservation.amount)
-    )
+  return whenHeld(edge, held, called, (holding) => {
+    const attempt = attemptOf(edge, holding, {
+      label: name,
+      bound: undefined,
+      decide: (outcome) => Settlement.decideWhole(outcome, holding.reservation.amount)
+    })
     attempt.traceAs(called, undefined)
     return send(edge, attempt, called.url, init, init?.body, (response) => {
       attempt.end(answered(response))
@@ -523,7 +489,7 @@ const whenHeld = (
   edge: Edge,
   asked: Held | Promise<Held>,
   called: Called,
-  go: (reservation: Ledger.Reservation) => Promise<Response>
+  go: (holding: Holding) => Promise<Response>
 ): Response | Promise<Response> => {
   if (!Result.isResult(asked)) return asked.then((held) => whenHeld(edge, held, called, go))
   if (Result.isFailure(asked)) return refuseHeld(edge, asked.failure, called)
@@ -531,7 +497,8 @@ const whenHeld = (
     return go(asked.success)
   } catch (error) {
     // What throws here has sent nothing. Where the attempt has ended this is of no effect.
-    Effect.runForkWith(edge.context)(edge.budget.release(asked.success))
+    const { cover, reservation } = asked.success
+    if (cover?.giveBack() !== true) Effect.runForkWith(edge.context)(edge.budget.release(reservation))
     throw error
   }
 }
@@ -563,9 +530,64 @@ const priced = (edge: Edge, priced: PricedCall): Response | Promise<Response> =>
   const counted = Effect.suspend(() =>
     Effect.map(countedQuote(edge, priced), (tighter) => askOf((quote = tighter)))
   )
-  const held = acquire(edge, firstAsk(edge, quote, counted), priced.init?.signal)
+  const cover = coverOf(edge, quote.model)
+  const ask = firstAsk(
+    edge.budget.remaining(),
+    edge.policy.inputBound,
+    quote,
+    Quote.inputCost(quote),
+    counted
+  )
+  const held =
+    cover === undefined
+      ? acquire(edge, ask, priced.init?.signal)
+      : takeOver(edge, cover, ask, priced.init?.signal)
   const call = Result.isResult(held) ? priced : { ...priced, init: asPriced(priced.init) }
-  return whenHeld(edge, held, call, (reservation) => sendPriced(edge, { ...call, quote }, reservation))
+  return whenHeld(edge, held, call, (holding) => sendPriced(edge, { ...call, quote }, holding))
+}
+
+/** The call of a model above, whose reservation is for this request. */
+const coverOf = (edge: Edge, model: string): Cover | undefined => {
+  const context = contextOf(edge)
+  const covers = Context.get(context, Covering)
+  if (covers === undefined) return undefined
+  const account = Context.get(context, Places).get(edge.budget) ?? edge.budget.account
+  return Cover.take(covers, edge.budget, account, model)
+}
+
+/** What the call of a model holds, where that is enough; or else another reservation in its place. */
+const takeOver = (
+  edge: Edge,
+  cover: Cover,
+  ask: Budget.Ask | Effect.Effect<Budget.Ask>,
+  signal: AbortSignal | null | undefined
+): Held | Promise<Held> => {
+  const { reservation } = cover
+  if (!Effect.isEffect(ask) && ask.least <= reservation.amount) return Result.succeed({ reservation, cover })
+  return replaced(edge, cover, ask, signal)
+}
+
+const replaced = async (
+  edge: Edge,
+  cover: Cover,
+  ask: Budget.Ask | Effect.Effect<Budget.Ask>,
+  signal: AbortSignal | null | undefined
+): Promise<Held> => {
+  try {
+    const { reservation } = cover
+    const asked = Effect.isEffect(ask) ? await run(edge, ask) : ask
+    if (asked.least <= reservation.amount) return Result.succeed({ reservation, cover })
+    const held = await acquire(edge, asked, signal)
+    if (Result.isFailure(held)) cover.giveBack()
+    else {
+      cover.end()
+      await run(edge, edge.budget.release(reservation))
+    }
+    return held
+  } catch (error) {
+    cover.giveBack()
+    throw error
+  }
 }
 
 /** The quote with its input counted, here and, where that was asked for, by the provider. */
@@ -590,44 +612,27 @@ const warnUncounted = ({ budget }: Edge, error: InputTokens.InputTokensError): E
     )
   })
 
-const askOf = ({ least, most, share, model }: Quote.Quote): Budget.Ask => ({
-  least,
-  most,
-  share,
-  label: model
-})
-
-/** More than this share of what remains is not held for the length of a text without counting its tokens. */
-const mostUncounted = 0.01
-
-/** What to ask for first: by the length of the input or, where that would hold much, by its count. */
-const firstAsk = (
-  { budget, policy }: Edge,
-  quote: Quote.Quote,
-  counted: Effect.Effect<Budget.Ask>
-): Budget.Ask | Effect.Effect<Budget.Ask> => {
-  const { inputBound = "auto" } = policy
-  if (inputBound === "bytes") return askOf(quote)
-  const isMuch = inputBound === "counted" || Quote.inputCost(quote) > budget.remaining() * mostUncounted
-  return isMuch ? counted : { ...askOf(quote), tighter: counted }
-}
-
-const sendPriced = (edge: Edge, priced: PricedCall, reservation: Ledger.Reservation): Promise<Response> => {
+const sendPriced = (edge: Edge, priced: PricedCall, holding: Holding): Promise<Response> => {
   const { endpoint, quote, host, request, url, init } = priced
   const { budget, policy, pricing } = edge
   if (!host.verified) budget.unverified("unverifiedHost")
   if (quote.bound === "remote") budget.unverified("unverifiedCount")
   const { regional, longCache } = quote
+  const { reservation } = holding
   const { amount: reserved, at } = reservation
   const price = Quote.priceAt(quote, pricing, at)
   const { tools } = quote.plan
   const terms = { reserved, model: quote.model, tier: price.tier, price, regional, longCache, tools, at }
-  const attempt = new Attempt(edge, reservation, quote.model, quote, (outcome) => {
-    const verdict = Settlement.decide(outcome, terms, pricing)
-    if (verdict._tag === "Metered" && outcome._tag === "Reported") {
-      learn(edge, priced, quote, outcome.reading)
+  const attempt = attemptOf(edge, holding, {
+    label: quote.model,
+    bound: quote,
+    decide: (outcome) => {
+      const verdict = Settlement.decide(outcome, terms, pricing)
+      if (verdict._tag === "Metered" && outcome._tag === "Reported") {
+        learn(edge, priced, quote, outcome.reading)
+      }
+      return verdict
     }
-    return verdict
   })
   const { plan } = quote
   const cap = Quote.capFor(quote, reservation.amount)

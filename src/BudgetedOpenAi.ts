@@ -118,8 +118,9 @@ export type Wrappable = Client
 /**
  * Puts the budget around a client: the answer is of the same class and type, and everything it sends is budgeted,
  * retries, helpers and clones by `withOptions` included. The client that was given stays as it is, outside of the
- * budget: do not keep it. WebSockets are refused. Called from a fiber directly, it charges the budget's own account:
- * nothing tells it which fiber calls. `BudgetedOpenAi`'s `use` and `stream` do. Wrapping a wrapped client answers it unchanged; wrapped by two
+ * budget: do not keep it. WebSockets are refused. Called from a fiber directly, a method charges that fiber's
+ * account; what a stream helper sends some turns later does not know of it, unless it is called inside of
+ * `BudgetedOpenAi`'s `use` or `stream`. Wrapping a wrapped client answers it unchanged; wrapped by two
  * budgets, each call is charged to both.
  *
  * Fails with `UnsupportedTransport` for a client whose sending cannot be watched: X.509 workload identity, or an

@@ -11,6 +11,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
@@ -19,7 +20,7 @@ import * as Budget from "./Budget.ts"
 import * as BudgetError from "./BudgetError.ts"
 import * as BudgetedFetch from "./BudgetedFetch.ts"
 import * as BudgetedOpenAi from "./BudgetedOpenAi.ts"
-import { callContext, lasting } from "./internal/callContext.ts"
+import { callContext, lasting, Places } from "./internal/callContext.ts"
 import {
   amountOf,
   invalidOptions,
@@ -211,7 +212,10 @@ export class BudgetedSession {
   readonly #budget: Budget.Budget["Service"]
   readonly #closed = Deferred.makeUnsafe<true>()
   #closing: Promise<void> | undefined
-  /** A `fetch` with this session's budget around it, for whatever takes one. It throws its refusals. */
+  /**
+   * A `fetch` with this session's budget around it, for whatever takes one. It answers its refusals by 402 responses,
+   * which clients do not try again; `refusal: "throw"` in the session's options has it throw them.
+   */
   readonly fetch: BudgetedFetch.Fetch
 
   constructor(options: Options) {
@@ -237,6 +241,19 @@ export class BudgetedSession {
   wrapOpenAI<Client extends BudgetedOpenAi.Wrappable>(client: Client): Client {
     this.#refuseIfClosed()
     return unwrap(Effect.runSyncExitWith(this.#services)(BudgetedOpenAi.wrap(client)))
+  }
+
+  /**
+   * This session's budget and prices as services, for programs in Effect: agents of `effect/ai` and clients of Promises
+   * then spend from the same budget. Calls are charged to this session's account, or to that of the `within` around
+   * where it is read. Provide it inside of the session's life: it keeps nothing open.
+   */
+  get layer(): Layer.Layer<Budget.Budget | Pricing.Pricing> {
+    const around = callContext.getStore()?.context
+    const services = this.#services
+    return Layer.succeedContext(
+      around === undefined ? services : Context.add(services, Places, Context.get(around, Places))
+    )
   }
 
   /** What was spent so far, in dollars; with windows, in the current one. */

@@ -8,6 +8,7 @@ import {
   assertBooks,
   capped,
   failureOf,
+  orThrown,
   hello,
   recordEvents,
   reservedNano,
@@ -510,14 +511,29 @@ describe("make", () => {
     }).pipe(Effect.provide(Needs))
   )
 
-  it.effect("answers a refusal by a 402 that tells the reason, where asked to", () =>
+  it.effect("throws a refusal where asked to, by its own options or the policy", () =>
     Effect.gen(function* () {
-      const fetch = yield* BudgetedFetch.make({ refusal: "response" })
+      const policy = BudgetedFetch.layer({ refusal: "throw" })
+      for (const make of [
+        BudgetedFetch.make({ refusal: "throw" }),
+        Effect.provide(BudgetedFetch.make(), policy)
+      ]) {
+        const fetch = yield* make
+        const call = fetch("https://api.openai.com/v1/videos", { method: "POST", body: "{}" })
+        assert.instanceOf(yield* Effect.promise(() => failureOf(call)), BudgetRefusedError)
+      }
+    }).pipe(Effect.provide(Needs))
+  )
+
+  it.effect("answers a refusal by a 402 that tells the reason", () =>
+    Effect.gen(function* () {
+      const fetch = yield* BudgetedFetch.make()
       const response = yield* Effect.promise(() =>
         fetch("https://api.openai.com/v1/videos", { method: "POST", body: "{}" })
       )
       assert.strictEqual(response.status, 402)
       assert.strictEqual(response.headers.get("x-should-retry"), "false")
+      assert.isTrue(BudgetRefusedError.is(response))
       const body: unknown = JSON.parse(yield* Effect.promise(() => response.text()))
       assert.isTrue(BudgetRefusedError.is({ responseBody: JSON.stringify(body) }))
     }).pipe(Effect.provide(Needs))
@@ -572,7 +588,7 @@ describe("one signal for many calls", () => {
           const bare: BudgetedFetch.Fetch = (input, init) =>
             globalThis.fetch(input, { ...init, signal: null })
           const fetch = await runtime.runPromise(
-            BudgetedFetch.make({ fetch: bare, baseURL: provider.baseURL })
+            BudgetedFetch.make({ fetch: bare, baseURL: provider.baseURL, refusal: "throw" })
           )
           const { signal } = new AbortController()
           const url = `${provider.baseURL}/chat/completions`
@@ -731,7 +747,7 @@ describe("refusals are told once", () => {
     "each is one in the summary and one event",
     withSession(async (setup) => {
       const events = recordEvents(setup.session)
-      await failureOf(setup.session.fetch(`${setup.provider.baseURL}/videos`, { method: "POST" }))
+      await failureOf(orThrown(setup.session.fetch(`${setup.provider.baseURL}/videos`, { method: "POST" })))
       await failureOf(setup.client.chat.completions.create({ ...capped, max_completion_tokens: 1e9 }))
       await new Promise((resolve) => setTimeout(resolve, 5))
       assert.strictEqual(setup.session.getSummary().refused, 2)

@@ -30,6 +30,7 @@ import {
   commonJs,
   failureOf,
   hello,
+  orThrown,
   prices,
   reservedNano,
   settled,
@@ -325,13 +326,20 @@ describe("a refusal", () => {
     poor
   )
   refuses("of a Request object", "MalformedRequest", /fetch\(url/, ({ session, provider }) =>
-    session.fetch(new Request(`${provider.baseURL}/chat/completions`, { method: "POST", body: "{}" }))
+    orThrown(
+      session.fetch(new Request(`${provider.baseURL}/chat/completions`, { method: "POST", body: "{}" }))
+    )
   )
   refuses("of a host that nobody knows", "UnsupportedTransport", /hosts: \{ "127.0.0.1:9"/, ({ session }) =>
-    session.fetch("http://127.0.0.1:9/v1/chat/completions", { method: "POST", body: JSON.stringify(capped) })
+    orThrown(
+      session.fetch("http://127.0.0.1:9/v1/chat/completions", {
+        method: "POST",
+        body: JSON.stringify(capped)
+      })
+    )
   )
   refuses("of what is no URL", "MalformedRequest", /absolute/, ({ session }) =>
-    session.fetch("/v1/chat/completions", { method: "POST", body: JSON.stringify(capped) })
+    orThrown(session.fetch("/v1/chat/completions", { method: "POST", body: JSON.stringify(capped) }))
   )
 
   const ways: Readonly<Record<string, (client: OpenAI) => PromiseLike<unknown>>> = {

@@ -14,6 +14,7 @@ import {
   assertBooks,
   capped,
   failureOf,
+  orThrown,
   hello,
   recordEvents,
   reservedNano,
@@ -282,7 +283,7 @@ describe("close", () => {
         () => Promise.resolve().then(() => session.wrapOpenAI(plain)),
         () => session.within({ account: "ann" }, () => client.chat.completions.create(capped)),
         () => session.setLimit(5),
-        () => session.fetch(url, init),
+        () => orThrown(session.fetch(url, init)),
         () => client.withOptions({ timeout: 5_000 }).chat.completions.create(capped)
       ]) {
         assert.strictEqual(reasonOf(await failureOf(after())), "Closed")
@@ -560,11 +561,13 @@ const everyWayToFail = async (setup: Setup, canary: string, told: Array<unknown>
   const messages = [{ role: "user" as const, content: canary }]
   const body = { ...capped, messages }
   const post = (text: string) =>
-    session.fetch(`${provider.baseURL}/chat/completions`, {
-      method: "POST",
-      body: text,
-      headers: { authorization: `Bearer sk-${canary}` }
-    })
+    orThrown(
+      session.fetch(`${provider.baseURL}/chat/completions`, {
+        method: "POST",
+        body: text,
+        headers: { authorization: `Bearer sk-${canary}` }
+      })
+    )
   await client.chat.completions.create(body)
   await client.chat.completions.create({ model: "gpt-4o-mini", messages })
   for (const call of [
@@ -579,7 +582,12 @@ const everyWayToFail = async (setup: Setup, canary: string, told: Array<unknown>
     () => post(`["${canary}"]`),
     () => post(`{"model":"gpt-4o-mini","a":"${canary}","a":1}`),
     () =>
-      session.fetch(`http://127.0.0.1:9/v1/chat/completions?key=${canary}`, { method: "POST", body: canary })
+      orThrown(
+        session.fetch(`http://127.0.0.1:9/v1/chat/completions?key=${canary}`, {
+          method: "POST",
+          body: canary
+        })
+      )
   ]) {
     const error = await failureOf(call())
     assert.instanceOf(error, BudgetRefusedError)

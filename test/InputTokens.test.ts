@@ -236,7 +236,7 @@ const calling = (count: () => Response | Promise<Response>) => {
   }
   const calls = Effect.gen(function* () {
     const budget = yield* Budget.Budget
-    const budgeted = yield* BudgetedFetch.make({ fetch })
+    const budgeted = yield* BudgetedFetch.make({ fetch, refusal: "throw" })
     const amounts: Array<number> = []
     for (let call = 0; call < 2; call++) {
       const response = yield* Effect.promise(() => budgeted(url, init))

@@ -194,7 +194,7 @@ describe("the input of a call", () => {
         never
       )
       const program = Effect.gen(function* () {
-        const budgeted = yield* BudgetedFetch.make({ fetch })
+        const budgeted = yield* BudgetedFetch.make({ fetch, refusal: "throw" })
         const controller = new AbortController()
         // What other processes hold shows in the ledger alone.
         yield* ledger.reserve({ account: "root", least: Usd.dollars(others) })

@@ -98,7 +98,7 @@ const calling = (model: string, billed: ReadonlyArray<number>, policy: BudgetedF
         Stream.runForEach((event) => Effect.sync(() => events.push(event))),
         Effect.forkChild({ startImmediately: true })
       )
-      const budgeted = yield* BudgetedFetch.make({ fetch })
+      const budgeted = yield* BudgetedFetch.make({ fetch, refusal: "throw" })
       for (const _ of billed) {
         const response = yield* Effect.promise(() => budgeted(url, { method: "POST", body }))
         held.push(...budget.outstanding().map((each) => Number(each.amount)))

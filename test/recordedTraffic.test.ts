@@ -267,6 +267,7 @@ describe.skipIf(!recorded.isThere)("the recorded streams, through a budgeted fet
   const replayed = (row: recorded.StreamRow, body: JsonObject) =>
     Effect.gen(function* () {
       const fetch = yield* BudgetedFetch.make({
+        refusal: "throw",
         fetch: () => Promise.resolve(responseOf(chunked(Buffer.from(row.sse), 700, row.sse.length)))
       })
       const url = `https://api.openai.com${row.path}`

@@ -1,8 +1,11 @@
 /** What a call carries from the fiber that makes it, through a client that knows nothing of fibers, to `fetch`. */
 import { AsyncLocalStorage } from "node:async_hooks"
 import * as Context from "effect/Context"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scheduler from "effect/Scheduler"
+import * as Tracer from "effect/Tracer"
+import type { Cover } from "./cover.ts"
 
 /** A request on its way through a budgeted `fetch`: another one below it must not charge it again. */
 export interface Passing {
@@ -35,6 +38,11 @@ export const Held = Context.Reference<Holding | undefined>("agent-budget/Held", 
   defaultValue: () => undefined
 })
 
+/** The call of a model that the fiber makes a request for. */
+export const Covering = Context.Reference<Cover | undefined>("agent-budget/Covering", {
+  defaultValue: () => undefined
+})
+
 export const holdsAny = (holding: Holding | undefined): boolean =>
   holding !== undefined && (holding.held || holdsAny(holding.outer))
 
@@ -47,8 +55,51 @@ export const lasting = <Services>(context: Context.Context<Services>): Context.C
   const scheduler = Context.getOption(context, Scheduler.Scheduler)
   const isSync = Option.isSome(scheduler) && scheduler.value.executionMode === "sync"
   // Omitting a reference takes no service away that anyone could ask for: it falls back to its default.
-  const own = Context.omit(Places, Held)(context)
+  const own = Context.omit(Places, Held, Covering)(context)
   return isSync ? Context.omit(Scheduler.Scheduler)(own) : own
 }
 
 export const callContext = new AsyncLocalStorage<CallContext>()
+
+/** Makes a call for the fiber that is running, if one is that has an account or a model's call to tell of. */
+export const forFiber = <A>(run: () => A): A => {
+  const fiber = Fiber.getCurrent()
+  if (fiber === undefined) return run()
+  const { context } = fiber
+  const told = callContext.getStore()
+  if (told?.context === context) return run()
+  if (Context.get(context, Places).size === 0 && Context.get(context, Covering) === undefined) return run()
+  return callContext.run({ context, passing: told?.passing }, run)
+}
+
+/**
+ * A context whose fibers tell everything that they call which fiber calls, also what goes on once they wait for it: a
+ * client that knows nothing of fibers calls `fetch` some turns later. A tracer is asked to run each step of a fiber.
+ */
+export const telling = (context: Context.Context<never>): Context.Context<never> => {
+  const tracer = Context.get(context, Tracer.Tracer)
+  const told = Tracer.make({
+    span: (options) => tracer.span(options),
+    context: (primitive, fiber) => {
+      const step = () =>
+        tracer.context === undefined
+          ? primitive["~effect/Effect/evaluate"](fiber)
+          : tracer.context(primitive, fiber)
+      const store = callContext.getStore()
+      return store?.context === fiber.context
+        ? step()
+        : callContext.run({ context: fiber.context, passing: store?.passing }, step)
+    }
+  })
+  tracers.set(told, tracer)
+  return Context.add(context, Tracer.Tracer, told)
+}
+
+/** What was told to run the steps of a fiber here, and the tracer that it stands before. */
+const tracers = new WeakMap<Tracer.Tracer, Tracer.Tracer>()
+
+/** The tracer that spans go to. */
+export const tracerOf = (context: Context.Context<never>): Tracer.Tracer => {
+  const tracer = Context.get(context, Tracer.Tracer)
+  return tracers.get(tracer) ?? tracer
+}

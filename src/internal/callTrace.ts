@@ -12,11 +12,13 @@ import type * as Host from "../Host.ts"
 import type * as Settlement from "../Settlement.ts"
 import * as Telemetry from "../Telemetry.ts"
 import type * as Usd from "../Usd.ts"
+import { tracerOf } from "./callContext.ts"
 
 /** What is known of a call before it is admitted. */
 export interface Called {
   readonly endpoint: { readonly name: string }
-  readonly url: string
+  /** `undefined` where it is not known where a call goes: a model's is its provider's affair. */
+  readonly url: string | undefined
   readonly host: Host.Host
   readonly quote?: { readonly model: string; readonly most: Usd.Usd } | undefined
 }
@@ -35,8 +37,7 @@ export interface Sink {
   readonly metrics: boolean
 }
 
-const isExported = (context: Context.Context<never>): boolean =>
-  Context.get(context, Tracer.Tracer) !== Tracer.nativeTracer
+const isExported = (context: Context.Context<never>): boolean => tracerOf(context) !== Tracer.nativeTracer
 
 /** Whether the context says anything of telemetry. */
 const speaks = (context: Context.Context<never>): boolean =>
@@ -96,15 +97,19 @@ const operationOf = ({ endpoint: { name } }: Called): string => operations[name]
 
 const commonOf = (called: Called): Attributes => {
   const { host, quote, url } = called
-  const { hostname, port, protocol } = new URL(url)
+  const server = url === undefined ? {} : serverOf(new URL(url))
   return {
     "gen_ai.operation.name": operationOf(called),
     "gen_ai.provider.name": host.provider ?? "openai",
     ...(quote === undefined ? {} : { "gen_ai.request.model": quote.model }),
-    "server.address": hostname,
-    "server.port": port === "" ? (protocol === "http:" ? 80 : 443) : Number(port)
+    ...server
   }
 }
+
+const serverOf = ({ hostname, port, protocol }: URL): Attributes => ({
+  "server.address": hostname,
+  "server.port": port === "" ? (protocol === "http:" ? 80 : 443) : Number(port)
+})
 
 /** A span that has ended has no more children: what it built is called by whoever comes. */
 const isOver = (parent: Tracer.AnySpan | undefined): boolean =>

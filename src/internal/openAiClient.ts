@@ -4,6 +4,7 @@
  */
 import type { ClientOptions } from "openai"
 import * as BudgetError from "../BudgetError.ts"
+import { forFiber } from "./callContext.ts"
 import { refusalOf } from "./refusals.ts"
 
 type AnyFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
@@ -69,14 +70,22 @@ const webSocket = BudgetError.because(
   })
 )
 
+type Send = (...given: Array<unknown>) => unknown
+
 /** Overrides what a wrapped client must do differently, on the object itself: its clones are dressed anew. */
 export const dress = <Same extends Client>(
   client: Same,
   withOptions: (original: WithOptions<Same>) => WithOptions<Same>
 ): Same => {
   const makeStatusError = (Reflect.get(client, "makeStatusError") as StatusError).bind(client)
+  const request = Reflect.get(client, "request") as Send
   const own = { configurable: true, enumerable: false, writable: true }
   Object.defineProperties(client, {
+    // By the time that it calls fetch, no fiber is running any more.
+    request: {
+      ...own,
+      value: (...given: Array<unknown>) => forFiber(() => request.apply(client, given))
+    },
     makeStatusError: {
       ...own,
       value: (status: number, error: object, message: string | undefined, headers: Headers): Error => {

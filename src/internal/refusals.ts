@@ -25,6 +25,7 @@ export const refusalResponse = (error: BudgetError.BudgetError): Response => {
     headers: { "content-type": "application/json", "x-should-retry": "false" }
   })
   byHeaders.set(response.headers, error)
+  Object.defineProperty(response, BudgetError.carrier, { value: error })
   return response
 }
 

@@ -75,6 +75,7 @@ const Choices = Schema.Struct({
   ),
   thresholds: Schema.optional(Schema.Array(Schema.Finite)),
   abandoned: Schema.optional(Schema.Literals(["assume", "drain"])),
+  refusal: Schema.optional(Schema.Literals(["throw", "response"])),
   inputBound: Schema.optional(Schema.Literals(["auto", "bytes", "counted"])),
   uncapped: Schema.optional(
     Schema.Union([

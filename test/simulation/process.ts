@@ -123,7 +123,7 @@ export const open = (
     // Another process may change the limit between the question and the answer.
     const context = yield* Effect.retry(Layer.buildWithScope(services, scope), { times: 20 })
     const sender = surroundings.provider.fetchFor(owner)
-    const make = BudgetedFetch.make({ fetch: sender, baseURL: root })
+    const make = BudgetedFetch.make({ fetch: sender, baseURL: root, refusal: "throw" })
     const fetch = yield* Effect.provideContext(make, context)
     const desk: Desk = { budget: Context.get(context, Budget.Budget), fetch, scope, context }
     return desk

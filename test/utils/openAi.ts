@@ -3,7 +3,7 @@
  * time, a session whose books are watched at every step, and the comparison of those books with the bill.
  */
 import { assert } from "@effect/vitest"
-import { BudgetedSession, Ledger, type Budget } from "agent-budget"
+import { BudgetedSession, BudgetError, Ledger, type Budget } from "agent-budget"
 import { Effect } from "effect"
 import { createRequire } from "node:module"
 import OpenAI from "openai"
@@ -113,6 +113,14 @@ export const failureOf = async (promise: PromiseLike<unknown>): Promise<unknown>
     return error
   }
   throw new Error("It was expected to fail.")
+}
+
+/** A refusal that a `fetch` answers, as it is thrown elsewhere. */
+export const orThrown = async (call: Promise<Response>): Promise<Response> => {
+  const response = await call
+  const refused = BudgetError.find(response)
+  if (refused !== undefined) throw BudgetError.toThrown(refused)
+  return response
 }
 
 /** A turn of the event loop, for what is settled behind an answer's back. */

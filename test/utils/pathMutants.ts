@@ -109,11 +109,11 @@ export const path: ReadonlyArray<Defect> = [
     "BudgetedFetch.ts",
     "a retry shares a reservation",
     fetched("each retry reserves anew"),
-    "const held = acquire(edge, firstAsk(edge, quote, counted), priced.init?.signal)",
-    'const held = (edge.options["held"] ??= acquire(edge, firstAsk(edge, quote, counted), priced.init?.signal))'
+    "? acquire(edge, ask, priced.init?.signal)",
+    '? (edge.options["held"] ??= acquire(edge, ask, priced.init?.signal))'
   ),
   defect(
-    "BudgetedFetch.ts",
+    "internal/attempt.ts",
     "an aborted call costs nothing",
     fetched("an abort after the request went out"),
     'this.end({ _tag: "Lost", why: "the call was aborted" })',

@@ -89,7 +89,7 @@ export const fetching = <A>(
 ) =>
   Effect.suspend(() => {
     const { fetch, sent } = stub(respond)
-    return Effect.flatMap(BudgetedFetch.make({ fetch }), (budgeted) => use(budgeted, sent))
+    return Effect.flatMap(BudgetedFetch.make({ fetch, refusal: "throw" }), (budgeted) => use(budgeted, sent))
   }).pipe(
     Effect.provide(
       Layer.mergeAll(

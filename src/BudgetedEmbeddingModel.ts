@@ -1,0 +1,163 @@
+/**
+ * Any embedding model of `effect/ai` with a budget around it.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as AiError from "effect/ai/AiError"
+import * as EmbeddingModel from "effect/ai/EmbeddingModel"
+import * as Model from "effect/ai/Model"
+import * as Budget from "./Budget.ts"
+import * as BudgetedFetch from "./BudgetedFetch.ts"
+import * as BudgetError from "./BudgetError.ts"
+import { lasting, Places } from "./internal/callContext.ts"
+import { EmbeddingReadings } from "./internal/modelBill.ts"
+import { around, type ModelEdge } from "./internal/modelCall.ts"
+import { refusedBy } from "./internal/modelRefusal.ts"
+import * as Pricing from "./Pricing.ts"
+import * as TokenCounter from "./TokenCounter.ts"
+
+/**
+ * What a budgeted embedding model is told of the model that it is around: the priced `model` (that of `effect/ai`'s
+ * `Model.ModelName` unless said), and by what of their contexts calls of `embed` may share one request (`batchKey`, as
+ * in `EmbeddingModel.make`). Calls on different accounts never share one.
+ *
+ * @example
+ * ```ts
+ * import type * as BudgetedEmbeddingModel from "agent-budget/BudgetedEmbeddingModel"
+ *
+ * const options: BudgetedEmbeddingModel.Options = { model: "text-embedding-3-small" }
+ * console.log(options.model) // text-embedding-3-small
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly model?: string | undefined
+  readonly batchKey?: ((context: Context.Context<never>) => unknown) | undefined
+}
+
+const noModel = BudgetError.because(
+  new BudgetError.UnboundedRequest({
+    endpoint: "EmbeddingModel",
+    detail: "it is not told which model answers.",
+    fix: `Say it: BudgetedEmbeddingModel.layer({ model: "..." }).`
+  })
+)
+
+const refusal = (error: AiError.AiError | BudgetError.BudgetError): AiError.AiError => {
+  const refused = BudgetError.find(error)
+  if (refused !== undefined) return refusedBy("BudgetedEmbeddingModel", "embedMany", refused)
+  return error instanceof BudgetError.BudgetError
+    ? refusedBy("BudgetedEmbeddingModel", "embedMany", error)
+    : error
+}
+
+/**
+ * Puts the budget of the fiber that builds it around a model. Each request is reserved by the length of its inputs and
+ * settled by the input tokens that the provider tells; what it does not tell, and what fails, is charged as it is around
+ * a language model (`BudgetedLanguageModel.make`), and so are budgeted requests further down: once.
+ *
+ * `embed` calls are gathered here, on each account by itself, and reach the model as `embedMany`.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { EmbeddingModel } from "effect/ai"
+ * import { Budget, Pricing, Usd } from "agent-budget"
+ * import * as BudgetedEmbeddingModel from "agent-budget/BudgetedEmbeddingModel"
+ *
+ * const model = EmbeddingModel.make({
+ *   embedMany: ({ inputs }) => Effect.succeed({
+ *     results: inputs.map(() => [0.1, 0.2]), usage: { inputTokens: inputs.length * 3 }
+ *   })
+ * })
+ * const program = Effect.gen(function*() {
+ *   const budgeted = yield* BudgetedEmbeddingModel.make(yield* model, { model: "text-embedding-3-small" })
+ *   yield* budgeted.embedMany(["one text", "another text"])
+ *   return Usd.format((yield* Budget.summary).spent)
+ * })
+ * const layers = Layer.merge(Budget.layerMemory({ limit: Usd.dollars("1") }), Pricing.layer)
+ * console.log(await Effect.runPromise(Effect.provide(program, layers))) // $0.00000012
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const make = (
+  model: EmbeddingModel.EmbeddingModel,
+  options: Options = {}
+): Effect.Effect<EmbeddingModel.EmbeddingModel, never, Budget.Budget | Pricing.Pricing> =>
+  Effect.gen(function* () {
+    const budget = yield* Budget.Budget
+    const edge: ModelEdge = {
+      budget,
+      pricing: yield* Pricing.Pricing,
+      policy: yield* BudgetedFetch.Policy,
+      counter: yield* TokenCounter.orShared,
+      built: lasting(yield* Effect.context())
+    }
+    const named = Option.getOrUndefined(yield* Effect.serviceOption(Model.ModelName))
+    const embedMany = (inputs: ReadonlyArray<string>) =>
+      Effect.withFiber(({ context }) => {
+        const name =
+          options.model ?? Option.getOrUndefined(Context.getOption(context, Model.ModelName)) ?? named
+        if (name === undefined) return Effect.andThen(budget.refuse(noModel), Effect.fail(noModel))
+        const readings = new EmbeddingReadings()
+        const request = { path: "/embeddings", body: { model: name, input: inputs }, isStated: true }
+        const asked = Effect.tap(model.embedMany(inputs), ({ usage }) =>
+          Effect.sync(() => readings.heed(usage.inputTokens))
+        )
+        return around(edge, { request, readings }, asked)
+      })
+    return yield* EmbeddingModel.make({
+      embedMany: ({ inputs }) =>
+        Effect.mapError(embedMany(inputs), refusal).pipe(
+          Effect.map(({ embeddings, usage }) => ({
+            results: embeddings.map(({ vector }) => [...vector]),
+            usage: { inputTokens: usage.inputTokens }
+          }))
+        ),
+      // What is compared is compared by its parts.
+      batchKey: (context) => [Context.get(context, Places).get(budget), options.batchKey?.(context)]
+    })
+  })
+
+/**
+ * The budget around the embedding model that is provided below.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { EmbeddingModel } from "effect/ai"
+ * import { Budget, BudgetExceededError, Pricing, Usd } from "agent-budget"
+ * import * as BudgetedEmbeddingModel from "agent-budget/BudgetedEmbeddingModel"
+ *
+ * const Plain = Layer.effect(
+ *   EmbeddingModel.EmbeddingModel,
+ *   EmbeddingModel.make({ embedMany: () => Effect.die("It is never asked.") })
+ * )
+ * const Budgeted = BudgetedEmbeddingModel.layer({ model: "text-embedding-3-small" }).pipe(Layer.provide(Plain))
+ * const refused = Effect.flatMap(EmbeddingModel.EmbeddingModel, (model) => model.embed("Hello")).pipe(
+ *   Effect.flip,
+ *   Effect.provide(Budgeted),
+ *   Effect.provide(Layer.merge(Budget.layerMemory({ limit: Usd.zero }), Pricing.layer))
+ * )
+ * console.log(BudgetExceededError.is(await Effect.runPromise(refused))) // true
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<
+  EmbeddingModel.EmbeddingModel,
+  never,
+  EmbeddingModel.EmbeddingModel | Budget.Budget | Pricing.Pricing
+> =>
+  Layer.effect(
+    EmbeddingModel.EmbeddingModel,
+    Effect.flatMap(EmbeddingModel.EmbeddingModel, (model) => make(model, options))
+  )

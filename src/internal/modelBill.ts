@@ -1,0 +1,179 @@
+/** What the answer of an `effect/ai` model, or its failure, says of the bill. */
+import * as Cause from "effect/Cause"
+import * as Predicate from "effect/Predicate"
+import type * as AiError from "effect/ai/AiError"
+import type * as Response from "effect/ai/Response"
+import * as BudgetError from "../BudgetError.ts"
+import * as Settlement from "../Settlement.ts"
+import * as Usage from "../Usage.ts"
+import type { Reading } from "./wireUsage.ts"
+
+/** A token count as it is told; `undefined` for what is none. */
+const count = (tokens: number | undefined): number | undefined =>
+  tokens !== undefined && Number.isSafeInteger(tokens) && tokens >= 0 ? tokens : undefined
+
+/**
+ * The usage in a part that ends an answer; `undefined` where it has none that could be true. A total that is less than
+ * its parts is not believed: the parts are.
+ */
+const usageOf = ({ inputTokens, outputTokens }: Response.Usage): Usage.Usage | undefined => {
+  const told = [inputTokens, outputTokens]
+    .flatMap((side) => Object.values(side))
+    .filter(Predicate.isNotNullish)
+  if (told.some((tokens) => count(tokens) === undefined)) return undefined
+  const { cacheRead = 0, cacheWrite = 0, uncached } = inputTokens
+  const input = Math.max(inputTokens.total ?? 0, (uncached ?? 0) + cacheRead + cacheWrite)
+  const { reasoning = 0, text } = outputTokens
+  const output = Math.max(outputTokens.total ?? 0, (text ?? 0) + reasoning)
+  const isWhole =
+    (inputTokens.total !== undefined || uncached !== undefined) &&
+    (outputTokens.total !== undefined || text !== undefined)
+  if (!isWhole || input === 0) return undefined
+  return Usage.make({ input, cachedInput: cacheRead, cacheWrite, output, reasoning })
+}
+
+/** The tier that the provider's own metadata names. */
+const tierOf = (metadata: object): string | undefined => {
+  for (const told of Object.values(metadata)) {
+    if (!Predicate.isObject(told)) continue
+    const tier = Predicate.hasProperty(told, "serviceTier")
+      ? told.serviceTier
+      : Predicate.hasProperty(told, "service_tier")
+        ? told.service_tier
+        : undefined
+    if (typeof tier === "string" && tier !== "") return tier
+  }
+  return undefined
+}
+
+type AnyPart = { readonly type: string } & Partial<
+  Pick<Response.FinishPart, "usage" | "metadata"> & Pick<Response.ResponseMetadataPart, "modelId">
+>
+
+/** What an answer tells of its bill. */
+export interface Told {
+  /** `undefined` where nothing was told, or something that could not be true. */
+  readonly reading: Reading | undefined
+  /** More was told than can be true at once: what the bill is, nobody can say. */
+  readonly isDoubtful: boolean
+}
+
+/** What an embedding model tells: its input tokens. */
+export class EmbeddingReadings implements Told {
+  reading: Reading | undefined = undefined
+  readonly isDoubtful = false
+
+  heed(inputTokens: number | undefined): void {
+    const input = count(inputTokens)
+    this.reading =
+      input === undefined || input === 0
+        ? undefined
+        : { usage: Usage.make({ input }), model: undefined, tier: undefined }
+  }
+}
+
+/** Gathers what the parts of one answer say of its bill. */
+export class Readings implements Told {
+  #usage: Usage.Usage | undefined = undefined
+  #finishes = 0
+  #isUntold = false
+  #model: string | undefined = undefined
+  #tier: string | undefined = undefined
+
+  /** Reads a whole answer, in place of what was read before. */
+  read(parts: ReadonlyArray<AnyPart>): void {
+    this.#usage = undefined
+    this.#finishes = 0
+    this.#isUntold = false
+    for (const part of parts) this.heed(part)
+  }
+
+  /** Reads one more part of an answer. */
+  heed(part: AnyPart): void {
+    if (part.metadata !== undefined) this.#tier = tierOf(part.metadata) ?? this.#tier
+    if (part.type === "response-metadata") this.#model = part.modelId ?? this.#model
+    if (part.type !== "finish" || part.usage === undefined) return
+    const usage = usageOf(part.usage)
+    this.#finishes++
+    if (usage === undefined) this.#isUntold = true
+    // Whether a second end repeats the first or adds to it is not told: the sum is never too little.
+    else this.#usage = this.#usage === undefined ? usage : Usage.add(this.#usage, usage)
+  }
+
+  get reading(): Reading | undefined {
+    if (this.#usage === undefined || this.#isUntold) return undefined
+    return { usage: this.#usage, model: this.#model, tier: this.#tier }
+  }
+
+  get isDoubtful(): boolean {
+    return this.#finishes > 1
+  }
+}
+
+/** A status that an error, or one of its causes, carries. */
+const statusOf = (error: unknown, depth = 8): number | undefined => {
+  if (depth === 0 || !Predicate.isObject(error)) return undefined
+  for (const key of ["status", "statusCode"] as const) {
+    const status = Predicate.hasProperty(error, key) ? error[key] : undefined
+    if (typeof status === "number" && Number.isInteger(status) && status >= 100) return status
+  }
+  for (const key of ["http", "response", "reason", "cause"] as const) {
+    const inner = Predicate.hasProperty(error, key) ? error[key] : undefined
+    const status = statusOf(inner, depth - 1)
+    if (status !== undefined) return status
+  }
+  return undefined
+}
+
+/** Reasons that stand for a status where they come without one. */
+const statusByReason: ReadonlyMap<string, number> = new Map([
+  ["RateLimitError", 429],
+  ["QuotaExhaustedError", 429],
+  ["AuthenticationError", 401],
+  ["InvalidRequestError", 400]
+])
+
+/** Reasons that are given before anything is sent. */
+const unsentReasons = new Set(["InvalidUserInputError", "ToolkitRequiredError"])
+
+const outcomeOfReason = (reason: AiError.AiErrorReason): Settlement.Outcome => {
+  const status = statusOf(reason) ?? statusByReason.get(reason._tag)
+  if (status !== undefined) return { _tag: "Answered", status }
+  const isUnsent =
+    unsentReasons.has(reason._tag) ||
+    (reason._tag === "NetworkError" && (reason.reason !== "TransportError" || Settlement.neverSent(reason)))
+  return isUnsent ? { _tag: "NotSent" } : { _tag: "Lost", why: `the model failed with ${reason._tag}` }
+}
+
+const isAiError = (error: unknown): error is AiError.AiError =>
+  Predicate.hasProperty(error, "_tag") && error._tag === "AiError"
+
+/** Reasons that are given only of an answer that has come. */
+const answeredReasons = new Set(["InvalidOutputError", "StructuredOutputError", "InvalidResponseError"])
+
+/**
+ * How a call of a model ended, from why it failed. `below`: what is known of the requests that it came to: whether all
+ * that was sent is proven free, and whether anything was sent at all.
+ */
+export const outcomeOf = (
+  cause: Cause.Cause<unknown>,
+  below: { readonly isUnbilled: boolean; readonly wasFree: boolean }
+): Settlement.Outcome => {
+  if (Cause.hasInterrupts(cause)) {
+    return below.wasFree ? { _tag: "NotSent" } : { _tag: "Lost", why: "the call was interrupted" }
+  }
+  const error: unknown = Cause.squash(cause)
+  // A refusal proves that its own request was not sent, and nothing of those before it.
+  if (BudgetError.find(error) !== undefined) {
+    return below.isUnbilled
+      ? { _tag: "NotSent" }
+      : { _tag: "Lost", why: "something was sent before a refusal" }
+  }
+  const reason = isAiError(error) ? error.reason : undefined
+  if (below.wasFree && !(reason !== undefined && answeredReasons.has(reason._tag))) return { _tag: "NotSent" }
+  if (!below.isUnbilled) return { _tag: "Lost", why: "something was sent that may be billed" }
+  if (reason !== undefined) return outcomeOfReason(reason)
+  const status = statusOf(error)
+  if (status !== undefined) return { _tag: "Answered", status }
+  return Settlement.neverSent(error) ? { _tag: "NotSent" } : { _tag: "Lost", why: "the model failed" }
+}

@@ -1,0 +1,231 @@
+/** One round trip of an `effect/ai` model inside a budget: reserved before it, settled by what it tells of its bill. */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import { ProviderName } from "effect/ai/Model"
+import type * as Budget from "../Budget.ts"
+import type * as BudgetError from "../BudgetError.ts"
+import type * as Host from "../Host.ts"
+import type * as Ledger from "../Ledger.ts"
+import type * as Pricing from "../Pricing.ts"
+import * as Quote from "../Quote.ts"
+import * as Settlement from "../Settlement.ts"
+import type * as TokenCounter from "../TokenCounter.ts"
+import { askOf, Attempt, firstAsk } from "./attempt.ts"
+import { Covering, Held, Places, telling } from "./callContext.ts"
+import { sinkOf, traceRefusal, type Called } from "./callTrace.ts"
+import { Cover } from "./cover.ts"
+import { outcomeOf, type Told } from "./modelBill.ts"
+
+/** What a budgeted model is made of. */
+export interface ModelEdge {
+  readonly budget: Budget.Budget["Service"]
+  readonly pricing: Pricing.Pricing["Service"]
+  readonly counter: TokenCounter.TokenCounter["Service"]
+  readonly policy: Quote.Options
+  /** The context that it was built in. */
+  readonly built: Context.Context<never>
+}
+
+/** A request that a round trip comes to. */
+export interface ModelRequest {
+  readonly path: string
+  readonly body: object
+  /** All of it was stated by the user: nothing else is set where it is sent. */
+  readonly isStated: boolean
+}
+
+/** Nothing is known of the host, and nothing is written into what is sent: the tier and the cap are the user's word. */
+const somewhere: Host.Host = { known: true, regional: false, takesTier: false, verified: false }
+
+const quoteOf = (
+  { policy, pricing }: ModelEdge,
+  { body, path }: ModelRequest,
+  at: number
+): Result.Result<Quote.Quote, BudgetError.BudgetError> =>
+  Quote.make(
+    pricing,
+    { method: "POST", path, body, host: somewhere, at },
+    // No cap can be written into what is sent: one that is not stated is the model's own.
+    { ...policy, uncapped: policy.uncapped === "refuse" ? "refuse" : "modelMaximum" }
+  )
+
+interface Admitted {
+  readonly quote: Quote.Quote
+  readonly reservation: Ledger.Reservation
+  readonly under: Cover | undefined
+}
+
+/** Reserves for a round trip, or takes over what a call of a model around it holds. */
+const reserve = (
+  { budget, counter, policy }: ModelEdge,
+  made: Quote.Quote,
+  under: Cover | undefined
+): Effect.Effect<Admitted, BudgetError.BudgetError> => {
+  let quote = made
+  const counted = Effect.map(Quote.countedBy(counter, made), (tighter) => askOf((quote = tighter)))
+  const ask = firstAsk(budget.remaining(), policy.inputBound, made, Quote.inputCost(made), counted)
+  const asked = Effect.isEffect(ask) ? Effect.interruptible(ask) : Effect.succeed(ask)
+  if (under === undefined) {
+    return Effect.map(Effect.flatMap(asked, budget.acquire), (reservation) => ({ quote, reservation, under }))
+  }
+  const larger = (want: Budget.Ask): Effect.Effect<Admitted, BudgetError.BudgetError> =>
+    want.least <= under.reservation.amount
+      ? Effect.succeed({ quote, reservation: under.reservation, under })
+      : Effect.flatMap(budget.acquire(want), (reservation) => {
+          under.end()
+          return Effect.as(budget.release(under.reservation), { quote, reservation, under: undefined })
+        })
+  return Effect.onExit(Effect.flatMap(asked, larger), (exit) =>
+    Effect.sync(() => {
+      if (Exit.isFailure(exit)) under.giveBack()
+    })
+  )
+}
+
+/** What a round trip is traced as. Where a budgeted request below takes it over, that one is traced instead. */
+const calledOf = (name: string, quote: Quote.Quote | undefined, context: Context.Context<never>): Called => {
+  const provider = Context.getOrUndefined(context, ProviderName)
+  return {
+    endpoint: { name },
+    url: undefined,
+    host: provider === undefined ? somewhere : { ...somewhere, provider },
+    quote
+  }
+}
+
+/** A round trip that was admitted. */
+class ModelCall {
+  readonly #cover: Cover
+  readonly #attempt: Attempt
+  readonly #holding: { held: boolean; readonly outer: Context.Service.Shape<typeof Held> }
+  readonly #readings: Told
+
+  constructor(edge: ModelEdge, admitted: Admitted, options: CallOptions, context: Context.Context<never>) {
+    const { budget, pricing } = edge
+    const { quote, reservation, under } = admitted
+    const covers = Context.get(context, Covering)
+    this.#readings = options.readings
+    this.#holding = { held: true, outer: Context.get(context, Held) }
+    this.#cover = new Cover({ owner: budget, reservation, model: quote.model, outer: covers, under })
+    const price = Quote.priceAt(quote, pricing, reservation.at)
+    // Where nobody stated it, the provider may have asked for writes that are kept for 12 hours.
+    const isUnsure =
+      !options.request.isStated && !quote.longCache && price.rates.cacheWrite12h > price.rates.cacheWrite
+    const terms: Settlement.Terms = {
+      reserved: reservation.amount,
+      model: quote.model,
+      tier: price.tier,
+      price,
+      regional: quote.regional,
+      longCache: quote.longCache || isUnsure,
+      tools: quote.plan.tools,
+      at: reservation.at
+    }
+    this.#attempt = new Attempt({
+      budget,
+      context,
+      built: edge.built,
+      reservation,
+      cover: under,
+      covers,
+      label: quote.model,
+      bound: quote,
+      decide: (outcome) => {
+        const verdict = Settlement.decide(outcome, terms, pricing)
+        if (verdict._tag !== "Metered") return verdict
+        budget.unverified("unverifiedModel")
+        const { amount, usage } = verdict
+        if (options.readings.isDoubtful) return { _tag: "Assumed", amount, why: "the answer ended twice" }
+        return isUnsure && usage.cacheWrite12h > 0
+          ? { _tag: "Assumed", amount, why: "how long its cache writes are kept is not told" }
+          : verdict
+      }
+    })
+    this.#attempt.traceAs(calledOf(`POST ${options.request.path}`, quote, context), undefined)
+  }
+
+  /** The context of what runs inside: it holds a reservation, which a request below may take over. */
+  readonly inside = (context: Context.Context<never>): Context.Context<never> =>
+    telling(Context.add(Context.add(context, Held, this.#holding), Covering, this.#cover))
+
+  end(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#holding.held = false
+      if (!this.#cover.over()) {
+        this.#attempt.leave()
+        return Effect.void
+      }
+      return this.#attempt.ending(this.#outcome(exit)) ?? Effect.void
+    })
+  }
+
+  #outcome(exit: Exit.Exit<unknown, unknown>): Settlement.Outcome {
+    const { reading } = this.#readings
+    if (reading !== undefined) return { _tag: "Reported", reading }
+    return Exit.isFailure(exit)
+      ? outcomeOf(exit.cause, this.#cover)
+      : { _tag: "Lost", why: "the answer has no usage that could be true" }
+  }
+}
+
+/** What a round trip comes to, and what it told of its bill so far. */
+export interface CallOptions {
+  readonly request: ModelRequest
+  readonly readings: Told
+}
+
+const admit = (edge: ModelEdge, options: CallOptions): Effect.Effect<ModelCall, BudgetError.BudgetError> =>
+  Effect.withFiber((fiber) => {
+    const { budget } = edge
+    const { context } = fiber
+    const at = Context.get(context, Clock.Clock).currentTimeMillisUnsafe()
+    const made = quoteOf(edge, options.request, at)
+    const name = `POST ${options.request.path}`
+    const refused = (error: BudgetError.BudgetError, quote?: Quote.Quote): void => {
+      const sink = sinkOf(context, edge.built)
+      if (sink !== undefined) traceRefusal(sink, calledOf(name, quote, context), error)
+    }
+    if (Result.isFailure(made)) {
+      refused(made.failure)
+      return Effect.andThen(budget.refuse(made.failure), Effect.fail(made.failure))
+    }
+    const quote = made.success
+    const account = Context.get(context, Places).get(budget) ?? budget.account
+    const under = Cover.take(Context.get(context, Covering), budget, account, quote.model)
+    return Effect.matchEffect(reserve(edge, quote, under), {
+      onFailure: (error) => {
+        refused(error, quote)
+        return Effect.fail(error)
+      },
+      onSuccess: (admitted) => Effect.succeed(new ModelCall(edge, admitted, options, context))
+    })
+  })
+
+/** Runs a round trip that ends with its answer. */
+export const around = <A, E>(
+  edge: ModelEdge,
+  options: CallOptions,
+  self: Effect.Effect<A, E>
+): Effect.Effect<A, E | BudgetError.BudgetError> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(admit(edge, options), (call) =>
+      Effect.onExit(restore(Effect.updateContext(self, call.inside)), (exit) => call.end(exit))
+    )
+  )
+
+/** Runs a round trip whose answer is a stream: what it holds lives as long as the stream. */
+export const aroundStream = <A, E>(
+  edge: ModelEdge,
+  options: CallOptions,
+  self: Stream.Stream<A, E>
+): Stream.Stream<A, E | BudgetError.BudgetError> =>
+  Stream.unwrap(
+    Effect.map(
+      Effect.acquireRelease(admit(edge, options), (call, exit) => call.end(exit)),
+      (call) => Stream.updateContext(self, call.inside)
+    )
+  )

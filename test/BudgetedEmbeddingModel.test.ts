@@ -1,0 +1,119 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Budget, BudgetExceededError, Usd } from "agent-budget"
+import * as BudgetedEmbeddingModel from "agent-budget/BudgetedEmbeddingModel"
+import { Effect, Fiber } from "effect"
+import type { EmbeddingModel } from "effect/ai"
+import { type AiError } from "effect/ai"
+import { assertBooks, inWorld, ways, type World } from "./utils/modelWorld.ts"
+import type { Verdict } from "./utils/openAi.ts"
+import { embeddingModel } from "./utils/openAiModel.ts"
+import { isRecord } from "./utils/providerBill.ts"
+import { Behaviours, type Behaviour } from "./utils/SimulatedProvider.ts"
+
+const model = "text-embedding-3-small"
+
+const modelOver = (way: string, world: World) =>
+  Effect.gen(function* () {
+    const calling = yield* ways[way]?.(world) ?? Effect.die(`no way is ${way}`)
+    return yield* BudgetedEmbeddingModel.make(yield* embeddingModel(calling, model), { model })
+  })
+
+type Call = (model: EmbeddingModel.EmbeddingModel) => Effect.Effect<unknown, AiError.AiError>
+const many: Call = (embedding) => embedding.embedMany(["Hello there", "General"])
+const one: Call = (embedding) => embedding.embed("Hello there")
+
+const rows: Readonly<Record<string, readonly [Behaviour, Verdict]>> = {
+  "an answer": [{}, "metered"],
+  "status 400": [Behaviours.status(400), "nothing"],
+  "status 429": [Behaviours.status(429), "nothing"],
+  "status 409": [Behaviours.status(409, { billed: true }), "assumed"],
+  "status 500": [Behaviours.status(500, { billed: true }), "assumed"],
+  "a connection that is reset": [Behaviours.refuse, "assumed"],
+  "a body that is cut": [Behaviours.cutBody(), "assumed"],
+  "an answer with a usage of zeros": [Behaviours.usageZero, "assumed"]
+}
+
+for (const way of Object.keys(ways)) {
+  describe(`a budgeted embedding model over ${way}`, () => {
+    for (const [name, [behaviour, verdict]] of Object.entries(rows)) {
+      for (const [kind, call] of Object.entries({ embed: one, embedMany: many })) {
+        it(
+          `${name} is charged once: ${verdict} (${kind})`,
+          inWorld((world) =>
+            Effect.gen(function* () {
+              const embedding = yield* modelOver(way, world)
+              world.provider.next(behaviour)
+              yield* Effect.ignore(call(embedding))
+              yield* assertBooks(world, verdict)
+              assert.strictEqual(world.provider.requests.length, 1)
+            })
+          )
+        )
+      }
+    }
+
+    it(
+      "a call that is interrupted is charged whole",
+      inWorld((world) =>
+        Effect.gen(function* () {
+          const embedding = yield* modelOver(way, world)
+          world.provider.next(Behaviours.hangBeforeHeaders)
+          const fiber = yield* Effect.forkChild(many(embedding))
+          yield* Effect.promise(() => world.provider.arrived(1))
+          yield* Fiber.interrupt(fiber)
+          yield* assertBooks(world, "assumed")
+        })
+      )
+    )
+
+    it(
+      "what does not fit is refused, recognised and not sent",
+      inWorld(
+        (world) =>
+          Effect.gen(function* () {
+            const embedding = yield* modelOver(way, world)
+            for (const call of [one, many]) {
+              const error = yield* Effect.flip(call(embedding))
+              assert.isTrue(BudgetExceededError.is(error))
+              assert.isFalse(error.isRetryable)
+            }
+            yield* assertBooks(world, "nothing")
+            assert.strictEqual(world.provider.requests.length, 0)
+          }),
+        { budget: { limit: Usd.nanos(1) } }
+      )
+    )
+
+    it(
+      "texts of one account share a request, and those of another do not: each account pays for its own",
+      inWorld((world) =>
+        Effect.gen(function* () {
+          const embedding = yield* modelOver(way, world)
+          const texts = (account: string) =>
+            Effect.forEach(["one", "two", "three"], (text) => embedding.embed(`${account} ${text}`), {
+              concurrency: "unbounded"
+            })
+          yield* Budget.open({ account: "ann" })
+          yield* Budget.open({ account: "bob" })
+          yield* Effect.all(
+            ["ann", "bob"].map((account) => Budget.within(texts(account), { account })),
+            { concurrency: "unbounded" }
+          )
+          yield* assertBooks(world, "metered")
+          const sizes = world.provider.requests.map(({ body }) =>
+            isRecord(body) && Array.isArray(body["input"]) ? body["input"].length : 0
+          )
+          assert.deepStrictEqual(sizes, [3, 3])
+          const balances = yield* Budget.balances
+          const spent = new Map(balances.map((balance) => [balance.account, balance.spent]))
+          assert.isAbove(spent.get("root/ann") ?? 0, 0)
+          assert.isAbove(spent.get("root/bob") ?? 0, 0)
+          assert.strictEqual(
+            Number(spent.get("root/ann")) + Number(spent.get("root/bob")),
+            Number(spent.get("root"))
+          )
+        })
+      )
+    )
+  })
+}

@@ -1,0 +1,298 @@
+import { NodeHttpClient } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Budget, BudgetError, BudgetExceededError, Usd } from "agent-budget"
+import * as BudgetedHttpClient from "agent-budget/BudgetedHttpClient"
+import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
+import { Effect, Fiber, Layer, Schedule, Schema, Stream } from "effect"
+import { AiError, LanguageModel } from "effect/ai"
+import { FetchHttpClient, HttpBody, HttpClient, HttpClientRequest, HttpClientResponse } from "effect/http"
+import { assertBooks, inWorld, type World } from "./utils/modelWorld.ts"
+import { capped, hello, streamed, type Verdict } from "./utils/openAi.ts"
+import { isRecord } from "./utils/providerBill.ts"
+import { Behaviours, Gate, type Behaviour } from "./utils/SimulatedProvider.ts"
+
+const clients: Readonly<Record<string, Layer.Layer<HttpClient.HttpClient>>> = {
+  fetch: FetchHttpClient.layer,
+  undici: NodeHttpClient.layerUndici,
+  "node:http": NodeHttpClient.layerNodeHttp
+}
+
+const clientOver = (kind: string, world: World) =>
+  Effect.gen(function* () {
+    const context = yield* Layer.build(clients[kind] ?? FetchHttpClient.layer)
+    const client = yield* Effect.provideContext(HttpClient.HttpClient, context)
+    const budgeted = yield* BudgetedHttpClient.make(client)
+    return budgeted.pipe(HttpClient.mapRequest(HttpClientRequest.prependUrl(world.provider.baseURL)))
+  })
+
+/** JSON as most clients send it: bytes. */
+const post = (body: object, path = "/chat/completions") =>
+  HttpClientRequest.post(path).pipe(HttpClientRequest.bodyJsonUnsafe(body))
+
+const whole = (client: HttpClient.HttpClient) =>
+  client.execute(post(capped)).pipe(
+    Effect.flatMap(HttpClientResponse.filterStatusOk),
+    Effect.flatMap((response) => response.json)
+  )
+const read = (client: HttpClient.HttpClient) =>
+  Stream.runCollect(HttpClientResponse.stream(client.execute(post(streamed))))
+
+const rows: Readonly<Record<string, readonly [Behaviour, Verdict]>> = {
+  "an answer": [{}, "metered"],
+  "an answer at another tier": [{ tier: "priority" }, "metered"],
+  ...Object.fromEntries(
+    [400, 401, 403, 404, 413, 422, 429].map((status) => [
+      `status ${status}`,
+      [Behaviours.status(status), "nothing"]
+    ])
+  ),
+  ...Object.fromEntries(
+    [402, 408, 409, 500, 503].map((status) => [
+      `status ${status}`,
+      [Behaviours.status(status, { billed: true }), "assumed"]
+    ])
+  ),
+  "a connection that is reset": [Behaviours.refuse, "assumed"],
+  "a body that is cut": [Behaviours.cutBody(), "assumed"],
+  "a body that is not JSON": [Behaviours.malformedJson, "assumed"],
+  "an answer without usage": [Behaviours.usageMissing, "assumed"]
+}
+
+for (const kind of Object.keys(clients)) {
+  describe(`a budgeted client over ${kind}`, () => {
+    for (const [name, [behaviour, verdict]] of Object.entries(rows)) {
+      it(
+        `${name} is charged: ${verdict}`,
+        inWorld((world) =>
+          Effect.gen(function* () {
+            const client = yield* clientOver(kind, world)
+            world.provider.next(behaviour)
+            yield* Effect.ignore(whole(client))
+            yield* assertBooks(world, verdict)
+            assert.strictEqual(world.provider.requests.length, 1)
+          })
+        )
+      )
+    }
+
+    it(
+      "ECONNREFUSED is charged nothing",
+      inWorld((world) =>
+        Effect.gen(function* () {
+          const client = yield* clientOver(kind, world)
+          yield* Effect.promise(() => world.provider.unplug())
+          yield* Effect.flip(whole(client))
+          yield* assertBooks(world, "nothing")
+        })
+      )
+    )
+
+    it(
+      "a stream read to its end is booked as billed",
+      inWorld((world) =>
+        Effect.gen(function* () {
+          const client = yield* clientOver(kind, world)
+          yield* read(client)
+          yield* assertBooks(world, "metered")
+        })
+      )
+    )
+
+    it(
+      "a stream that is left, and one that is cut, are charged whole",
+      inWorld((world) =>
+        Effect.gen(function* () {
+          const client = yield* clientOver(kind, world)
+          const gate = new Gate()
+          gate.release(3)
+          world.provider.next(Behaviours.stepped(gate), Behaviours.streamCut(2))
+          const stream = HttpClientResponse.stream(client.execute(post(streamed)))
+          yield* Stream.runDrain(Stream.take(stream, 1))
+          yield* assertBooks(world, "assumed")
+          yield* Effect.ignore(read(client))
+          yield* assertBooks(world, "assumed")
+          assert.strictEqual(world.budget.view().calls, 2)
+        })
+      )
+    )
+
+    it(
+      "a call that is interrupted is charged whole, before and after its headers",
+      inWorld((world) =>
+        Effect.gen(function* () {
+          const client = yield* clientOver(kind, world)
+          for (const behaviour of [Behaviours.hangBeforeHeaders, Behaviours.hangAfterHeaders]) {
+            const before = world.provider.requests.length
+            world.provider.next(behaviour)
+            const isBefore = behaviour.failure.before === "headers"
+            const response = yield* Effect.forkChild(client.execute(post(streamed)))
+            if (isBefore) yield* Effect.promise(() => world.provider.arrived(before + 1))
+            else {
+              const { stream } = yield* Fiber.join(response)
+              const reading = yield* Effect.forkChild(Stream.runDrain(stream))
+              yield* Effect.yieldNow
+              yield* Fiber.interrupt(reading)
+            }
+            yield* Fiber.interrupt(response)
+            yield* assertBooks(world, "assumed")
+          }
+          assert.strictEqual(world.budget.view().calls, 2)
+        })
+      )
+    )
+
+    it(
+      "a refusal is recognised, not sent and not tried again",
+      inWorld(
+        (world) =>
+          Effect.gen(function* () {
+            const client = (yield* clientOver(kind, world)).pipe(
+              HttpClient.retryTransient({ times: 3, schedule: Schedule.spaced("1 millis") })
+            )
+            const error = yield* Effect.flip(whole(client))
+            assert.isTrue(BudgetExceededError.is(error))
+            assert.include(error.message, "Budget exceeded on account")
+            assert.strictEqual(world.budget.view().refused, 1)
+            assert.strictEqual(world.provider.requests.length, 0)
+            yield* assertBooks(world, "nothing")
+          }),
+        { budget: { limit: Usd.dollars("0.00001") } }
+      )
+    )
+
+    it(
+      "is charged to the account of the fiber",
+      inWorld((world) =>
+        Effect.gen(function* () {
+          const client = yield* clientOver(kind, world)
+          yield* Budget.open({ account: "ann" })
+          yield* whole(client).pipe(Budget.within({ account: "ann" }))
+          yield* assertBooks(world, "metered")
+          const balances = yield* Budget.balances
+          const ann = balances.find(({ account }) => account === "root/ann")
+          assert.strictEqual(Number(ann?.spent), Number(world.provider.bill().totalNanoUsd))
+        })
+      )
+    )
+  })
+}
+
+describe("what a budgeted client sends", () => {
+  const sent = (world: World, index: number): unknown => world.provider.requests[index]?.body
+
+  it(
+    "a text and bytes of the same JSON are priced alike, and have the cap and the tier written in",
+    inWorld((world) =>
+      Effect.gen(function* () {
+        const client = yield* clientOver("fetch", world)
+        const text = JSON.stringify(hello)
+        for (const body of [
+          HttpBody.text(text, "application/json"),
+          HttpBody.uint8Array(new TextEncoder().encode(text), "application/json"),
+          HttpBody.raw(text, { contentType: "application/json" })
+        ]) {
+          const request = HttpClientRequest.setBody(HttpClientRequest.post("/chat/completions"), body)
+          yield* Effect.flatMap(client.execute(request), (response) => response.json)
+        }
+        const [first, ...rest] = [0, 1, 2].map((index) => sent(world, index))
+        assert.isTrue(isRecord(first) && first["service_tier"] === "default")
+        assert.isTrue(isRecord(first) && typeof first["max_completion_tokens"] === "number")
+        for (const each of rest) assert.deepStrictEqual(Object.keys(each ?? {}), Object.keys(first ?? {}))
+        yield* assertBooks(world, "metered")
+      })
+    )
+  )
+
+  it(
+    "bytes that are no text, and a stream, are refused",
+    inWorld((world) =>
+      Effect.gen(function* () {
+        const client = yield* clientOver("fetch", world)
+        for (const body of [
+          HttpBody.uint8Array(new Uint8Array([0x7b, 0xff, 0x7d]), "application/json"),
+          HttpBody.stream(Stream.make(new TextEncoder().encode(JSON.stringify(capped))), "application/json")
+        ]) {
+          const request = HttpClientRequest.setBody(HttpClientRequest.post("/chat/completions"), body)
+          const error = yield* Effect.flip(client.execute(request))
+          assert.strictEqual(BudgetError.find(error)?.reason._tag, "MalformedRequest")
+        }
+        assert.strictEqual(world.provider.requests.length, 0)
+      })
+    )
+  )
+})
+
+/** A provider of `effect/ai` over an `HttpClient`, as the published ones are. */
+const httpModel = (client: HttpClient.HttpClient) =>
+  LanguageModel.make({
+    generateText: ({ prompt }) =>
+      client.execute(post({ ...capped, messages: [{ role: "user", content: JSON.stringify(prompt) }] })).pipe(
+        Effect.flatMap(HttpClientResponse.filterStatusOk),
+        Effect.flatMap(
+          HttpClientResponse.schemaBodyJson(
+            Schema.Struct({
+              usage: Schema.Struct({ prompt_tokens: Schema.Int, completion_tokens: Schema.Int })
+            })
+          )
+        ),
+        Effect.map(({ usage }) => [
+          { type: "text" as const, text: "Hi" },
+          {
+            type: "finish" as const,
+            reason: "stop" as const,
+            usage: {
+              inputTokens: { total: usage.prompt_tokens },
+              outputTokens: { total: usage.completion_tokens }
+            }
+          }
+        ]),
+        Effect.mapError((cause) =>
+          AiError.make({
+            module: "HttpModel",
+            method: "generateText",
+            reason: new AiError.NetworkError({ reason: "TransportError", method: "POST", url: "/", cause })
+          })
+        )
+      ),
+    streamText: () => Stream.empty
+  })
+
+describe("a budgeted model over a budgeted client", () => {
+  const options = { model: "gpt-4o-mini", maxOutputTokens: 100, api: "/chat/completions" } as const
+  const modelOver = (world: World) =>
+    Effect.flatMap(Effect.flatMap(clientOver("fetch", world), httpModel), (model) =>
+      BudgetedLanguageModel.make(model, options)
+    )
+
+  for (const [name, [behaviour, verdict]] of Object.entries(rows)) {
+    it(
+      `${name} is charged once: ${verdict}`,
+      inWorld((world) =>
+        Effect.gen(function* () {
+          const model = yield* modelOver(world)
+          world.provider.next(behaviour)
+          yield* Effect.ignore(model.generateText({ prompt: "Hello there" }))
+          yield* assertBooks(world, verdict)
+        })
+      )
+    )
+  }
+
+  it(
+    "a free attempt hands the reservation back to the next one",
+    inWorld((world) =>
+      Effect.gen(function* () {
+        const client = (yield* clientOver("fetch", world)).pipe(
+          HttpClient.filterStatusOk,
+          HttpClient.retryTransient({ times: 3, schedule: Schedule.spaced("1 millis") })
+        )
+        const model = yield* BudgetedLanguageModel.make(yield* httpModel(client), options)
+        world.provider.next(Behaviours.status(429), Behaviours.status(429))
+        yield* model.generateText({ prompt: "Hello there" })
+        assert.strictEqual(world.provider.requests.length, 3)
+        assert.strictEqual(world.budget.view().calls, 1)
+        yield* assertBooks(world, "metered")
+      })
+    )
+  )
+})
