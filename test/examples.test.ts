@@ -291,6 +291,14 @@ describe("the other examples", () => {
     assert.strictEqual(billIn(books), "$0.008065")
   })
 
+  it("an agent of effect/ai is stopped by the budget that it shares with clients of Promises", async () => {
+    const { books, out } = await ends("13-effect-ai.ts")
+    assert.include(out, "question 1: 2 turns\n")
+    assert.include(out, "refused: 1, and never tried again")
+    assert.include(books, "6 calls charged, 1 refused")
+    assert.strictEqual(spentIn(books), billIn(books))
+  })
+
   it("an agent of the AI SDK is stopped by its budget, which it does not try again", async () => {
     const { books, out } = await ends("14-ai-sdk.ts")
     assert.include(out, "question 1: 2 steps, with tide\n")
@@ -302,6 +310,14 @@ describe("the other examples", () => {
   it("agents that hand off to each other are stopped by one budget, which they do not try again", async () => {
     const { books, out } = await ends("15-agents-sdk.ts")
     assert.include(out, "question 1: answered by Pilot, 2 calls\n")
+    assert.include(out, "refused: 1, and never tried again")
+    assert.include(books, "6 calls charged, 1 refused")
+    assert.strictEqual(spentIn(books), billIn(books))
+  })
+
+  it("an agent on LangChain is stopped by its budget, which it does not try again", async () => {
+    const { books, out } = await ends("16-langchain.ts")
+    assert.include(out, "question 1: 2 calls\n")
     assert.include(out, "refused: 1, and never tried again")
     assert.include(books, "6 calls charged, 1 refused")
     assert.strictEqual(spentIn(books), billIn(books))
