@@ -1,6 +1,6 @@
 /**
- * A test runner for Stryker that loads the tests once and then switches from mutant to mutant in one process. Starting
- * vitest for each of them took five times as long, and found the same.
+ * A test runner for Stryker that loads the tests once and then switches from mutant to mutant in one process: starting
+ * vitest for each of them takes far longer.
  *
  * What is run at load is loaded anew for each mutant in it. A mutant may also leave a module in a state in which tests
  * fail for ever after: so a test that fails is run again without the mutant, in the same process, and when it fails
