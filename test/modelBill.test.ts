@@ -10,7 +10,7 @@ import {
   Usd
 } from "agent-budget"
 import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
-import { Effect, Layer, Metric, Option, Schema, Stream, Tracer, type Context } from "effect"
+import { Context, Effect, Fiber, Layer, Metric, Option, Schema, Stream, Tracer } from "effect"
 import {
   AiError,
   LanguageModel,
@@ -260,7 +260,8 @@ describe("a request below a model takes its reservation over", () => {
         within === undefined
           ? plain
           : (input, init) =>
-              Effect.runPromiseWith(context)(
+              // In the fiber of the model's call, which holds the reservation.
+              Effect.runPromiseWith(Context.merge(context, Fiber.getCurrent()?.context ?? Context.empty()))(
                 Budget.within(
                   Effect.promise(() => plain(input, init)),
                   { account: within }
