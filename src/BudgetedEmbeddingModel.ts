@@ -37,6 +37,7 @@ import * as TokenCounter from "./TokenCounter.ts"
  */
 export interface Options {
   readonly model?: string | undefined
+  /** Which texts share a request; see above. */
   readonly batchKey?: ((context: Context.Context<never>) => unknown) | undefined
 }
 

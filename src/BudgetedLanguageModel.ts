@@ -54,6 +54,7 @@ export interface Options {
   readonly model?: string | undefined
   readonly maxOutputTokens?: number | undefined
   readonly api?: Api | undefined
+  /** The body that is sent, made of the one that was worked out. */
   readonly request?: ((body: object, asked: LanguageModel.ProviderOptions) => object) | undefined
 }
 
