@@ -135,6 +135,15 @@ const toError =
     return new HttpClientError.HttpClientError({ reason })
   }
 
+/**
+ * The status of an answer that the client below made an error of, as `filterStatusOk` does: what is charged goes by it.
+ * Of an answer that went well only its body tells the bill, and that was not seen.
+ */
+const refusalOf = ({ response }: HttpClientError.HttpClientError): Response | undefined =>
+  response !== undefined && response.status >= 300 && response.status < 600
+    ? new Response(null, { status: response.status })
+    : undefined
+
 /** The effect's value or the error that it failed with, as a promise: what `fetch` below the budget answers. */
 const promised = async (
   effect: Effect.Effect<Response, HttpClientError.HttpClientError>,
@@ -193,19 +202,30 @@ export const make = (
     const budgeted = (caller: Context.Context<never>) =>
       HttpClient.make((request, address, signal) => {
         const asked = { url: address.href, body: bodyOf(request.body) }
+        /** What the client below made of an answer, for the caller. */
+        let made: HttpClientError.HttpClientError | undefined
         const send: Send = (url, init) => {
           const leaves = init.signal ?? signal
           const sent = client.postprocess(Effect.succeed(requestOf(request, asked, url, init)))
-          return promised(
+          const answered = Effect.catch(
             Effect.map(sent, (response) => toWeb(response, leaves, caller)),
-            caller,
-            leaves
+            (error) => {
+              const refused = refusalOf(error)
+              if (refused === undefined) return Effect.fail(error)
+              made = error
+              return Effect.succeed(refused)
+            }
           )
+          return promised(answered, caller, leaves)
         }
         const { headers, method } = request
         const init = { method, headers, signal, [sender]: send, ...(asked.body && { body: asked.body }) }
         return Effect.tryPromise({ try: () => fetch(asked.url, init), catch: toError(request) }).pipe(
-          Effect.map((response) => HttpClientResponse.fromWeb(request, response))
+          Effect.flatMap((response) =>
+            made === undefined
+              ? Effect.succeed(HttpClientResponse.fromWeb(request, response))
+              : Effect.fail(made)
+          )
         )
       })
     return HttpClient.makeWith(

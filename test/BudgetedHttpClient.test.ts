@@ -3,9 +3,16 @@ import { assert, describe, it } from "@effect/vitest"
 import { Budget, BudgetError, BudgetExceededError, Usd } from "agent-budget"
 import * as BudgetedHttpClient from "agent-budget/BudgetedHttpClient"
 import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
-import { Effect, Fiber, Layer, Schedule, Schema, Stream } from "effect"
+import { Effect, Fiber, identity, Layer, Result, Schedule, Schema, Stream } from "effect"
 import { AiError, LanguageModel } from "effect/ai"
-import { FetchHttpClient, HttpBody, HttpClient, HttpClientRequest, HttpClientResponse } from "effect/http"
+import {
+  FetchHttpClient,
+  HttpBody,
+  HttpClient,
+  HttpClientError,
+  HttpClientRequest,
+  HttpClientResponse
+} from "effect/http"
 import { assertBooks, inWorld, type World } from "./utils/modelWorld.ts"
 import { capped, hello, streamed, type Verdict } from "./utils/openAi.ts"
 import { isRecord } from "./utils/providerBill.ts"
@@ -17,11 +24,15 @@ const clients: Readonly<Record<string, Layer.Layer<HttpClient.HttpClient>>> = {
   "node:http": NodeHttpClient.layerNodeHttp
 }
 
-const clientOver = (kind: string, world: World) =>
+const clientOver = (
+  kind: string,
+  world: World,
+  below: (client: HttpClient.HttpClient) => HttpClient.HttpClient = identity
+) =>
   Effect.gen(function* () {
     const context = yield* Layer.build(clients[kind] ?? FetchHttpClient.layer)
     const client = yield* Effect.provideContext(HttpClient.HttpClient, context)
-    const budgeted = yield* BudgetedHttpClient.make(client)
+    const budgeted = yield* BudgetedHttpClient.make(below(client))
     return budgeted.pipe(HttpClient.mapRequest(HttpClientRequest.prependUrl(world.provider.baseURL)))
   })
 
@@ -176,6 +187,46 @@ for (const kind of Object.keys(clients)) {
     )
   })
 }
+
+describe("a budgeted client over one that makes errors of statuses", () => {
+  for (const [name, [behaviour, verdict]] of Object.entries(rows)) {
+    const status = /^status (\d+)$/.exec(name)?.[1]
+    it(
+      `${name} is charged: ${verdict}`,
+      inWorld((world) =>
+        Effect.gen(function* () {
+          const client = yield* clientOver("fetch", world, HttpClient.filterStatusOk)
+          world.provider.next(behaviour)
+          const result = yield* Effect.result(whole(client))
+          yield* assertBooks(world, verdict)
+          if (status === undefined) return
+          const error = Result.isFailure(result) ? result.failure : undefined
+          assert.instanceOf(error, HttpClientError.HttpClientError)
+          assert.strictEqual(error.reason._tag, "StatusCodeError")
+          assert.isDefined(error.response)
+          assert.strictEqual(error.response.status, Number(status))
+          // The answer is the caller's, with its body.
+          assert.isTrue(isRecord(yield* error.response.json))
+        })
+      )
+    )
+  }
+
+  it(
+    "an answer that went well, and is made an error of, is charged whole",
+    inWorld((world) =>
+      Effect.gen(function* () {
+        const client = yield* clientOver(
+          "fetch",
+          world,
+          HttpClient.filterStatus((status) => status !== 200)
+        )
+        yield* Effect.flip(client.execute(post(capped)))
+        yield* assertBooks(world, "assumed")
+      })
+    )
+  )
+})
 
 describe("what a budgeted client sends", () => {
   const sent = (world: World, index: number): unknown => world.provider.requests[index]?.body

@@ -16,11 +16,13 @@ import {
   LanguageModel,
   Model,
   Prompt,
+  Response as AiResponse,
   ResponseIdTracker,
   Telemetry,
   Tool,
   type Response
 } from "effect/ai"
+import { Readings } from "../src/internal/modelBill.ts"
 
 const options = { model: "gpt-4o-mini", maxOutputTokens: 100 }
 
@@ -115,7 +117,15 @@ describe("what an answer tells of its bill", () => {
       "no output": { inputTokens: { total: 10 }, outputTokens: {} },
       "no input": { inputTokens: {}, outputTokens: { total: 5 } },
       "no input tokens": told(0, 5),
-      "less than nothing": told(10, -5)
+      "less than nothing": told(10, -5),
+      "a part of the input and no total": { inputTokens: { uncached: 10 }, outputTokens: { total: 5 } },
+      "no word of the cache's writes and no total": {
+        inputTokens: { uncached: 10, cacheRead: 0 },
+        outputTokens: { total: 5 }
+      },
+      "a part of the output and no total": { inputTokens: { total: 10 }, outputTokens: { text: 2 } },
+      "thoughts and no total": { inputTokens: { total: 10 }, outputTokens: { reasoning: 2 } },
+      "no output tokens beside a text": told(10, 0)
     })) {
       it.effect(`a usage with ${name} is charged whole (${kind})`, () =>
         Effect.gen(function* () {
@@ -132,6 +142,62 @@ describe("what an answer tells of its bill", () => {
         assert.isAbove(assumed, nanos(10, 100))
       })
     )
+  }
+
+  it.effect("parts that are all told need no total", () =>
+    Effect.gen(function* () {
+      const usage = {
+        inputTokens: { uncached: 6, cacheRead: 0, cacheWrite: 0 },
+        outputTokens: { text: 3, reasoning: 4 }
+      }
+      const { assumed, spent } = yield* booked(ending(finish(usage)))
+      assert.deepStrictEqual([spent, assumed], [nanos(6, 7), 0])
+    })
+  )
+
+  for (const [name, part, isWritten] of [
+    ["nothing", undefined, false],
+    ["an empty text", { type: "text", text: "" }, false],
+    ["a text", { type: "text", text: "Hi" }, true],
+    ["a piece of text", { type: "text-delta", delta: "Hi" }, true],
+    ["a thought that is not shown", { type: "reasoning", text: "" }, true],
+    ["a call of a tool", { type: "tool-call" }, true],
+    ["a file", { type: "file" }, true]
+  ] as const) {
+    it(`an answer of ${name}, without output tokens, is ${isWritten ? "not " : ""}believed`, () => {
+      const usage = new AiResponse.Usage({
+        inputTokens: { total: 10, uncached: undefined, cacheRead: undefined, cacheWrite: undefined },
+        outputTokens: { total: 0, text: undefined, reasoning: undefined }
+      })
+      for (const parts of [
+        [{ type: "finish", usage }, ...(part === undefined ? [] : [part])],
+        [...(part === undefined ? [] : [part]), { type: "finish", usage }]
+      ]) {
+        const readings = new Readings()
+        readings.read(parts)
+        assert.strictEqual(readings.reading === undefined, isWritten)
+        // What is read in its place is another answer.
+        readings.read([{ type: "finish", usage }])
+        assert.isDefined(readings.reading)
+      }
+    })
+  }
+
+  for (const maxOutputTokens of [NaN, Infinity, -Infinity, 0, -5, 1.5]) {
+    for (const api of ["/responses", "/chat/completions"] as const) {
+      it.effect(`a cap of ${maxOutputTokens} is refused (${api})`, () =>
+        Effect.gen(function* () {
+          const script = LanguageModel.make({
+            generateText: () => Effect.die("It is never asked."),
+            streamText: () => Stream.die("It is never asked.")
+          })
+          const model = yield* BudgetedLanguageModel.make(yield* script, { ...options, api, maxOutputTokens })
+          const error = yield* Effect.flip(model.generateText({ prompt: "Hello" }))
+          assert.strictEqual(BudgetError.find(error)?.reason._tag, "MalformedRequest")
+          assert.match(BudgetError.find(error)?.message ?? "", /max_(output|completion)_tokens/)
+        }).pipe(Effect.provide(Live))
+      )
+    }
   }
 
   it.effect("parts that are more than their total are believed", () =>
@@ -154,13 +220,13 @@ describe("what an answer tells of its bill", () => {
 
   it.effect("cache writes are charged as kept for 12 hours unless it is stated what is sent", () =>
     Effect.gen(function* () {
-      const script = ending(finish(told(1_000, 0, { cacheWrite: 400, uncached: 600 })))
+      const script = ending(finish(told(1_000, 1, { cacheWrite: 400, uncached: 600 })))
       const model = "keeper"
       const unstated = yield* booked(script, { ...options, model })
-      const dear = 600 * 1_000 + 400 * 3_000
+      const dear = 600 * 1_000 + 400 * 3_000 + 4_000
       assert.deepStrictEqual([unstated.spent, unstated.assumed], [dear, dear])
       const stated = yield* booked(script, { ...options, model, request: (body) => body })
-      assert.deepStrictEqual([stated.spent, stated.assumed], [600 * 1_000 + 400 * 2_000, 0])
+      assert.deepStrictEqual([stated.spent, stated.assumed], [600 * 1_000 + 400 * 2_000 + 4_000, 0])
       const long = yield* booked(script, {
         ...options,
         model,

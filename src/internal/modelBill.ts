@@ -12,23 +12,28 @@ import type { Reading } from "./wireUsage.ts"
 const count = (tokens: number | undefined): number | undefined =>
   tokens !== undefined && Number.isSafeInteger(tokens) && tokens >= 0 ? tokens : undefined
 
+/** The sum of parts that are all told: with one of them untold, so is their sum. */
+const sumOf = (parts: ReadonlyArray<number | undefined>): number | undefined =>
+  parts.every(Predicate.isNotUndefined) ? parts.reduce((sum, part) => sum + part, 0) : undefined
+
 /**
- * The usage in a part that ends an answer; `undefined` where it has none that could be true. A total that is less than
- * its parts is not believed: the parts are.
+ * The usage in a part that ends an answer; `undefined` where it has none that could be true, or not all of it. A total
+ * that is less than its parts is not believed: the parts are.
  */
 const usageOf = ({ inputTokens, outputTokens }: Response.Usage): Usage.Usage | undefined => {
   const told = [inputTokens, outputTokens]
     .flatMap((side) => Object.values(side))
     .filter(Predicate.isNotNullish)
   if (told.some((tokens) => count(tokens) === undefined)) return undefined
-  const { cacheRead = 0, cacheWrite = 0, uncached } = inputTokens
-  const input = Math.max(inputTokens.total ?? 0, (uncached ?? 0) + cacheRead + cacheWrite)
-  const { reasoning = 0, text } = outputTokens
-  const output = Math.max(outputTokens.total ?? 0, (text ?? 0) + reasoning)
-  const isWhole =
-    (inputTokens.total !== undefined || uncached !== undefined) &&
-    (outputTokens.total !== undefined || text !== undefined)
-  if (!isWhole || input === 0) return undefined
+  const { cacheRead = 0, cacheWrite = 0, uncached = 0 } = inputTokens
+  const { reasoning = 0, text = 0 } = outputTokens
+  const inputTotal =
+    inputTokens.total ?? sumOf([inputTokens.uncached, inputTokens.cacheRead, inputTokens.cacheWrite])
+  const outputTotal = outputTokens.total ?? sumOf([outputTokens.text, outputTokens.reasoning])
+  if (inputTotal === undefined || outputTotal === undefined) return undefined
+  const input = Math.max(inputTotal, uncached + cacheRead + cacheWrite)
+  const output = Math.max(outputTotal, text + reasoning)
+  if (input === 0) return undefined
   return Usage.make({ input, cachedInput: cacheRead, cacheWrite, output, reasoning })
 }
 
@@ -47,8 +52,17 @@ const tierOf = (metadata: object): string | undefined => {
 }
 
 type AnyPart = { readonly type: string } & Partial<
-  Pick<Response.FinishPart, "usage" | "metadata"> & Pick<Response.ResponseMetadataPart, "modelId">
+  Pick<Response.FinishPart, "usage" | "metadata"> &
+    Pick<Response.ResponseMetadataPart, "modelId"> &
+    Pick<Response.TextPart, "text"> &
+    Pick<Response.TextDeltaPart, "delta">
 >
+
+/** Parts that a model has written something for, whatever is in them: of its thoughts not even that is always shown. */
+const writtenParts = new Set(["reasoning", "reasoning-start", "tool-call", "tool-params-start", "file"])
+
+const isWritten = ({ delta = "", text = "", type }: AnyPart): boolean =>
+  writtenParts.has(type) || text !== "" || delta !== ""
 
 /** What an answer tells of its bill. */
 export interface Told {
@@ -77,6 +91,7 @@ export class Readings implements Told {
   #usage: Usage.Usage | undefined = undefined
   #finishes = 0
   #isUntold = false
+  #isWritten = false
   #model: string | undefined = undefined
   #tier: string | undefined = undefined
 
@@ -85,6 +100,7 @@ export class Readings implements Told {
     this.#usage = undefined
     this.#finishes = 0
     this.#isUntold = false
+    this.#isWritten = false
     for (const part of parts) this.heed(part)
   }
 
@@ -92,6 +108,7 @@ export class Readings implements Told {
   heed(part: AnyPart): void {
     if (part.metadata !== undefined) this.#tier = tierOf(part.metadata) ?? this.#tier
     if (part.type === "response-metadata") this.#model = part.modelId ?? this.#model
+    if (isWritten(part)) this.#isWritten = true
     if (part.type !== "finish" || part.usage === undefined) return
     const usage = usageOf(part.usage)
     this.#finishes++
@@ -102,6 +119,7 @@ export class Readings implements Told {
 
   get reading(): Reading | undefined {
     if (this.#usage === undefined || this.#isUntold) return undefined
+    if (this.#isWritten && this.#usage.output === 0) return undefined
     return { usage: this.#usage, model: this.#model, tier: this.#tier }
   }
 

@@ -259,7 +259,10 @@ export const bodyOf = (
 ): JsonObject => {
   const own = { ...asked, tools: asked.tools.filter((tool) => !Tool.isProviderDefined(tool)) }
   const body = api === "/responses" ? responsesBody(own) : chatBody(own)
-  return { model, ...body, ...(maxOutputTokens === undefined ? {} : { [capField[api]]: maxOutputTokens }) }
+  if (maxOutputTokens === undefined) return { model, ...body }
+  // JSON has no form of NaN and infinity but null, which is no cap: as a text it is refused, as every wrong cap is.
+  const cap = Number.isFinite(maxOutputTokens) ? maxOutputTokens : String(maxOutputTokens)
+  return { model, ...body, [capField[api]]: cap }
 }
 
 /** The first tool that the provider runs: its calls have fees, and read more than the request shows. */
