@@ -13,7 +13,7 @@ import * as Model from "effect/ai/Model"
 import * as Budget from "./Budget.ts"
 import * as BudgetedFetch from "./BudgetedFetch.ts"
 import * as BudgetError from "./BudgetError.ts"
-import { lasting, Places } from "./internal/callContext.ts"
+import { lasting, placesOf } from "./internal/callContext.ts"
 import { EmbeddingReadings } from "./internal/modelBill.ts"
 import { around, type ModelEdge } from "./internal/modelCall.ts"
 import { refusedBy } from "./internal/modelRefusal.ts"
@@ -104,7 +104,7 @@ export const make = (
     const embedMany = (inputs: ReadonlyArray<string>) =>
       Effect.withFiber(({ context }) => {
         const name =
-          options.model ?? Option.getOrUndefined(Context.getOption(context, Model.ModelName)) ?? named
+          options.model ?? named ?? Option.getOrUndefined(Context.getOption(context, Model.ModelName))
         if (name === undefined) return Effect.andThen(budget.refuse(noModel), Effect.fail(noModel))
         const readings = new EmbeddingReadings()
         const request = { path: "/embeddings", body: { model: name, input: inputs }, isStated: true }
@@ -122,7 +122,7 @@ export const make = (
           }))
         ),
       // What is compared is compared by its parts.
-      batchKey: (context) => [Context.get(context, Places).get(budget), options.batchKey?.(context)]
+      batchKey: (context) => [placesOf(context).get(budget), options.batchKey?.(context)]
     })
   })
 

@@ -573,21 +573,27 @@ const replaced = async (
   ask: Budget.Ask | Effect.Effect<Budget.Ask>,
   signal: AbortSignal | null | undefined
 ): Promise<Held> => {
+  const { reservation } = cover
+  let held: Held
   try {
-    const { reservation } = cover
     const asked = Effect.isEffect(ask) ? await run(edge, ask) : ask
     if (asked.least <= reservation.amount) return Result.succeed({ reservation, cover })
-    const held = await acquire(edge, asked, signal)
-    if (Result.isFailure(held)) cover.giveBack()
-    else {
-      cover.end()
-      await run(edge, edge.budget.release(reservation))
-    }
-    return held
+    held = await acquire(edge, asked, signal)
   } catch (error) {
-    cover.giveBack()
+    await returned(edge, cover)
     throw error
   }
+  if (Result.isFailure(held)) await returned(edge, cover)
+  else {
+    cover.end()
+    await run(edge, edge.budget.release(reservation))
+  }
+  return held
+}
+
+/** Gives a model's reservation back or, where the model's call is over by now, releases it. */
+const returned = async (edge: Edge, cover: Cover): Promise<void> => {
+  if (!cover.giveBack()) await run(edge, edge.budget.release(cover.reservation))
 }
 
 /** The quote with its input counted, here and, where that was asked for, by the provider. */

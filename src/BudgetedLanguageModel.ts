@@ -161,14 +161,14 @@ export const make = (
       built: lasting(yield* Effect.context())
     }
     const named = Option.getOrUndefined(yield* Effect.serviceOption(Model.ModelName))
-    /** A model may be named by the fiber that calls, as `Model.make` of `effect/ai` does it. */
+    /** Where it was built without a name, the fiber that calls may have one. */
     const callOf = (
       asked: LanguageModel.ProviderOptions,
       readings: Readings
     ): Effect.Effect<CallOptions, BudgetError.BudgetError> =>
       Effect.withFiber(({ context }) => {
         const name =
-          options.model ?? Option.getOrUndefined(Context.getOption(context, Model.ModelName)) ?? named
+          options.model ?? named ?? Option.getOrUndefined(Context.getOption(context, Model.ModelName))
         if (name === undefined) return refuse(edge, noModel)
         const request = requestOf(options, name, asked, previousOf(asked, Context.get(context, Tracked)))
         return Result.isFailure(request)

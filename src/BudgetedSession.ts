@@ -250,9 +250,15 @@ export class BudgetedSession {
    */
   get layer(): Layer.Layer<Budget.Budget | Pricing.Pricing> {
     const around = callContext.getStore()?.context
+    const budget = this.#budget
     const services = this.#services
-    return Layer.succeedContext(
-      around === undefined ? services : Context.add(services, Places, Context.get(around, Places))
+    const account = around && Context.get(around, Places).get(budget)
+    if (account === undefined) return Layer.succeedContext(services)
+    // Other budgets' accounts stay as the program that it is provided to has them.
+    return Layer.effectContext(
+      Effect.withFiber((fiber) =>
+        Effect.succeed(Context.add(services, Places, new Map(fiber.getRef(Places)).set(budget, account)))
+      )
     )
   }
 

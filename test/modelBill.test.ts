@@ -308,6 +308,7 @@ const sending = (
     streamText: () => Stream.empty
   })
 
+const limited = AiError.make({ module: "Script", method: "x", reason: new AiError.RateLimitError({}) })
 const unknown = AiError.make({ module: "Script", method: "x", reason: new AiError.UnknownError({}) })
 
 describe("a request below a model takes its reservation over", () => {
@@ -334,7 +335,7 @@ describe("a request below a model takes its reservation over", () => {
                 )
               )
       const model = yield* BudgetedLanguageModel.make(yield* sending(fetch, sent, end), options)
-      yield* Effect.ignore(model.generateText({ prompt: "Hello" }))
+      yield* Effect.exit(model.generateText({ prompt: "Hello" }))
       const { calls, reserved, spent } = budget.view()
       assert.strictEqual(reserved, 0)
       return { calls, spent: Number(spent) }
@@ -363,11 +364,16 @@ describe("a request below a model takes its reservation over", () => {
     })
   )
 
-  it.effect("and gives it back where it was free: a failure that says nothing is then free too", () =>
+  it.effect("and gives it back where it was free: only the failure itself then says that the call was", () =>
     Effect.gen(function* () {
       const refused = () => new globalThis.Response("{}", { status: 429 })
-      const { calls, spent } = yield* run(refused, "gpt-4o-mini", Effect.fail(unknown))
-      assert.deepStrictEqual([calls, spent], [0, 0])
+      const free = yield* run(refused, "gpt-4o-mini", Effect.fail(limited))
+      assert.deepStrictEqual([free.calls, free.spent], [0, 0])
+      for (const end of [Effect.fail(unknown), Effect.interrupt]) {
+        const { calls, spent } = yield* run(refused, "gpt-4o-mini", end)
+        assert.strictEqual(calls, 1)
+        assert.isAbove(spent, nanos(10, 100))
+      }
     })
   )
 

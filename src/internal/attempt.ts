@@ -61,7 +61,7 @@ export class Attempt {
     this.#options = options
     this.reservation = options.reservation
     this.context = options.context
-    if (options.covers !== undefined) Cover.sent(options.covers)
+    if (options.covers !== undefined) Cover.sent(options.covers, options.budget)
   }
 
   /** Runs for the fiber that called what cannot fail: what settling cannot book it keeps, and tells. */
@@ -97,7 +97,7 @@ export class Attempt {
     this.#signal?.removeEventListener("abort", this.aborted)
     const { budget, covers, decide } = this.#options
     const verdict = decide(outcome)
-    if (covers !== undefined) Cover.ended(covers, verdict._tag !== "Released")
+    if (covers !== undefined) Cover.ended(covers, budget, verdict._tag !== "Released")
     const booking =
       verdict._tag === "Released" ? this.#release() : budget.settle(this.reservation, this.#billOf(verdict))
     const trace = this.#trace
@@ -113,7 +113,15 @@ export class Attempt {
   leave(): void {
     if (this.ended) return
     this.ended = true
-    if (this.#options.covers !== undefined) Cover.ended(this.#options.covers, false)
+    const { budget, covers } = this.#options
+    if (covers !== undefined) Cover.ended(covers, budget, false)
+  }
+
+  /** Somebody else books its end, and on another reservation. */
+  yielding(): Effect.Effect<void> {
+    if (this.ended) return Effect.void
+    this.leave()
+    return this.#release()
   }
 
   #release(): Effect.Effect<void> {

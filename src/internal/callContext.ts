@@ -27,6 +27,19 @@ export const Places = Context.Reference<ReadonlyMap<object, string>>("agent-budg
   defaultValue: () => new Map()
 })
 
+/**
+ * Where a fiber's calls are charged: what the fiber says goes before what is said around it, by whoever runs it, as a
+ * fiber that is run anew inside of a session's `within` has nothing of its own.
+ */
+export const placesOf = (context: Context.Context<never>): ReadonlyMap<object, string> => {
+  const own = Context.get(context, Places)
+  const told = callContext.getStore()?.context
+  if (told === undefined || told === context) return own
+  const around = Context.get(told, Places)
+  if (around.size === 0 || around === own) return own
+  return own.size === 0 ? around : new Map([...around, ...own])
+}
+
 /** A reservation that a fiber, or one that it was forked from, holds for as long as `held` says so. */
 export interface Holding {
   held: boolean

@@ -16,8 +16,11 @@ export class Cover {
   #state: "free" | "taken" | "ended" = "free"
   #isOver = false
   #open = 0
-  #attempts = 0
   #isBillable = false
+  #wasTaken = false
+  /** Of the requests below that its own budget is asked for: those under way, and whether one was billed. */
+  #ownOpen = 0
+  #isOwnBilled = false
 
   constructor(options: {
     readonly owner: object
@@ -45,25 +48,29 @@ export class Cover {
         each.owner === owner && each.reservation.account === account && each.model === model && !each.#isOver
       if (isMine && each.#state === "free") {
         each.#state = "taken"
+        each.#wasTaken = true
         return each
       }
     }
     return undefined
   }
 
-  /** Tells every call above that a request is sent. */
-  static sent(cover: Cover | undefined): void {
+  /** Tells every call above that a request is sent, and which budget pays for it. */
+  static sent(cover: Cover | undefined, owner: object): void {
     for (let each = cover; each !== undefined; each = each.outer) {
       each.#open++
-      each.#attempts++
+      if (each.owner === owner) each.#ownOpen++
     }
   }
 
   /** Tells every call above how it ended: whether it may be billed. */
-  static ended(cover: Cover | undefined, isBillable: boolean): void {
+  static ended(cover: Cover | undefined, owner: object, isBillable: boolean): void {
     for (let each = cover; each !== undefined; each = each.outer) {
+      const isOwn = each.owner === owner
       each.#open--
+      if (isOwn) each.#ownOpen--
       if (isBillable) each.#isBillable = true
+      if (isBillable && isOwn) each.#isOwnBilled = true
     }
   }
 
@@ -95,8 +102,11 @@ export class Cover {
     return this.#open === 0 && !this.#isBillable
   }
 
-  /** Something was sent below, and each time it was free. */
-  get wasFree(): boolean {
-    return this.#attempts > 0 && this.isUnbilled
+  /**
+   * Its requests are the same budget's, as one of them took the reservation over, and another one of them books, or
+   * has booked, what the call cost: it must not be booked once more.
+   */
+  get isChargedBelow(): boolean {
+    return this.#wasTaken && (this.#ownOpen > 0 || this.#isOwnBilled)
   }
 }

@@ -70,14 +70,18 @@ export interface Told {
   readonly reading: Reading | undefined
   /** More was told than can be true at once: what the bill is, nobody can say. */
   readonly isDoubtful: boolean
+  /** Some of an answer has come: something was sent, and a model ran. */
+  readonly isHeard: boolean
 }
 
 /** What an embedding model tells: its input tokens. */
 export class EmbeddingReadings implements Told {
   reading: Reading | undefined = undefined
   readonly isDoubtful = false
+  isHeard = false
 
   heed(inputTokens: number | undefined): void {
+    this.isHeard = true
     const input = count(inputTokens)
     this.reading =
       input === undefined || input === 0
@@ -94,6 +98,7 @@ export class Readings implements Told {
   #isWritten = false
   #model: string | undefined = undefined
   #tier: string | undefined = undefined
+  isHeard = false
 
   /** Reads a whole answer, in place of what was read before. */
   read(parts: ReadonlyArray<AnyPart>): void {
@@ -101,11 +106,13 @@ export class Readings implements Told {
     this.#finishes = 0
     this.#isUntold = false
     this.#isWritten = false
+    this.isHeard = true
     for (const part of parts) this.heed(part)
   }
 
   /** Reads one more part of an answer. */
   heed(part: AnyPart): void {
+    this.isHeard = true
     if (part.metadata !== undefined) this.#tier = tierOf(part.metadata) ?? this.#tier
     if (part.type === "response-metadata") this.#model = part.modelId ?? this.#model
     if (isWritten(part)) this.#isWritten = true
@@ -166,31 +173,22 @@ const outcomeOfReason = (reason: AiError.AiErrorReason): Settlement.Outcome => {
 const isAiError = (error: unknown): error is AiError.AiError =>
   Predicate.hasProperty(error, "_tag") && error._tag === "AiError"
 
-/** Reasons that are given only of an answer that has come. */
-const answeredReasons = new Set(["InvalidOutputError", "StructuredOutputError", "InvalidResponseError"])
-
 /**
- * How a call of a model ended, from why it failed. `below`: what is known of the requests that it came to: whether all
- * that was sent is proven free, and whether anything was sent at all.
+ * How a call of a model ended, from why it failed. Only the failure itself proves that the call was free, and only
+ * where no part of an answer has come: what was free below may have been followed by something that nobody saw.
+ * `isUnbilled`: nothing that is known to have been sent may be billed.
  */
 export const outcomeOf = (
   cause: Cause.Cause<unknown>,
-  below: { readonly isUnbilled: boolean; readonly wasFree: boolean }
+  known: { readonly isUnbilled: boolean; readonly isHeard: boolean }
 ): Settlement.Outcome => {
-  if (Cause.hasInterrupts(cause)) {
-    return below.wasFree ? { _tag: "NotSent" } : { _tag: "Lost", why: "the call was interrupted" }
-  }
+  if (known.isHeard) return { _tag: "Lost", why: "the call failed after a part of its answer" }
+  if (Cause.hasInterrupts(cause)) return { _tag: "Lost", why: "the call was interrupted" }
+  if (!known.isUnbilled) return { _tag: "Lost", why: "something was sent that may be billed" }
   const error: unknown = Cause.squash(cause)
-  // A refusal proves that its own request was not sent, and nothing of those before it.
-  if (BudgetError.find(error) !== undefined) {
-    return below.isUnbilled
-      ? { _tag: "NotSent" }
-      : { _tag: "Lost", why: "something was sent before a refusal" }
-  }
-  const reason = isAiError(error) ? error.reason : undefined
-  if (below.wasFree && !(reason !== undefined && answeredReasons.has(reason._tag))) return { _tag: "NotSent" }
-  if (!below.isUnbilled) return { _tag: "Lost", why: "something was sent that may be billed" }
-  if (reason !== undefined) return outcomeOfReason(reason)
+  // A refusal proves that its own request was not sent.
+  if (BudgetError.find(error) !== undefined) return { _tag: "NotSent" }
+  if (isAiError(error)) return outcomeOfReason(error.reason)
   const status = statusOf(error)
   if (status !== undefined) return { _tag: "Answered", status }
   return Settlement.neverSent(error) ? { _tag: "NotSent" } : { _tag: "Lost", why: "the model failed" }

@@ -15,7 +15,7 @@ import * as Quote from "../Quote.ts"
 import * as Settlement from "../Settlement.ts"
 import type * as TokenCounter from "../TokenCounter.ts"
 import { askOf, Attempt, firstAsk } from "./attempt.ts"
-import { Covering, Held, Places, telling } from "./callContext.ts"
+import { Covering, Held, Places, placesOf, telling } from "./callContext.ts"
 import { sinkOf, traceRefusal, type Called } from "./callTrace.ts"
 import { Cover } from "./cover.ts"
 import { outcomeOf, type Told } from "./modelBill.ts"
@@ -80,9 +80,9 @@ const reserve = (
           return Effect.as(budget.release(under.reservation), { quote, reservation, under: undefined })
         })
   return Effect.onExit(Effect.flatMap(asked, larger), (exit) =>
-    Effect.sync(() => {
-      if (Exit.isFailure(exit)) under.giveBack()
-    })
+    Effect.suspend(() =>
+      Exit.isSuccess(exit) || under.giveBack() ? Effect.void : budget.release(under.reservation)
+    )
   )
 }
 
@@ -103,12 +103,14 @@ class ModelCall {
   readonly #attempt: Attempt
   readonly #holding: { held: boolean; readonly outer: Context.Service.Shape<typeof Held> }
   readonly #readings: Told
+  readonly #places: Context.Service.Shape<typeof Places>
 
   constructor(edge: ModelEdge, admitted: Admitted, options: CallOptions, context: Context.Context<never>) {
     const { budget, pricing } = edge
     const { quote, reservation, under } = admitted
     const covers = Context.get(context, Covering)
     this.#readings = options.readings
+    this.#places = Context.get(context, Places)
     this.#holding = { held: true, outer: Context.get(context, Held) }
     this.#cover = new Cover({ owner: budget, reservation, model: quote.model, outer: covers, under })
     const price = Quote.priceAt(quote, pricing, reservation.at)
@@ -149,8 +151,10 @@ class ModelCall {
   }
 
   /** The context of what runs inside: it holds a reservation, which a request below may take over. */
-  readonly inside = (context: Context.Context<never>): Context.Context<never> =>
-    telling(Context.add(Context.add(context, Held, this.#holding), Covering, this.#cover))
+  readonly inside = (context: Context.Context<never>): Context.Context<never> => {
+    const own = Context.add(Context.add(context, Held, this.#holding), Covering, this.#cover)
+    return telling(Context.add(own, Places, this.#places))
+  }
 
   end(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
     return Effect.suspend(() => {
@@ -159,6 +163,7 @@ class ModelCall {
         this.#attempt.leave()
         return Effect.void
       }
+      if (this.#cover.isChargedBelow) return this.#attempt.yielding()
       return this.#attempt.ending(this.#outcome(exit)) ?? Effect.void
     })
   }
@@ -167,7 +172,10 @@ class ModelCall {
     const { reading } = this.#readings
     if (reading !== undefined) return { _tag: "Reported", reading }
     return Exit.isFailure(exit)
-      ? outcomeOf(exit.cause, this.#cover)
+      ? outcomeOf(exit.cause, {
+          isUnbilled: this.#cover.isUnbilled,
+          isHeard: this.#readings.isHeard
+        })
       : { _tag: "Lost", why: "the answer has no usage that could be true" }
   }
 }
@@ -181,7 +189,9 @@ export interface CallOptions {
 const admit = (edge: ModelEdge, options: CallOptions): Effect.Effect<ModelCall, BudgetError.BudgetError> =>
   Effect.withFiber((fiber) => {
     const { budget } = edge
-    const { context } = fiber
+    const places = placesOf(fiber.context)
+    // A request below is told of this fiber alone: it has to know what was said around it.
+    const context = Context.add(fiber.context, Places, places)
     const at = Context.get(context, Clock.Clock).currentTimeMillisUnsafe()
     const made = quoteOf(edge, options.request, at)
     const name = `POST ${options.request.path}`
@@ -194,9 +204,9 @@ const admit = (edge: ModelEdge, options: CallOptions): Effect.Effect<ModelCall, 
       return Effect.andThen(budget.refuse(made.failure), Effect.fail(made.failure))
     }
     const quote = made.success
-    const account = Context.get(context, Places).get(budget) ?? budget.account
+    const account = places.get(budget) ?? budget.account
     const under = Cover.take(Context.get(context, Covering), budget, account, quote.model)
-    return Effect.matchEffect(reserve(edge, quote, under), {
+    return Effect.matchEffect(Effect.provideService(reserve(edge, quote, under), Places, places), {
       onFailure: (error) => {
         refused(error, quote)
         return Effect.fail(error)

@@ -1,0 +1,322 @@
+/** How a budgeted model and the requests below it meet, where one of them fails, falls back, is left or is late. */
+import { assert, describe, it } from "@effect/vitest"
+import {
+  Budget,
+  BudgetedFetch,
+  BudgetedSession,
+  BudgetExceededError,
+  Pricing,
+  TokenCounter,
+  Usd
+} from "agent-budget"
+import * as BudgetedEmbeddingModel from "agent-budget/BudgetedEmbeddingModel"
+import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
+import { Deferred, Effect, Exit, Fiber, Layer, Stream } from "effect"
+import { AiError, EmbeddingModel, LanguageModel, Model, type Response as Parts } from "effect/ai"
+
+const options = { model: "gpt-4o-mini", maxOutputTokens: 100 }
+const url = "https://api.openai.com/v1/chat/completions"
+const Live = Layer.mergeAll(Budget.layerMemory({ limit: Usd.dollars("1") }), Pricing.layer)
+
+/** gpt-4o-mini: $0.15 and $0.60 a million. */
+const nanos = (input: number, output: number): number => input * 150 + output * 600
+const whole = nanos(10, 100)
+
+const text: Parts.TextPartEncoded = { type: "text", text: "Hi" }
+const finish: Parts.FinishPartEncoded = {
+  type: "finish",
+  reason: "stop",
+  usage: { inputTokens: { total: 10 }, outputTokens: { total: 5 } }
+}
+const heard: ReadonlyArray<Parts.StreamPartEncoded> = [
+  { type: "text-start", id: "0" },
+  { type: "text-delta", id: "0", delta: "Hi" }
+]
+const errorOf = (reason: AiError.AiErrorReason) => AiError.make({ module: "Script", method: "x", reason })
+const limited = errorOf(new AiError.RateLimitError({}))
+
+const answer = (model: string): Response =>
+  Response.json({ model, choices: [], usage: { prompt_tokens: 10, completion_tokens: 5 } })
+const tooMany = (): Response => new Response("{}", { status: 429 })
+const bodyOf = (model: string, most = 50): RequestInit => ({
+  method: "POST",
+  body: JSON.stringify({
+    model,
+    max_completion_tokens: most,
+    messages: [{ role: "user", content: "Hello" }]
+  })
+})
+
+/** Sends and reads, and does not mind how it is answered. */
+const ask = async (fetch: BudgetedFetch.Fetch, model: string): Promise<void> => {
+  await (await fetch(url, bodyOf(model))).text()
+}
+
+const saying = (generateText: Effect.Effect<Array<Parts.PartEncoded>, AiError.AiError>) =>
+  LanguageModel.make({ generateText: () => generateText, streamText: () => Stream.empty })
+const streaming = (streamText: Stream.Stream<Parts.StreamPartEncoded, AiError.AiError>) =>
+  LanguageModel.make({ generateText: () => Effect.die("It is never asked."), streamText: () => streamText })
+const good = saying(Effect.succeed([text, finish]))
+
+const booksOf = ({ view }: Budget.Budget["Service"]) => {
+  const { calls, reserved, spent } = view()
+  return { calls, reserved: Number(reserved), spent: Number(spent) }
+}
+
+describe("a failure after a part of the answer", () => {
+  const refused = Effect.gen(function* () {
+    const fetch = yield* BudgetedFetch.make({
+      fetch: () => Promise.reject(new Error("never")),
+      refusal: "throw"
+    })
+    const asked = Effect.tryPromise({
+      try: () => fetch("https://api.openai.com/v1/videos", { method: "POST" }),
+      catch: (cause) =>
+        errorOf(new AiError.NetworkError({ reason: "TransportError", method: "POST", url: "/", cause }))
+    })
+    return Stream.drain(Stream.fromEffect(asked))
+  })
+  const ends = {
+    "a rate limit": Effect.succeed(Stream.fail(limited)),
+    "a quota": Effect.succeed(Stream.fail(errorOf(new AiError.QuotaExhaustedError({})))),
+    "an invalid request": Effect.succeed(Stream.fail(errorOf(new AiError.InvalidRequestError({})))),
+    "a body that could not be written": Effect.succeed(
+      Stream.fail(errorOf(new AiError.NetworkError({ reason: "EncodeError", method: "POST", url: "/" })))
+    ),
+    "a refusal below": refused
+  }
+  for (const [name, end] of Object.entries(ends)) {
+    it.effect(`is charged whole: ${name}`, () =>
+      Effect.gen(function* () {
+        const budget = yield* Budget.Budget
+        const inner = yield* streaming(Stream.concat(Stream.fromIterable(heard), yield* end))
+        const model = yield* BudgetedLanguageModel.make(inner, options)
+        yield* Effect.ignore(Stream.runDrain(model.streamText({ prompt: "Hello" })))
+        const { calls, reserved, spent } = booksOf(budget)
+        assert.deepStrictEqual([calls, reserved], [1, 0])
+        assert.isAbove(spent, whole)
+      }).pipe(Effect.provide(Live))
+    )
+  }
+
+  it.effect("is charged whole where a free request below came before", () =>
+    Effect.gen(function* () {
+      const budget = yield* Budget.Budget
+      const fetch = yield* BudgetedFetch.make({ fetch: () => Promise.resolve(tooMany()) })
+      const first = Stream.drain(Stream.fromEffect(Effect.promise(() => ask(fetch, "gpt-4o-mini"))))
+      // Then by a way that nobody watches.
+      const parts = Stream.concat(Stream.fromIterable(heard), Stream.fail(limited))
+      const inner = yield* streaming(Stream.concat(first, parts))
+      const model = yield* BudgetedLanguageModel.make(inner, options)
+      yield* Effect.ignore(Stream.runDrain(model.streamText({ prompt: "Hello" })))
+      const { calls, reserved, spent } = booksOf(budget)
+      assert.deepStrictEqual([calls, reserved], [1, 0])
+      assert.isAbove(spent, whole)
+    }).pipe(Effect.provide(Live))
+  )
+})
+
+describe("requests of the same budget below a model, the first of them free", () => {
+  for (const [name, other, bill] of [
+    ["another one after it", "gpt-4o", 10 * 2_500 + 5 * 10_000],
+    ["one beside it", "gpt-4o-mini", nanos(10, 5)]
+  ] as const) {
+    it.effect(`what ${name} was billed is booked once`, () =>
+      Effect.gen(function* () {
+        const budget = yield* Budget.Budget
+        const begun = yield* Deferred.make<undefined>()
+        let sent = 0
+        const fetch = yield* BudgetedFetch.make({
+          fetch: async () => {
+            if (++sent > 1) return answer(other)
+            // The first is refused while the second is under way, where that is asked for at the same time.
+            if (other === "gpt-4o-mini") await Effect.runPromise(Deferred.await(begun))
+            return tooMany()
+          }
+        })
+        const both = async (): Promise<void> => {
+          const first = ask(fetch, "gpt-4o-mini")
+          if (other !== "gpt-4o-mini") await first
+          await ask(fetch, other)
+          Effect.runSync(Deferred.succeed(begun, undefined))
+          await first
+        }
+        const inner = yield* saying(Effect.as(Effect.promise(both), [text, finish]))
+        const model = yield* BudgetedLanguageModel.make(inner, options)
+        yield* model.generateText({ prompt: "Hello" })
+        assert.deepStrictEqual(booksOf(budget), { calls: 1, reserved: 0, spent: bill })
+      }).pipe(Effect.provide(Live))
+    )
+  }
+
+  it.effect("what is still under way when the model fails is booked once, by itself", () =>
+    Effect.gen(function* () {
+      const budget = yield* Budget.Budget
+      const failed = yield* Deferred.make<undefined>()
+      let sent = 0
+      const fetch = yield* BudgetedFetch.make({
+        fetch: async () => {
+          if (++sent === 1) return tooMany()
+          await Effect.runPromise(Deferred.await(failed))
+          return answer("gpt-4o-mini")
+        }
+      })
+      let late: Promise<void> = Promise.resolve()
+      const both = async (): Promise<void> => {
+        const first = ask(fetch, "gpt-4o-mini")
+        late = ask(fetch, "gpt-4o-mini")
+        await first
+      }
+      const inner = yield* saying(Effect.andThen(Effect.promise(both), Effect.fail(limited)))
+      const model = yield* BudgetedLanguageModel.make(inner, options)
+      yield* Effect.exit(model.generateText({ prompt: "Hello" }))
+      yield* Deferred.succeed(failed, undefined)
+      yield* Effect.promise(() => late)
+      assert.deepStrictEqual(booksOf(budget), { calls: 1, reserved: 0, spent: nanos(10, 5) })
+    }).pipe(Effect.provide(Live))
+  )
+})
+
+describe("the name of the model", () => {
+  const named = (name: string) => Model.make("openai", name, Layer.effect(LanguageModel.LanguageModel, good))
+
+  it.effect("is that of where the layer was built, whatever the caller is provided with", () =>
+    Effect.gen(function* () {
+      const budget = yield* Budget.Budget
+      const Budgeted = BudgetedLanguageModel.layer({ maxOutputTokens: 10 }).pipe(
+        Layer.provide(named("gpt-4o"))
+      )
+      const model = yield* Effect.provide(LanguageModel.LanguageModel, Budgeted)
+      yield* Effect.provide(model.generateText({ prompt: "Hello" }), named("gpt-4o-mini"))
+      assert.deepStrictEqual(Object.keys(budget.view().byModel), ["gpt-4o"])
+    }).pipe(Effect.provide(Live))
+  )
+})
+
+describe("a model that is left while a request below asks for more", () => {
+  it.effect("leaves nothing reserved", () =>
+    Effect.gen(function* () {
+      const budget = yield* Budget.Budget
+      const counting = yield* Deferred.make<undefined>()
+      const counted = yield* Deferred.make<undefined>()
+      const real = yield* TokenCounter.orShared
+      const slow: typeof real = {
+        ...real,
+        count: (...given) =>
+          Deferred.succeed(counting, undefined).pipe(
+            Effect.andThen(Deferred.await(counted)),
+            Effect.andThen(Effect.suspend(() => real.count(...given)))
+          )
+      }
+      const fetch = yield* BudgetedFetch.make({ fetch: () => Promise.resolve(answer("gpt-4o-mini")) }).pipe(
+        Effect.provideService(TokenCounter.TokenCounter, slow),
+        Effect.provideService(BudgetedFetch.Policy, { inputBound: "counted" })
+      )
+      let below: Promise<unknown> = Promise.resolve()
+      const sent = Effect.promise((signal) => {
+        below = fetch(url, { ...bodyOf("gpt-4o-mini", 5_000), signal }).catch(() => undefined)
+        return below
+      })
+      const model = yield* BudgetedLanguageModel.make(yield* saying(Effect.as(sent, [text, finish])), options)
+      const fiber = yield* Effect.forkChild(model.generateText({ prompt: "Hello" }))
+      yield* Deferred.await(counting)
+      assert.isAbove(booksOf(budget).reserved, 0)
+      yield* Fiber.interrupt(fiber)
+      yield* Deferred.succeed(counted, undefined)
+      yield* Effect.promise(() => below)
+      assert.deepStrictEqual(booksOf(budget), { calls: 0, reserved: 0, spent: 0 })
+    }).pipe(Effect.provide(Live))
+  )
+})
+
+describe("the account of session.within", () => {
+  const spentBy = async (session: BudgetedSession) =>
+    Object.fromEntries((await session.balances()).map(({ account, spentUsd }) => [account, spentUsd]))
+  const bill = nanos(10, 5) / 1e9
+
+  const layerOf = (session: BudgetedSession, inner = good) =>
+    BudgetedLanguageModel.layer(options).pipe(
+      Layer.provide(Layer.effect(LanguageModel.LanguageModel, inner)),
+      Layer.provide(session.layer)
+    )
+
+  it("holds for a budgeted model that is run inside, and for what it sends", async () => {
+    await using session = new BudgetedSession({ budgetUsd: 1 })
+    const fetch = await Effect.runPromise(
+      Effect.provide(
+        BudgetedFetch.make({ fetch: () => Promise.resolve(answer("gpt-4o-mini")) }),
+        session.layer
+      )
+    )
+    const sending = saying(
+      Effect.as(
+        Effect.promise(() => ask(fetch, "gpt-4o-mini")),
+        [text, finish]
+      )
+    )
+    const call = LanguageModel.generateText({ prompt: "Hello" })
+    const [plain, over] = [layerOf(session), layerOf(session, sending)]
+    await session.within({ account: "ann" }, async () => {
+      await Effect.runPromise(Effect.provide(call, plain))
+      assert.deepStrictEqual(await spentBy(session), { root: bill, "root/ann": bill })
+      await Effect.runPromise(Effect.provide(call, over))
+      assert.deepStrictEqual(await spentBy(session), { root: 2 * bill, "root/ann": 2 * bill })
+    })
+    await session.within({ account: "bob", budgetUsd: "0.0000001" }, async () => {
+      const error: unknown = await Effect.runPromise(Effect.flip(Effect.provide(call, plain)))
+      assert.isTrue(BudgetExceededError.is(error))
+      const streamed = Stream.runDrain(LanguageModel.streamText({ prompt: "Hello" }))
+      assert.isTrue(Exit.isFailure(await Effect.runPromiseExit(Effect.provide(streamed, plain))))
+    })
+    assert.strictEqual(session.getTotalSpent(), 2 * bill)
+  })
+
+  it("holds for a budgeted embedding model, whose texts share a request only on one account", async () => {
+    await using session = new BudgetedSession({ budgetUsd: 1 })
+    const sizes: Array<number> = []
+    const model = await Effect.runPromise(
+      Effect.gen(function* () {
+        const inner = yield* EmbeddingModel.make({
+          embedMany: ({ inputs }) => {
+            sizes.push(inputs.length)
+            return Effect.succeed({
+              results: inputs.map(() => [1]),
+              usage: { inputTokens: 3 * inputs.length }
+            })
+          }
+        })
+        return yield* BudgetedEmbeddingModel.make(inner, { model: "text-embedding-3-small" })
+      }).pipe(Effect.provide(session.layer))
+    )
+    const embed = (account: string) =>
+      session.within({ account }, async () => {
+        await Effect.runPromise(
+          Effect.forEach(["one", "two"], (each) => model.embed(each), { concurrency: "unbounded" })
+        )
+        return (await spentBy(session))[`root/${account}`]
+      })
+    const spent = await Promise.all([embed("ann"), embed("bob")])
+    assert.deepStrictEqual(sizes, [2, 2])
+    assert.deepStrictEqual(spent, [120 / 1e9, 120 / 1e9])
+  })
+
+  it("session.layer of another session leaves the account of this one where it is", async () => {
+    await using session = new BudgetedSession({ budgetUsd: 1 })
+    await using other = new BudgetedSession({ budgetUsd: 1 })
+    const program = Effect.gen(function* () {
+      const model = yield* BudgetedLanguageModel.make(yield* good, options)
+      const call = model.generateText({ prompt: "Hello" })
+      const both = Effect.gen(function* () {
+        yield* call
+        const inside = other.within({ account: "elsewhere" }, () => Promise.resolve(other.layer))
+        yield* Effect.provide(call, yield* Effect.promise(() => inside))
+        return yield* Effect.promise(() => spentBy(session))
+      })
+      return yield* Budget.within(both, { account: "bob" })
+    })
+    const spent = await session.within({ account: "x" }, () =>
+      Effect.runPromise(Effect.provide(program, session.layer))
+    )
+    assert.deepStrictEqual(spent, { root: 2 * bill, "root/x": 2 * bill, "root/x/bob": 2 * bill })
+  })
+})
