@@ -21,8 +21,8 @@ import * as Pricing from "./Pricing.ts"
 import * as TokenCounter from "./TokenCounter.ts"
 
 /**
- * What a budgeted embedding model is told of the model that it is around: the priced `model` (that of `effect/ai`'s
- * `Model.ModelName` unless said), and by what of their contexts calls of `embed` may share one request (`batchKey`, as
+ * What a budgeted embedding model is told of the model that it is around: the priced `model` (unless said, that of
+ * `effect/ai`'s `Model.ModelName` where it is built or, where there is none, where it is called), and by what of their contexts calls of `embed` may share one request (`batchKey`, as
  * in `EmbeddingModel.make`). Calls on different accounts never share one.
  *
  * @example
@@ -61,6 +61,11 @@ const refusal = (error: AiError.AiError | BudgetError.BudgetError): AiError.AiEr
  * Puts the budget of the fiber that builds it around a model. Each request is reserved by the length of its inputs and
  * settled by the input tokens that the provider tells; what it does not tell, and what fails, is charged as it is around
  * a language model (`BudgetedLanguageModel.make`), and so are budgeted requests further down: once.
+ *
+ * Retries inside the inner model are not seen unless its transport is budgeted: put `BudgetedHttpClient` or
+ * `BudgetedFetch` below, or have it retry nothing (`maxRetries: 0`). Send all of a model's requests through a budgeted
+ * transport, or none. The model that is named here must be, by its prices, the one that is sent below: else both are
+ * charged.
  *
  * `embed` calls are gathered here, on each account by itself, and reach the model as `embedMany`.
  *

@@ -29,7 +29,8 @@ import * as TokenCounter from "./TokenCounter.ts"
 /**
  * What a budgeted model is told of the model that it is around.
  *
- * - `model`: the priced model; that of `effect/ai`'s `Model.ModelName` unless said.
+ * - `model`: the priced model; unless said, that of `effect/ai`'s `Model.ModelName` where it is built or, where there is
+ *   none, where it is called.
  * - `maxOutputTokens`: the cap that the model is configured with. It is your word: nothing is written into the request
  *   here. Without it a call holds all that the model may write.
  * - `api`: how the provider asks; `/responses` unless said.
@@ -116,9 +117,15 @@ const previousOf = (
  * by the usage of the answer's `finish` part; where there is none that could be true, where the call fails in a way
  * that does not prove it free, and where it is interrupted or left, the whole reservation is charged. A budgeted
  * request further down (`BudgetedFetch`, `BudgetedOpenAi`, `BudgetedHttpClient`) on the same budget and account and for
- * the same model takes the reservation over and settles it: one call is charged once. A refusal is an `AiError` that
+ * the same model takes the reservation over and settles it: one call is charged once. A failure proves a call free only
+ * where no part of an answer came before it. A refusal is an `AiError` that
  * is not retryable (`QuotaExhaustedError`, or `InvalidRequestError` for what has no bound), in which
  * `BudgetExceededError.is` and `BudgetError.find` see it.
+ *
+ * Retries inside the inner model are not seen unless its transport is budgeted: put `BudgetedHttpClient` or
+ * `BudgetedFetch` below, or have it retry nothing (`maxRetries: 0`). Send all of a model's requests through a budgeted
+ * transport, or none. The model that is named here must be, by its prices, the one that is sent below: else both are
+ * charged.
  *
  * What is told here of the cap, the tier and the model is your word: the summary says `unverifiedModel`. Where the same
  * caches may be kept for 12 hours and nobody says so, their writes are charged as if they were.
