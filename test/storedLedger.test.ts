@@ -156,6 +156,33 @@ describe("an end that was kept", () => {
       }).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
   )
 
+  it.effect("and that was refused once is not handed over when it is written after all", () =>
+    Effect.gen(function* () {
+      const told: Array<Ledger.Unwritten> = []
+      const { books, close, store } = yield* opened({
+        onUnwritten: (unwritten) => Effect.sync(() => void told.push(...unwritten))
+      })
+      yield* books.setLimit("root", null)
+      const large = yield* books.reserve({ account: "root", least: usd(Number.MAX_SAFE_INTEGER - 10) })
+      const held = yield* books.reserve({ account: "root", least: usd(5) })
+      const settledLate = Effect.gen(function* () {
+        store.faults.away = true
+        assert.strictEqual(yield* tagOf(books.settle(held, charge(70))), "LedgerUnavailable")
+        store.faults.away = false
+        yield* TestClock.adjust("20 seconds")
+        return yield* books.unwritten
+      })
+      assert.deepStrictEqual(yield* settledLate, [
+        { reservation: held.id, account: "root", charge: charge(70) }
+      ])
+      yield* books.release(large)
+      assert.deepStrictEqual(yield* settledLate, [])
+      assert.strictEqual((yield* books.balance("root")).spent, 70)
+      yield* inTime(close)
+      assert.deepStrictEqual(told, [])
+    }).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
+  )
+
   it.effect("that never gets through keeps nobody else's waiting", () =>
     Effect.gen(function* () {
       const store = ReferenceStore.make()
@@ -189,6 +216,70 @@ describe("an end that was kept", () => {
       yield* TestClock.adjust(200)
       assert.strictEqual((yield* books.balance("root")).reserved, 90)
     }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None"))
+  )
+})
+
+describe("two ends of one reservation that race while the store is away", () => {
+  it.effect("are one that is kept and written, and one that is refused", () =>
+    Effect.gen(function* () {
+      const { books, close, store } = yield* opened()
+      const held = yield* books.reserve({ account: "root", least: usd(50) })
+      store.faults.away = true
+      const tags = yield* Effect.all([tagOf(books.settle(held, charge(7))), tagOf(books.release(held))], {
+        concurrency: 2
+      })
+      assert.deepStrictEqual(tags, ["LedgerUnavailable", "ReservationConflict"])
+      assert.deepStrictEqual(yield* books.unwritten, [
+        { reservation: held.id, account: "root", charge: charge(7) }
+      ])
+      store.faults.away = false
+      yield* TestClock.adjust("20 seconds")
+      const { reserved, spent } = yield* books.balance("root")
+      assert.deepStrictEqual([spent, reserved], [7, 0].map(usd))
+      assert.deepStrictEqual(yield* books.unwritten, [])
+      yield* close
+    })
+  )
+
+  it.effect("are told as what they are where the other one gets there first: nothing kept is forgotten", () =>
+    Effect.gen(function* () {
+      const store = ReferenceStore.make()
+      const lost = { metered: true }
+      const gone = Effect.fail(new StoreUnavailable({ detail: "It is gone." }))
+      const told: Array<Ledger.Unwritten> = []
+      const scope = yield* Scope.make()
+      const books = yield* Effect.provideService(
+        StoredLedger.make(
+          {
+            ...store,
+            end: (ask) =>
+              ask.verdict === "released"
+                ? Effect.andThen(Effect.sleep(150), store.end(ask))
+                : Effect.suspend(() => (lost.metered ? gone : store.end(ask)))
+          },
+          { onUnwritten: (unwritten) => Effect.sync(() => void told.push(...unwritten)) }
+        ),
+        Scope.Scope,
+        scope
+      )
+      yield* books.open({ account: "root", limit: usd(100) })
+      const held = yield* books.reserve({ account: "root", least: usd(50) })
+      const [kept, written] = yield* inTime(
+        Effect.all([Effect.flip(books.settle(held, charge(7))), books.release(held)], { concurrency: 2 })
+      )
+      assert.deepStrictEqual([kept.reason._tag, written._tag], ["LedgerUnavailable", "Released"])
+      const expected = [{ reservation: held.id, account: "root", charge: charge(7) }]
+      assert.deepStrictEqual(yield* books.unwritten, expected)
+      lost.metered = false
+      // Whoever asks meanwhile is told, and that is no end of what was promised.
+      assert.strictEqual(yield* tagOf(books.settle(held, charge(7))), "ReservationConflict")
+      yield* TestClock.adjust("20 seconds")
+      assert.strictEqual((yield* inTime(books.release(held)))._tag, "Released")
+      assert.deepStrictEqual(yield* books.unwritten, expected)
+      assert.strictEqual((yield* books.balance("root")).spent, 0)
+      yield* inTime(Scope.close(scope, Exit.void))
+      assert.deepStrictEqual(told, expected)
+    }).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
   )
 })
 

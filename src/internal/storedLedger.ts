@@ -70,6 +70,19 @@ interface Job {
   readonly end?: EndAsk | undefined
 }
 
+/** An end that is not in the books, and will not be by itself. */
+interface Refusal {
+  readonly unwritten: Unwritten
+  readonly end: EndAsk
+  /** Its reservation has not ended: whatever ends it then stands for this too. */
+  readonly isOpen: boolean
+}
+
+const isSameEnd = (one: EndAsk, other: EndAsk): boolean =>
+  one.id === other.id && one.amount === other.amount && one.verdict === other.verdict
+
+const endKey = ({ amount, id, verdict }: EndAsk): string => `${verdict} ${amount} ${id}`
+
 /** A verb is tried so often before its store counts as away, after 25 and 50 ms. */
 const pauses: ReadonlyArray<number> = [25, 50]
 
@@ -195,6 +208,9 @@ const lineOf = ({ account, charge, reservation }: Unwritten): string =>
   `Reservation ${reservation} on account ${account} was to be ` +
   (charge === null ? "released." : `settled for ${Usd.format(charge.amount)} (${charge.verdict}).`)
 
+const conflictsWithKept = (reservation: Reservation) =>
+  Checks.conflict(reservation, "another end of it waits to be written.")
+
 const pageSize = 500
 
 class StoredBooks {
@@ -214,8 +230,8 @@ class StoredBooks {
   /** Who this process is to the temporary accounts that it has open, by account. */
   readonly openers = new Map<string, Array<string>>()
   readonly late = new Map<string, Job>()
-  /** Ends that were kept and that the store then refused. */
-  readonly refused = new Map<string, Unwritten>()
+  /** Ends that were kept and that the store then refused, by `endKey`. */
+  readonly refused = new Map<string, Refusal>()
   readonly lateness = Latch.makeUnsafe(false)
   stage: "open" | "closing" | "closed" = "open"
   tickets = 0
@@ -400,7 +416,7 @@ class StoredBooks {
   /** Its lease ran out, and charged it, before this process heard that it was admitted: nobody has used it. */
   tooLate(id: string): Refusable<never> {
     const end: EndAsk = { id, amount: 0, verdict: "released", label: null }
-    this.later(`end ${id}`, { run: this.ended(this.store.end(end)), end })
+    this.later(`end ${id}`, { run: this.ended(end), end })
     return Effect.fail(
       BudgetError.because(
         new BudgetError.LedgerUnavailable({
@@ -472,29 +488,11 @@ class StoredBooks {
       verdict: charge?.verdict ?? "released",
       label: charge?.label ?? null
     }
-    const key = `end ${ask.id}`
-    const earlier = this.late.get(key)?.end
-    if (earlier !== undefined && (earlier.amount !== ask.amount || earlier.verdict !== ask.verdict)) {
-      return Checks.conflict(reservation, "another end of it waits to be written.")
-    }
-    const run = this.store.end(ask)
-    return Effect.matchEffect(briefly(run), {
-      onFailure: ({ detail }) => {
-        const { account, id } = reservation
-        const unwritten: Unwritten = { reservation: id, account, charge: charge ?? null }
-        const fails = (rest: string) =>
-          Effect.fail(BudgetError.because(new BudgetError.LedgerUnavailable({ detail: `${detail} ${rest}` })))
-        if (this.stage === "closed") {
-          this.refused.set(id, unwritten)
-          const rest = `The end of reservation ${id} is not kept, since the ledger is closed.`
-          return Effect.andThen(this.tellUnwritten([unwritten]), fails(rest))
-        }
-        this.later(key, { run: this.ended(run, unwritten), end: ask, unwritten })
-        return fails(`The end of reservation ${id} is kept and written as soon as it can be.`)
-      },
+    if (this.keepsAnother(ask)) return conflictsWithKept(reservation)
+    return Effect.matchEffect(briefly(this.store.end(ask)), {
+      onFailure: ({ detail }) => this.keep(reservation, charge, ask, detail),
       onSuccess: (answer) => {
-        this.late.delete(key)
-        if (answer._tag === "Ended") this.refused.delete(ask.id)
+        if (answer._tag === "Ended") this.written(ask)
         this.noteEnd(ask.id, answer)
         switch (answer._tag) {
           case "Ended":
@@ -508,6 +506,40 @@ class StoredBooks {
         }
       }
     })
+  }
+
+  /** Two ends of one reservation: only one was promised. */
+  keepsAnother(ask: EndAsk): boolean {
+    const kept = this.late.get(`end ${ask.id}`)?.end
+    return kept !== undefined && !isSameEnd(kept, ask)
+  }
+
+  /** Keeps an end that the store did not take, unless another was kept while it tried. */
+  keep(reservation: Reservation, charge: Charge | undefined, ask: EndAsk, detail: string): Refusable<never> {
+    if (this.keepsAnother(ask)) return conflictsWithKept(reservation)
+    const { account, id } = reservation
+    const unwritten: Unwritten = { reservation: id, account, charge: charge ?? null }
+    const fails = (rest: string) =>
+      Effect.fail(BudgetError.because(new BudgetError.LedgerUnavailable({ detail: `${detail} ${rest}` })))
+    if (this.stage === "closed") {
+      this.late.delete(`end ${id}`)
+      this.refused.set(endKey(ask), { unwritten, end: ask, isOpen: false })
+      const rest = `The end of reservation ${id} is not kept, since the ledger is closed.`
+      return Effect.andThen(this.tellUnwritten([unwritten]), fails(rest))
+    }
+    this.later(`end ${id}`, { run: this.ended(ask, unwritten), end: ask, unwritten })
+    return fails(`The end of reservation ${id} is kept and written as soon as it can be.`)
+  }
+
+  /**
+   * This end is in the books: it is neither written again nor handed over. Another that is kept stays: the store refuses it
+   * when it gets there, and so it is told.
+   */
+  written(ask: EndAsk): void {
+    if (!this.keepsAnother(ask)) this.late.delete(`end ${ask.id}`)
+    for (const [key, { end, isOpen }] of this.refused) {
+      if (end.id === ask.id && (isOpen || isSameEnd(end, ask))) this.refused.delete(key)
+    }
   }
 
   /** Nobody has to renew it any more. */
@@ -525,12 +557,12 @@ class StoredBooks {
    * An end that was kept has reached the store, which may refuse it. Nobody listens then: so it is logged, and handed over
    * at the close with its exact amount.
    */
-  ended(run: Answer<EndAnswer>, unwritten?: Unwritten): Answer<void> {
-    return Effect.flatMap(run, (answer) => {
-      if (answer._tag === "Ended") return Effect.sync(() => this.noteEnd(answer.entry.reservation, answer))
+  ended(end: EndAsk, unwritten?: Unwritten): Answer<void> {
+    return Effect.flatMap(this.store.end(end), (answer) => {
+      this.noteEnd(end.id, answer)
+      if (answer._tag === "Ended") return Effect.sync(() => this.written(end))
       if (unwritten === undefined) return Effect.logDebug(`A reservation was not taken back: ${answer._tag}.`)
-      this.noteEnd(unwritten.reservation, answer)
-      this.refused.set(unwritten.reservation, unwritten)
+      this.refused.set(endKey(end), { unwritten, end, isOpen: answer._tag === "OutOfRange" })
       return Effect.logError(
         `An end that was kept for the ledger was refused by it: ${answer._tag}. ${lineOf(unwritten)}`
       )
@@ -652,7 +684,7 @@ class StoredBooks {
 
   unwritten(): ReadonlyArray<Unwritten> {
     const late = Array.from(this.late.values()).flatMap((job) => job.unwritten ?? [])
-    return [...this.refused.values(), ...late]
+    return [...Array.from(this.refused.values(), ({ unwritten }) => unwritten), ...late]
   }
 
   /** Those who wait are turned away; then the last chance of what is left to write, and the words about what was not. */

@@ -226,6 +226,7 @@ const stored: Engine = {
     "an answer that is lost",
     "a grant that meets",
     "an end that was kept",
+    "two ends of one",
     "a ledger that closes"
   ],
   mutants: [
@@ -244,7 +245,7 @@ const stored: Engine = {
     mutant(
       "storedLedger.ts",
       "a kept end that is refused",
-      "      this.refused.set(unwritten.reservation, unwritten)\n"
+      '      this.refused.set(endKey(end), { unwritten, end, isOpen: answer._tag === "OutOfRange" })\n'
     ),
     mutant("storedLedger.ts", "those who wait at the close", "      this.lines.close()\n"),
     mutant("storedLedger.ts", "a job that never gets done", "this.moveBack(key, job)", "failures = patience"),
@@ -262,8 +263,20 @@ const stored: Engine = {
     mutant(
       "storedLedger.ts",
       "an end that is kept",
-      '      return Checks.conflict(reservation, "another end of it waits to be written.")\n',
-      "      this.late.delete(key)\n"
+      "    return kept !== undefined && !isSameEnd(kept, ask)\n",
+      "    return kept === ask\n"
+    ),
+    mutant(
+      "storedLedger.ts",
+      "an end that is kept while another is on its way",
+      "    if (this.keepsAnother(ask)) return conflictsWithKept(reservation)\n    const { account, id }",
+      "    const { account, id }"
+    ),
+    mutant(
+      "storedLedger.ts",
+      "a kept end that another one overtakes",
+      "    if (!this.keepsAnother(ask)) this.late.delete",
+      "    this.late.delete"
     ),
     mutant(
       "storedLedger.ts",
