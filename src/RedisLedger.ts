@@ -31,13 +31,14 @@
  * @since 0.1.0
  */
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import type * as Redis from "effect/persistence/Redis"
+import * as Redis from "effect/persistence/Redis"
 import * as BudgetError from "./BudgetError.ts"
+import * as RedisConnection from "./internal/redisConnection.ts"
 import { unavailable } from "./internal/redisFailure.ts"
 import * as RedisStore from "./internal/redisStore.ts"
 import * as StoredLedger from "./internal/storedLedger.ts"
@@ -137,7 +138,7 @@ export const layer = (options?: Options): Layer.Layer<Ledger.Ledger, BudgetError
 
 /**
  * The ledger as a layer, with a connection of its own, and one more to hear of changes. A connection on which a step is
- * not answered in time is given up for a new one; closing takes at most `timeout` longer than what is left to write.
+ * not answered in time, or whose answers are not those to what was asked, is given up for a new one; closing takes at most `timeout` longer than what is left to write.
  *
  * @example
  * ```ts
@@ -157,22 +158,12 @@ export const layerUrl = (
   const owned = Effect.gen(function* () {
     yield* StoredLedger.checked(options, { timeout: options.timeout })
     const { client } = yield* NodeRedis.NodeRedis
-    // The client's own way to close waits for answers, for ever where the server is away.
-    yield* Effect.addFinalizer(() =>
-      Effect.timeoutOrElse(Effect.ignore(Effect.tryPromise(() => client.close())), {
-        duration: options.timeout ?? defaultTimeout,
-        orElse: () => Effect.sync(() => client.destroy())
-      })
-    )
-    const renew = Effect.sync(() => {
-      if (client.isOpen) client.destroy()
-      // It tries until it is there or closed; meanwhile it tells of errors as an event, which is logged.
-      client.connect().catch(() => undefined)
-    })
-    return yield* made(options, renew)
+    const closing = Duration.toMillis(Duration.fromInputUnsafe(options.timeout ?? defaultTimeout))
+    const { redis, renew } = yield* RedisConnection.make(client, closing)
+    return yield* Effect.provideService(made(options, renew), Redis.Redis, redis)
   })
   const connection = Layer.suspend(() =>
-    NodeRedis.layer({ url: Redacted.value(options.url), socket: { connectTimeout: 5_000 } })
+    NodeRedis.layer({ url: Redacted.value(options.url), socket: RedisConnection.socket })
   )
   return Layer.provide(
     Layer.effect(Ledger.Ledger, owned),

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Logger, Redacted, References } from "effect"
+import { Effect, Layer, Logger, Redacted, References, Schedule } from "effect"
 import * as Redis from "effect/persistence/Redis"
-import type { Ledger } from "agent-budget"
+import { Ledger, Usd } from "agent-budget"
 import * as RedisLedger from "agent-budget/RedisLedger"
 import { concerns, unavailable } from "../src/internal/redisFailure.ts"
 import * as RedisStore from "../src/internal/redisStore.ts"
@@ -83,6 +83,53 @@ describe.skipIf(!Server.isThere)("RedisLedger", () => {
       assert.strictEqual(spent, "$0.40")
       assert.isBelow(performance.now() - began, 15_000)
     }).pipe(Effect.scoped, quiet)
+  )
+
+  it.live(
+    "has one connection and one to listen however long the server is stuck, and none once it is closed",
+    () =>
+      Effect.gen(function* () {
+        const { prefix } = yield* Server.somewhere
+        const line = yield* Server.line
+        const settled = (count: number) =>
+          Effect.retry(
+            Effect.suspend(() =>
+              line.connections() === count ? Effect.void : Effect.fail(line.connections())
+            ),
+            { times: 300, schedule: Schedule.spaced("20 millis") }
+          )
+        yield* Effect.gen(function* () {
+          const ledger = yield* Ledger.Ledger
+          yield* ledger.open({ account: "root", limit: Usd.dollars("2") })
+          const asked = (id: string) => ledger.reserve({ account: "root", least: Usd.nanos(1), id })
+          yield* settled(2)
+          for (let round = 0; round < 3; round++) {
+            line.hold()
+            for (let index = 0; index < 6; index++) yield* Effect.flip(asked(`lost ${round} ${index}`))
+            line.release()
+            const ids = Array.from({ length: 40 }, (_, index) => `r${round} ${index}`)
+            const insisting = (id: string) =>
+              Effect.retry(asked(id), { times: 100, schedule: Schedule.spaced("20 millis") })
+            const told = yield* Effect.forEach(ids, insisting, { concurrency: 8 })
+            assert.deepStrictEqual(
+              told.map(({ id }) => id),
+              ids
+            )
+            yield* settled(2)
+          }
+        }).pipe(
+          Effect.provide(
+            RedisLedger.layerUrl({
+              url: Redacted.make(line.url),
+              prefix,
+              timeout: "200 millis",
+              lease: "10 minutes"
+            })
+          )
+        )
+        yield* settled(0)
+      }).pipe(Effect.scoped, quiet),
+    60_000
   )
 
   it.live("refuses a prefix that would not keep its keys together", () =>

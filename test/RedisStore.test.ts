@@ -286,6 +286,60 @@ describe.skipIf(!Server.isThere)("asks", () => {
   )
 })
 
+describe.skipIf(!Server.isThere)("an answer", () => {
+  /** A store on a connection that answers each script with what `swap` makes of its answer and the one before. */
+  const swapped = Effect.fnUntraced(function* (swap: (own: unknown, before: unknown) => unknown) {
+    const { prefix, redis } = yield* Server.somewhere
+    let [before, renewed, isOn]: [unknown, number, boolean] = [undefined, 0, false]
+    const lossy: Server.Client = {
+      ...redis,
+      send: <A>(command: string, ...args: ReadonlyArray<string>) =>
+        Effect.map(redis.send<A>(command, ...args), (own) => {
+          const told = isOn ? swap(own, before) : own
+          before = own
+          // The type of the answer is the caller's word.
+          return told as A
+        })
+    }
+    const renew = Effect.sync(() => void (renewed += 1))
+    const made = RedisStore.make({ prefix, timeout: "20 seconds", renew })
+    const store = yield* Effect.provideService(made, Redis.Redis, lossy)
+    yield* store.open(account("root", 100))
+    yield* store.reserve(ask("one", 5))
+    isOn = true
+    return { store, renewed: () => renewed }
+  })
+  const untrusted = "it answered something else, so that nothing on this connection can be trusted."
+
+  live(
+    "of something else is never taken for one's own, and ends the connection",
+    Effect.gen(function* () {
+      const { renewed, store } = yield* swapped((_own, before) => before)
+      const verbs: ReadonlyArray<readonly [string, Effect.Effect<unknown, { readonly detail: string }>]> = [
+        ["reserve", store.reserve(ask("two", 5))],
+        ["reserve", store.reserve(ask("three", 5))],
+        ["end", store.end(ending("two", 5))],
+        ["end", store.end(ending("three", 5))],
+        ["balances", store.balances(null)],
+        ["balances", store.balances("root")]
+      ]
+      for (const [verb, run] of verbs)
+        assert.strictEqual(yield* detailOf(run), `Redis (${verb}): ${untrusted}`)
+      assert.strictEqual(renewed(), verbs.length)
+    })
+  )
+
+  live(
+    "that names another reservation is not trusted either",
+    Effect.gen(function* () {
+      const { renewed, store } = yield* swapped((own) => String(own).replaceAll(/"(two|three)"/g, '"one"'))
+      assert.strictEqual(yield* detailOf(store.reserve(ask("two", 5))), `Redis (reserve): ${untrusted}`)
+      assert.strictEqual(yield* detailOf(store.end(ending("two", 5))), `Redis (end): ${untrusted}`)
+      assert.strictEqual(renewed(), 2)
+    })
+  )
+})
+
 describe.skipIf(!Server.isThere)("many at once", () => {
   const actors = 6
 

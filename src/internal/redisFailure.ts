@@ -48,8 +48,15 @@ const connection = (cause: unknown): string => {
   return `the connection failed (${cause.constructor.name}).`
 }
 
+/** An answer that is not the one to what was asked, so that the connection has lost count. */
+export class OthersAnswer extends Error {}
+
 /** What is told where Redis did not do a verb, or where nobody knows whether it did. */
 export const unavailable = (verb: string, cause: unknown): StoreUnavailable => {
+  if (cause instanceof OthersAnswer) {
+    const detail = `Redis (${verb}): it answered something else, so that nothing on this connection can be trusted.`
+    return new StoreUnavailable({ detail })
+  }
   const word = replyOf(cause)
   const script = cause instanceof Error ? ofScript.exec(cause.message)?.[0] : undefined
   const what =

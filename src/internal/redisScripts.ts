@@ -277,20 +277,31 @@ const onReservations = script(begin, Rows.accountParts, Rows.books, Rows.reserva
 
 const onAll = script(onReservations, Rows.keeping, Rows.placeParts, Rows.telling, Rows.ending)
 
+/** Says with its answer what that is the answer to, the last argument: so nobody takes another one's for it. */
+const verb = (...parts: ReadonlyArray<string>): string => `
+local nonce = table.remove(ARGV)
+local function verb()
+${parts.join("")}
+end
+local answer = verb()
+if type(answer) == 'string' then return answer .. ' ' .. nonce end
+return answer
+`
+
 /** The Lua source of each verb; `calls` is a batch of `reserve` and `end`. */
 export const sources = {
   prepare,
-  calls,
-  open: script(onAccounts, Rows.counting, open),
-  close: script(onAccounts, close),
-  roll: script(onAccounts, roll),
-  stay: script(onPlaces, stay),
-  leave: script(onPlaces, leave),
-  cancel: script(onAll, cancel),
-  renew: script(onReservations, renew),
-  expire: script(onAll, expire),
-  setLimit: script(onAccounts, setLimit),
-  pause: script(onAccounts, pause),
-  balances: script(Rows.prelude, Rows.options, Rows.accountParts, balances),
-  entries: script(Rows.prelude, Rows.options, page)
+  calls: verb(calls),
+  open: verb(onAccounts, Rows.counting, open),
+  close: verb(onAccounts, close),
+  roll: verb(onAccounts, roll),
+  stay: verb(onPlaces, stay),
+  leave: verb(onPlaces, leave),
+  cancel: verb(onAll, cancel),
+  renew: verb(onReservations, renew),
+  expire: verb(onAll, expire),
+  setLimit: verb(onAccounts, setLimit),
+  pause: verb(onAccounts, pause),
+  balances: verb(Rows.prelude, Rows.options, Rows.accountParts, balances),
+  entries: verb(Rows.prelude, Rows.options, page)
 } as const

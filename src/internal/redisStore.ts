@@ -3,7 +3,7 @@
  * together with all that are asked for at the same time (`redisAsks`, `redisBatch`). The hash tag around the prefix
  * keeps all keys of a ledger on one node of a cluster.
  */
-import { createHash } from "node:crypto"
+import { createHash, randomUUID } from "node:crypto"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -222,6 +222,10 @@ interface Failed {
   readonly why: string
 }
 
+/** What a reader of `answers` reads, but for `Failed`. */
+type Told<Read extends (answer: unknown) => Exit.Exit<unknown, unknown>> =
+  ReturnType<Read> extends Exit.Exit<infer A, unknown> ? Exclude<A, Failed> : never
+
 const isFailed = (answer: { readonly _tag: string }): answer is Failed => answer._tag === "Failed"
 
 /** The connection as the verbs use it. */
@@ -232,6 +236,8 @@ class Server {
   readonly timeout: number
   readonly renew: Effect.Effect<void>
   readonly asks = new Asks((asks) => this.sendAll(asks))
+  readonly #name = randomUUID()
+  #sent = 0
   connection = 0
 
   constructor(redis: Redis.Redis["Service"], options: Options) {
@@ -246,14 +252,30 @@ class Server {
     return this.bounded(what, this.redis.send(command, ...args))
   }
 
-  /** By the hash of the script; where Redis has forgotten the script, which it may at any time, whole. */
-  script(verb: Script, args: ReadonlyArray<string>): Effect.Effect<unknown, Redis.RedisError> {
-    const { lua, sha } = scripts[verb]
-    return Effect.catchIf(
-      this.redis.send("EVALSHA", sha, ...this.keys, ...args),
-      (error) => Failure.replyOf(error.cause) === "NOSCRIPT",
-      () => this.redis.send("EVAL", lua, ...this.keys, ...args)
-    )
+  /**
+   * By the hash of the script; where Redis has forgotten the script, which it may at any time, whole. An answer that does
+   * not name what was asked is nobody's.
+   */
+  script(verb: Script, args: ReadonlyArray<string>): Effect.Effect<string, Redis.RedisError> {
+    return Effect.suspend(() => {
+      const { connection } = this
+      const { lua, sha } = scripts[verb]
+      const end = ` ${this.#name}.${++this.#sent}`
+      const given = [...this.keys, ...args, end.slice(1)]
+      const answered = Effect.catchIf(
+        this.redis.send("EVALSHA", sha, ...given),
+        (error) => Failure.replyOf(error.cause) === "NOSCRIPT",
+        () => this.redis.send("EVAL", lua, ...given)
+      )
+      return Effect.flatMap(answered, (text) =>
+        typeof text === "string" && text.endsWith(end)
+          ? Effect.succeed(text.slice(0, -end.length))
+          : Effect.andThen(
+              this.giveUp(connection),
+              Effect.fail(new Redis.RedisError({ cause: new Failure.OthersAnswer() }))
+            )
+      )
+    })
   }
 
   run<A>(
@@ -265,22 +287,28 @@ class Server {
     return Effect.flatMap(told, (text) => Effect.mapError(read(text), () => foreign(verb)))
   }
 
-  /** With all that are asked for at the same time. */
+  /** With all that are asked for at the same time. `isFor` knows an answer of another ask. */
   call<A extends { readonly _tag: string }>(
     verb: string,
     read: (answer: unknown) => Exit.Exit<A | Failed, unknown>,
+    isFor: (answer: A) => boolean,
     args: ReadonlyArray<string>
   ): Answer<A> {
-    return Effect.flatMap(
-      this.asks.ask(args, (cause) => (cause === late ? this.late(verb) : Failure.unavailable(verb, cause))),
-      (answer) => {
+    return Effect.suspend(() => {
+      const { connection } = this
+      const asked = this.asks.ask(args, (cause) =>
+        cause === late ? this.late(verb) : Failure.unavailable(verb, cause)
+      )
+      return Effect.flatMap(asked, (answer) => {
         const told = read(answer)
         if (Exit.isFailure(told)) return Effect.fail(foreign(verb))
-        return isFailed(told.value)
-          ? Effect.fail(unavailable(`Redis (${verb}): ${told.value.why}`))
-          : Effect.succeed(told.value)
-      }
-    )
+        const { value } = told
+        if (isFailed(value)) return Effect.fail(unavailable(`Redis (${verb}): ${value.why}`))
+        if (isFor(value)) return Effect.succeed(value)
+        const others = Failure.unavailable(verb, new Failure.OthersAnswer())
+        return Effect.andThen(this.giveUp(connection), Effect.fail(others))
+      })
+    })
   }
 
   sendAll(asks: ReadonlyArray<ReadonlyArray<string>>): ReturnType<Send> {
@@ -409,12 +437,19 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const store: LedgerStore = {
     open: (ask) => server.run("open", answers.open, openArguments(ask)),
     close: (account, opener) => server.run("close", answers.close, [text(account), given(opener)]),
-    reserve: (ask) => server.call("reserve", answers.reserve, reserveArguments(ask)),
+    reserve: (ask) => {
+      const isFor = (told: Told<typeof answers.reserve>) => told._tag !== "Granted" || told.held.id === ask.id
+      return server.call("reserve", answers.reserve, isFor, reserveArguments(ask))
+    },
     roll: (account, frame, start, end) =>
       nothing("roll", [text(account), text(frame), String(start), String(end)]),
     stay: (ids, place) => nothing("stay", [String(place), ...ids.map(text)]),
     leave: (id) => nothing("leave", [text(id)]),
-    end: (ask) => server.call("end", answers.end, endArguments(ask)),
+    end: (ask) => {
+      const isFor = (told: Told<typeof answers.end>) =>
+        !("entry" in told) || told.entry.reservation === ask.id
+      return server.call("end", answers.end, isFor, endArguments(ask))
+    },
     cancel: (id) => nothing("cancel", [text(id)]),
     renew: (ids, lease) => server.run("renew", answers.renew, [String(lease), ...ids.map(text)]),
     expire: (most) => server.run("expire", answers.expire, [String(most)]),

@@ -80,7 +80,7 @@ export const line = Effect.gen(function* () {
   // Each script answers JSON; what makes a connection does not.
   const ends = (sent: Buffer): ReadonlyArray<number> =>
     Array.from(
-      sent.toString("latin1").matchAll(/\$\d+\r\n(?:[{[][^\r]*|null)\r\n/g),
+      sent.toString("latin1").matchAll(/\$\d+\r\n(?:[{[]|null )[^\r]*\r\n/g),
       (found) => found.index + found[0].length
     )
   const between = yield* wire({ host: hostname, port: Number(port) || 6379, asks: () => true, ends })

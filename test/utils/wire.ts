@@ -17,10 +17,20 @@ export const wire = ({ asks, ends, host, port }: Far) =>
   Effect.gen(function* () {
     const sockets = new Set<net.Socket>()
     let stuck = new Set<net.Socket>()
+    let held: Array<() => void> | undefined
+    const connections = new Set<net.Socket>()
     let losing = 0
     let answers = 0
     let lost = 0
+    const pass = (to: net.Socket, chunk: Buffer): void => {
+      const write = (): void => {
+        if (!to.destroyed) to.write(chunk)
+      }
+      if (held === undefined) write()
+      else held.push(write)
+    }
     const server = net.createServer((near) => {
+      connections.add(near)
       const far = net.connect(port, host)
       let isAsked = false
       const both = [near, far] as const
@@ -29,12 +39,13 @@ export const wire = ({ asks, ends, host, port }: Far) =>
         socket.on("error", () => undefined)
         socket.on("close", () => {
           sockets.delete(socket)
+          connections.delete(near)
           for (const other of both) other.destroy()
         })
       }
       near.on("data", (chunk) => {
         isAsked ||= asks(chunk)
-        if (!stuck.has(near)) far.write(chunk)
+        if (!stuck.has(near)) pass(far, chunk)
       })
       far.on("data", (chunk) => {
         let last = 0
@@ -47,7 +58,7 @@ export const wire = ({ asks, ends, host, port }: Far) =>
           }
           last = end
         }
-        if (!stuck.has(far)) near.write(chunk)
+        if (!stuck.has(far)) pass(near, chunk)
       })
     })
     yield* Effect.promise(() => new Promise<void>((done) => server.listen(0, "127.0.0.1", done)))
@@ -67,6 +78,17 @@ export const wire = ({ asks, ends, host, port }: Far) =>
       stick: () => {
         stuck = new Set(sockets)
       },
+      /** Nothing passes, also on connections that are made later, until `release`. */
+      hold: () => {
+        held ??= []
+      },
+      release: () => {
+        const writes = held ?? []
+        held = undefined
+        for (const write of writes) write()
+      },
+      /** How many connections there are. */
+      connections: () => connections.size,
       /** Closes the connection before each `every`-th answer; its request has reached the server. 0: none. */
       lose: (every: number) => {
         losing = every
