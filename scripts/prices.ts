@@ -31,6 +31,12 @@ const stop = (why: string): never => {
   process.exit(2)
 }
 
+/** A day of the calendar: `Date` takes a 30th of February for a day of March. */
+const isDay = (text: string): boolean => {
+  const date = new Date(`${text}T00:00:00Z`)
+  return !Number.isNaN(date.getTime()) && date.toISOString().slice(0, 10) === text
+}
+
 const options = (() => {
   try {
     const { positionals, values } = parseArgs({
@@ -47,7 +53,7 @@ const options = (() => {
     })
     const [file, ...more] = positionals
     if (file === undefined || more.length > 0) return stop(usage)
-    if (!/^\d{4}-\d{2}-\d{2}$/.test(values.date)) return stop(`${values.date} is no day.\n${usage}`)
+    if (!isDay(values.date)) return stop(`${values.date} is no day.\n${usage}`)
     return { ...values, file }
   } catch {
     return stop(usage)
@@ -117,7 +123,11 @@ tell(source.name, found, accepted)
 
 const confirmed = options.write ? found.differences.filter((each) => isConfirmed(each, accepted)) : []
 if (confirmed.length > 0) {
-  const changed = apply(table, confirmed, { day: options.date, source: source.name })
+  const changed = apply(table, confirmed, {
+    day: options.date,
+    source: source.name,
+    agreed: found.agreed
+  })
   for (const row of changed.models) if (!table.models.includes(row)) check(row)
   writeFileSync(options.table, render(changed))
   console.log(`\n${confirmed.length} prices were written to ${path.relative(process.cwd(), options.table)}.`)

@@ -42,15 +42,26 @@ frameworkSuite({
     }
     return {
       whole: (retries, signal) => runnerOf(retries).run(agent, "Hello there", signalOf(signal)),
-      streamed: async (retries, { onPiece, signal } = {}) => {
+      streamed: async (retries, { leaveAfter, onPiece, signal } = {}) => {
         const result = await runnerOf(retries).run(agent, "Hello there", {
           stream: true,
           ...signalOf(signal)
         })
-        for await (const event of result) if (event.type === "raw_model_stream_event") onPiece?.()
+        let pieces = 0
+        for await (const event of result) {
+          if (event.type !== "raw_model_stream_event") continue
+          onPiece?.()
+          if (++pieces === leaveAfter) return
+        }
         await result.completed
       },
-      tools: () => runnerOf("its own").run(agent, "The weather in Rome?")
+      tools: async (kind) => {
+        const runner = runnerOf("its own")
+        if (kind === "whole") return runner.run(agent, "The weather in Rome?")
+        const result = await runner.run(agent, "The weather in Rome?", { stream: true })
+        await result.completed
+        return result.finalOutput
+      }
     }
   }
 })

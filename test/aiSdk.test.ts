@@ -22,7 +22,7 @@ const common = { prompt: "Hello there", maxOutputTokens: 100 }
 
 frameworkSuite({
   name: "AI SDK",
-  leaves: true,
+  leaves: false,
   face: (setup, api) => {
     const model = modelOf(setup, api)
     return {
@@ -33,7 +33,7 @@ frameworkSuite({
           ...retriesOf(retries),
           ...(signal === undefined ? {} : { abortSignal: signal })
         }),
-      streamed: async (retries, { onPiece, signal } = {}) => {
+      streamed: async (retries, { leaveAfter, onPiece, signal } = {}) => {
         let failure: unknown
         const { textStream } = streamText({
           model,
@@ -42,10 +42,17 @@ frameworkSuite({
           ...(signal === undefined ? {} : { abortSignal: signal }),
           onError: ({ error }) => void (failure = error)
         })
-        for await (const _ of textStream) onPiece?.()
+        let pieces = 0
+        for await (const _ of textStream) {
+          onPiece?.()
+          if (++pieces === leaveAfter) break
+        }
         if (failure !== undefined) throw new Error("The stream failed.", { cause: failure })
       },
-      tools: () => generateText({ model, ...common, tools: { weather }, stopWhen: isStepCount(3) })
+      tools: (kind) => {
+        const asked = { model, ...common, tools: { weather }, stopWhen: isStepCount(3) }
+        return kind === "whole" ? generateText(asked) : Promise.resolve(streamText(asked).consumeStream())
+      }
     }
   }
 })

@@ -164,16 +164,73 @@ describe("the table file", () => {
       ["gpt-4o", "gpt-4o-mini"]
     )
     const before = render(bundled).split("\n")
-    const after = render(apply(bundled, changes, { day: "2026-12-01", source: "a list" })).split("\n")
+    const { agreed } = found
+    const after = render(apply(bundled, changes, { day: "2026-12-01", source: "a list", agreed })).split("\n")
     const added = after.filter((line) => !before.includes(line)).join("\n")
     assert.include(added, '"a list, as read on 2026-12-01"')
     assert.include(added, 'input: "3"')
     assert.include(added, 'input: "0.14"')
-    assert.include(added, 'asOf: "2026-12-01"')
     assert.include(added, 'basis: "secondary source"')
-    // A source, and of each model the line of its facts and that of its standard price.
-    assert.strictEqual(added.split("\n").length, 5)
+    // A source, and of each model the line of its standard price: of its other prices the list says nothing.
+    assert.strictEqual(added.split("\n").length, 3)
     assert.strictEqual(after.length, before.length + 1)
+  })
+
+  describe("dates a row that changed", () => {
+    // gpt-4o-mini as it is in the table, but for a small rise of its standard input.
+    const whole = {
+      litellm_provider: "openai",
+      mode: "chat",
+      input_cost_per_token: 1.6e-7,
+      cache_read_input_token_cost: 7.5e-8,
+      output_cost_per_token: 6e-7,
+      input_cost_per_token_batches: 7.5e-8,
+      output_cost_per_token_batches: 3e-7,
+      input_cost_per_token_priority: 2.5e-7,
+      cache_read_input_token_cost_priority: 1.25e-7,
+      output_cost_per_token_priority: 1e-6
+    }
+    const { output_cost_per_token_batches: _batch, ...unmentioned } = whole
+    const later = { input: "0.15", output: "0.6" }
+    const tableWith = (more: ReadonlyArray<Record<string, string>>): Table => ({
+      ...bundled,
+      models: bundled.models.map((row) =>
+        row.id === "gpt-4o-mini"
+          ? {
+              ...row,
+              tiers: {
+                ...row.tiers,
+                standard: [
+                  ...(row.tiers.standard ?? []).map((it) =>
+                    more.length === 0 ? it : { ...it, until: "2027-01-01" }
+                  ),
+                  ...more.map((it) => ({ ...later, ...it }))
+                ]
+              }
+            }
+          : row
+      )
+    })
+    for (const [name, list, more, isDated] of [
+      ["where each of its prices is known", whole, [], true],
+      ["not where one is not in the list", unmentioned, [], false],
+      ["not where one is contested", { ...whole, output_cost_per_token_priority: 5e-7 }, [], false],
+      ["not where one begins later", whole, [later], false]
+    ] as const) {
+      it(name, () => {
+        const from = tableWith(more)
+        const found = compare(from, read(JSON.stringify({ "gpt-4o-mini": list })), day)
+        const changes = found.differences.filter((each) => isConfirmed(each, new Set()))
+        assert.deepStrictEqual(
+          changes.map(({ figure, tier }) => [tier, figure]),
+          [["standard", "input"]]
+        )
+        const { agreed } = found
+        const after = apply(from, changes, { day: "2026-12-01", source: "a list", agreed })
+        const asOf = after.models.find(({ id }) => id === "gpt-4o-mini")?.asOf
+        assert.strictEqual(asOf, isDated ? "2026-12-01" : "2026-09-13")
+      })
+    }
   })
 
   it("names in its report what has to be named", () => {
@@ -197,8 +254,7 @@ describe("npm run prices", () => {
         "--conditions=agent-budget-source",
         "scripts/prices.ts",
         ...args,
-        "--date",
-        day,
+        ...(args.includes("--date") ? [] : ["--date", day]),
         "--table",
         path.join(folder, "table.ts")
       ],
@@ -255,6 +311,12 @@ describe("npm run prices", () => {
   it("says how it is used, and what it cannot read", () =>
     inFolder((folder, list) => {
       assert.include(prices(folder).stderr, "usage: npm run prices -- SOURCE.json")
+      for (const date of ["2026-02-30", "2026-13-01", "2026-00-10", "2026-1-1", "soon", ""]) {
+        const { status, stderr } = prices(folder, list, "--date", date)
+        assert.strictEqual(status, 2, date)
+        assert.include(stderr, "is no day")
+      }
+      assert.strictEqual(prices(folder, list, "--date", "2028-02-29").status, 1)
       assert.include(prices(folder, list, "--accept", "gpt-99").stderr, "the table has no such model")
       fs.writeFileSync(list, "{")
       assert.include(prices(folder, list).stderr, "cannot be read as JSON")

@@ -29,6 +29,8 @@ export interface Difference {
 
 export interface Comparison {
   readonly differences: ReadonlyArray<Difference>
+  /** The figures that are the same, by `keyOf`. */
+  readonly agreed: ReadonlySet<string>
   /** How many figures are the same, of how many models. */
   readonly same: number
   readonly models: ReadonlyArray<string>
@@ -38,6 +40,10 @@ export interface Comparison {
   readonly missing: ReadonlyArray<string>
   readonly unknown: ReadonlyArray<string>
 }
+
+/** The name of a figure in the whole table. */
+const keyOf = ({ figure, isLong, model, tier }: Pick<Difference, "model" | "tier" | "isLong" | "figure">) =>
+  [model, tier, isLong ? "long" : "short", figure].join(" ")
 
 /** The period that is in force on a day. */
 const periodAt = (periods: ReadonlyArray<Period>, day: string): number => {
@@ -64,14 +70,14 @@ const differencesOf = (
   where: Pick<Difference, "model" | "tier" | "isLong">,
   named: Named,
   theirs: Figures
-): { readonly same: number; readonly differences: ReadonlyArray<Difference> } => {
+): { readonly same: ReadonlyArray<string>; readonly differences: ReadonlyArray<Difference> } => {
   const differences: Array<Difference> = []
-  let same = 0
+  const same: Array<string> = []
   for (const figure of figureNames) {
     const price = theirs[figure]
     if (price === undefined) continue
     const ours = charged(named, figure)
-    if (ours === price) same++
+    if (ours === price) same.push(keyOf({ ...where, figure }))
     else {
       const isSmallRise = ours !== undefined && price > ours && price <= 2n * ours
       differences.push({ ...where, figure, ours, theirs: price, isSmallRise })
@@ -94,7 +100,7 @@ const compareOffer = (model: string, tier: TierName, period: Period, offer: Offe
   }
   const beyond = differencesOf({ model, tier, isLong: true }, ours, long.figures)
   return {
-    same: short.same + beyond.same,
+    same: [...short.same, ...beyond.same],
     differences: [...short.differences, ...beyond.differences],
     notes: []
   }
@@ -105,11 +111,11 @@ const compareRow = (row: Row, theirs: SourceRow, day: string) => {
     const periods = row.tiers[tier]
     const period = periods?.[periodAt(periods, day)]
     return period === undefined
-      ? { same: 0, differences: [], notes: [`${row.id}, ${tier}: a tier that is not here`] }
+      ? { same: [], differences: [], notes: [`${row.id}, ${tier}: a tier that is not here`] }
       : compareOffer(row.id, tier, period, offer)
   })
   return {
-    same: found.reduce((sum, { same }) => sum + same, 0),
+    same: found.flatMap(({ same }) => same),
     differences: found.flatMap(({ differences }) => differences),
     notes: found.flatMap(({ notes }) => notes)
   }
@@ -124,8 +130,10 @@ export const compare = (table: Table, source: Source, day: string): Comparison =
   })
   const rows = pairs.map(([row, theirs]) => compareRow(row, theirs, day))
   const ours = new Set(table.models.flatMap(({ aliases = [], id }) => [id, ...aliases]))
+  const agreed = new Set(rows.flatMap(({ same }) => same))
   return {
-    same: rows.reduce((sum, { same }) => sum + same, 0),
+    agreed,
+    same: agreed.size,
     models: pairs.map(([row]) => row.id),
     differences: rows.flatMap(({ differences }) => differences),
     notes: [...rows.flatMap(({ notes }) => notes), ...source.unreadable],
@@ -159,7 +167,33 @@ const written = (period: Period, changes: ReadonlyArray<Difference>): Period => 
   }
 }
 
-const withChanges = (row: Row, changes: ReadonlyArray<Difference>, day: string): Row => {
+const priced = (named: Named): ReadonlyArray<FigureName> =>
+  figureNames.filter((figure) => own(named, figure) !== undefined)
+
+/** Whether all that a row charges from a day on is known: of what begins later no list of that day tells. */
+const isKnown = ({ id, tiers }: Row, known: ReadonlySet<string>, day: string): boolean => {
+  const tierNames = ["standard", "batch", "flex", "priority", "ultrafast"] as const
+  return tierNames.every((tier) => {
+    const periods = tiers[tier] ?? []
+    const period = periods[periodAt(periods, day)]
+    if (period === undefined) return true
+    const { longContext: long } = period
+    const isPriceKnown = (isLong: boolean) => (figure: FigureName) =>
+      known.has(keyOf({ model: id, tier, isLong, figure }))
+    return (
+      period === periods.at(-1) &&
+      priced(period).every(isPriceKnown(false)) &&
+      (long === undefined || priced(long).every(isPriceKnown(true)))
+    )
+  })
+}
+
+const withChanges = (
+  row: Row,
+  changes: ReadonlyArray<Difference>,
+  day: string,
+  agreed: ReadonlySet<string>
+): Row => {
   const tiers = Object.fromEntries(
     Object.entries(row.tiers).map(([tier, periods = []]) => {
       const here = changes.filter((change) => change.tier === tier)
@@ -170,14 +204,23 @@ const withChanges = (row: Row, changes: ReadonlyArray<Difference>, day: string):
       ]
     })
   )
-  return { ...row, tiers, asOf: day }
+  const changed = { ...row, tiers }
+  const known = new Set([...agreed, ...changes.map(keyOf)])
+  return isKnown(changed, known, day) ? { ...changed, asOf: day } : changed
 }
 
-/** The table with the changes in it. Rows that changed are of that day, and the list is among the sources. */
+/**
+ * The table with the changes in it, and the list among the sources. A row that changed is of that day where the list
+ * knows each of its prices, as they are (`agreed`) or as they are changed: the others are no newer than they were.
+ */
 export const apply = (
   table: Table,
   changes: ReadonlyArray<Difference>,
-  { day, source }: { readonly day: string; readonly source: string }
+  {
+    agreed,
+    day,
+    source
+  }: { readonly day: string; readonly source: string; readonly agreed: ReadonlySet<string> }
 ): Table => {
   if (changes.length === 0) return table
   return {
@@ -185,7 +228,7 @@ export const apply = (
     sources: [...new Set([...table.sources, `${source}, as read on ${day}`])].sort(),
     models: table.models.map((row) => {
       const here = changes.filter(({ model }) => model === row.id)
-      return here.length === 0 ? row : withChanges(row, here, day)
+      return here.length === 0 ? row : withChanges(row, here, day, agreed)
     })
   }
 }

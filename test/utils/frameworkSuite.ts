@@ -1,7 +1,16 @@
 /** What every framework has to keep under a budget, on each API that it speaks: one suite, run by a test file each. */
 import { assert, describe, it } from "@effect/vitest"
 import { BudgetExceededError } from "agent-budget"
-import { assertBooks, failureOf, settled, withSession, type Setup, type Verdict } from "./openAi.ts"
+import {
+  assertBooks,
+  failureOf,
+  reservedNano,
+  settled,
+  withSession,
+  type Setup,
+  type Verdict
+} from "./openAi.ts"
+import { isRecord } from "./providerBill.ts"
 import { Behaviours, Gate, type Behaviour } from "./SimulatedProvider.ts"
 
 /** What a framework does for its caller. */
@@ -14,7 +23,7 @@ export interface Face {
     options?: { readonly signal?: AbortSignal; readonly leaveAfter?: number; readonly onPiece?: () => void }
   ) => Promise<unknown>
   /** An answer for which the tool `weather` is run: two round trips. */
-  readonly tools: () => Promise<unknown>
+  readonly tools: (kind: "whole" | "streamed") => Promise<unknown>
 }
 
 export type Api = "chat" | "responses"
@@ -22,7 +31,7 @@ export type Api = "chat" | "responses"
 export interface Framework {
   readonly name: string
   readonly face: (setup: Setup, api: Api) => Face
-  /** What an abort in the middle of a stream, or leaving it, is to be charged. */
+  /** Whether leaving a stream ends its request. Where it does not, it stays held until the session is closed. */
   readonly leaves: boolean
 }
 
@@ -60,16 +69,21 @@ export const frameworkSuite = (framework: Framework): void => {
         })
       )
 
-      it(
-        "each round trip of a tool's call is booked as billed",
-        withSession(async (setup) => {
-          setup.provider.next(asksForWeather)
-          await face(setup).tools()
-          assert.strictEqual(setup.provider.requests.length, 2)
-          assert.strictEqual(setup.session.getSummary().calls, 2)
-          await assertBooks(setup, "metered")
-        })
-      )
+      for (const kind of ["whole", "streamed"] as const) {
+        it(
+          `each round trip of a tool's call is booked as billed (${kind})`,
+          withSession(async (setup) => {
+            setup.provider.next(asksForWeather)
+            await face(setup).tools(kind)
+            assert.strictEqual(setup.provider.requests.length, 2)
+            for (const { body } of setup.provider.requests) {
+              assert.strictEqual(isRecord(body) && body["stream"] === true, kind === "streamed")
+            }
+            assert.strictEqual(setup.session.getSummary().calls, 2)
+            await assertBooks(setup, "metered")
+          })
+        )
+      }
 
       for (const [status, verdict] of statuses) {
         for (const kind of ["whole", "streamed"] as const) {
@@ -114,6 +128,40 @@ export const frameworkSuite = (framework: Framework): void => {
           await assertBooks(setup, "assumed")
         })
       )
+
+      it(
+        `a stream that is left is charged whole${framework.leaves ? "" : ", when the session is closed"}`,
+        withSession(async (setup) => {
+          const gate = new Gate()
+          gate.release(6)
+          setup.provider.next(Behaviours.stepped(gate))
+          await face(setup).streamed("its own", { leaveAfter: 1 })
+          if (!framework.leaves) {
+            assert.isAbove(reservedNano(setup.session), 0)
+            await setup.session.close()
+          }
+          await settled(setup.session)
+          gate.open()
+          await assertBooks(setup, "assumed")
+          assert.strictEqual(setup.provider.requests.length, 1)
+        })
+      )
+
+      for (const how of ["destroy", "end"] as const) {
+        it(
+          `a stream that the server cuts is charged whole (${how})`,
+          withSession(async (setup) => {
+            setup.provider.next(Behaviours.streamCut(6, how))
+            let pieces = 0
+            await face(setup)
+              .streamed("none", { onPiece: () => pieces++ })
+              .catch(() => undefined)
+            assert.isAbove(pieces, 0)
+            assert.strictEqual(setup.provider.requests.length, 1)
+            await assertBooks(setup, "assumed")
+          })
+        )
+      }
 
       for (const kind of ["whole", "streamed"] as const) {
         it(
