@@ -146,8 +146,11 @@ export type Reservation = Types.Reservation
  *
  * An `id` of your own makes it safe to repeat where the answer was lost. It is of all who ask the same under it, at once
  * or later, in this process or another: they get the same reservation, and another ask under it is refused
- * (`ReservationConflict`). So nobody's interruption takes back what it holds: that is there for whoever asks again, and
- * charged in full when its lease is over.
+ * (`ReservationConflict`). So nobody's interruption takes back what others got. What it holds is there for whoever asks
+ * again, and charged in full when its lease is over. The memory engine, which knows all who ask, gives back what nobody
+ * got once the last who waited for it has left; the same id then asks anew. Nor do several processes have a place in line
+ * each under one id, but one together: when all of one process stop waiting, it is given up, and those of the others
+ * stand at the end of the line from their next look on.
  *
  * @example
  * ```ts

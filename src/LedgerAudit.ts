@@ -126,7 +126,8 @@ export const inOrder = (entries: ReadonlyArray<Ledger.Entry>, first = 1): Findin
   )
 
 /**
- * A reservation ends once. An expiry and its one correction are the only second end there is.
+ * A reservation ends once. An expiry and its one correction are the only second end there is. An id of a caller's whose
+ * reservation nobody got, and that was released so, may be admitted anew (in the memory engine).
  *
  * @example
  * ```ts
@@ -155,7 +156,7 @@ const ends = (entries: ReadonlyArray<Ledger.Entry>, isPart: boolean): Findings =
     const isSound =
       _tag === "Corrected"
         ? before === "Expired"
-        : before === undefined || (before === "Reserved" && _tag !== "Reserved")
+        : before === undefined || (_tag === "Reserved" ? before === "Released" : before === "Reserved")
     return isSound ? [] : [`reservation ${reservation}: ${_tag} after ${before ?? "nothing"}`]
   })
 }

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Ledger, Usd } from "agent-budget"
+import * as LedgerAudit from "agent-budget/LedgerAudit"
 import { Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { ledgerSuite } from "./LedgerTest.ts"
@@ -36,6 +37,58 @@ describe("a ledger in memory whose layer is closed", () => {
       for (const each of waits) assert.strictEqual((yield* Fiber.join(each)).reason._tag, "Closed")
       assert.strictEqual((yield* wait).reason._tag, "Closed")
       assert.strictEqual((yield* books.release(held))._tag, "Released")
+    })
+  )
+})
+
+describe("a grant in line under an id of the caller's", () => {
+  const full = Usd.nanos(100)
+
+  it.effect("goes back when all who waited were interrupted before they got it, and is asked for anew", () =>
+    Effect.gen(function* () {
+      for (const admissions of [false, true]) {
+        for (const waiters of [1, 2]) {
+          const books = yield* Ledger.makeMemory({ admissions })
+          yield* books.open({ account: "root", limit: full })
+          const ask = { account: "root", least: full, waitAtMost: "1 hour", id: "mine" } as const
+          const held = yield* books.reserve({ account: "root", least: full })
+          const waits = yield* Effect.forEach(Array.from({ length: waiters }), () =>
+            Effect.forkChild(books.reserve(ask))
+          )
+          yield* TestClock.adjust(10)
+          yield* Effect.andThen(
+            books.release(held),
+            Effect.sync(() => waits.forEach((each) => each.interruptUnsafe()))
+          )
+          for (const each of waits) assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(each)))
+          assert.strictEqual((yield* books.balance("root")).reserved, 0)
+          yield* books.settle(yield* books.reserve(ask), { amount: Usd.nanos(7), verdict: "metered" })
+          assert.strictEqual((yield* books.balance("root")).spent, 7)
+          assert.deepStrictEqual((yield* LedgerAudit.audit(books)).findings, [])
+        }
+      }
+    })
+  )
+
+  it.effect("stays where another got it, in line or by asking at that moment", () =>
+    Effect.gen(function* () {
+      for (const asksAtOnce of [false, true]) {
+        const books = yield* Ledger.makeMemory()
+        yield* books.open({ account: "root", limit: full })
+        const ask = { account: "root", least: full, waitAtMost: "1 hour", id: "mine" } as const
+        const held = yield* books.reserve({ account: "root", least: full })
+        const leaving = yield* Effect.forkChild(books.reserve(ask))
+        const other = asksAtOnce ? undefined : yield* Effect.forkChild(books.reserve(ask))
+        yield* TestClock.adjust(10)
+        yield* books.release(held)
+        const got = asksAtOnce ? yield* books.reserve(ask) : undefined
+        leaving.interruptUnsafe()
+        const kept = got ?? (other === undefined ? held : yield* Fiber.join(other))
+        yield* Fiber.await(leaving)
+        assert.strictEqual((yield* books.balance("root")).reserved, 100)
+        assert.strictEqual((yield* books.release(kept)).account, "root")
+        assert.strictEqual((yield* books.balance("root")).reserved, 0)
+      }
     })
   )
 })

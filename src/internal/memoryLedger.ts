@@ -129,6 +129,8 @@ class MemoryReservation implements Reservation {
   ended: Ending | undefined = undefined
   /** The ask that it answers, where its id is the caller's. */
   ask: ReserveRequest | undefined = undefined
+  /** Somebody got it, so that it is his to end. */
+  isReceived = false
 
   constructor(id: string, chain: Tree.Account, amount: Usd.Usd, at: number, books: MemoryBooks) {
     this.id = id
@@ -334,14 +336,14 @@ class MemoryBooks {
     if (request.waitAtMost === undefined) {
       const short = Tree.shortOf(account, least)
       return short === undefined
-        ? this.granted(this.take(fiber, request, account, Tree.hold(ask)))
+        ? this.granted(received(this.take(fiber, request, account, Tree.hold(ask))))
         : Effect.fail(stopped(short, least, 0))
     }
     if (this.isClosed) return Checks.closed
     const isAlone = request.id === undefined || !this.places.has(request.id)
     const ticket = ++this.tickets
     if (isAlone && Tree.standsAt({ ...ask, ticket }) === undefined) {
-      return this.granted(this.take(fiber, request, account, Tree.hold(ask)))
+      return this.granted(received(this.take(fiber, request, account, Tree.hold(ask))))
     }
     return this.wait(fiber, ask, ticket, request, request.waitAtMost)
   }
@@ -396,7 +398,10 @@ class MemoryBooks {
         return Effect.onExit(Effect.interruptible(timed), (exit) => {
           place.told.delete(mine)
           place.askers--
-          if (Exit.isSuccess(exit)) return Effect.void
+          if (Exit.isSuccess(exit)) {
+            if (place.taken !== undefined) received(place.taken)
+            return Effect.void
+          }
           return Effect.withFiber((leaving) => this.leave(leaving, place))
         })
       })
@@ -471,8 +476,8 @@ class MemoryBooks {
   }
 
   /**
-   * Ends a wait that did not end with a reservation in hand. What an id of the caller's holds stays for whoever asks under
-   * it again.
+   * Ends a wait that did not end with a reservation in hand. What others got or wait for under an id of the caller's is
+   * theirs. What nobody got goes back, and the id is free: whoever asks under it again asks anew.
    */
   leave(fiber: AnyFiber, place: Place): Effect.Effect<void> {
     const { askers, request, taken, waiter } = place
@@ -484,9 +489,20 @@ class MemoryBooks {
     }
     if (taken === undefined) return Effect.void
     const told = this.granted(taken)
-    return request.id === undefined
-      ? Effect.andThen(told, Effect.orDie(this.end(fiber, taken, undefined)))
-      : Effect.asVoid(told)
+    if (askers > 0 || taken.isReceived) return Effect.asVoid(told)
+    if (request.id !== undefined && taken.expired === undefined) {
+      this.named.delete(request.id)
+      if (!this.admissions) return this.undo(fiber, taken)
+    }
+    return Effect.andThen(told, Effect.orDie(this.end(fiber, taken, undefined)))
+  }
+
+  /** Takes back what the books say nothing of and nobody got, so that its id ends once, later. */
+  undo(fiber: AnyFiber, held: MemoryReservation): Effect.Effect<void> {
+    Tree.book(held.chain, held.amount, 0, held.links)
+    this.leased.delete(held)
+    tell(fiber, Tree.wake(held.chain))
+    return Effect.void
   }
 
   /** The ledger closes: nobody is left waiting for it. */
@@ -695,13 +711,18 @@ const stopped = (account: Tree.Account, required: Usd.Usd, waitedMillis: number)
     Tree.ceiling(account) < required
   )
 
+const received = (held: MemoryReservation): MemoryReservation => {
+  held.isReceived = true
+  return held
+}
+
 const repeated = (known: MemoryReservation, request: ReserveRequest): Refusable<Reservation> => {
   if (Checks.fingerprint(request) !== Checks.fingerprint(known.ask ?? request)) {
     return Checks.anotherAsk(known.id)
   }
   if (known.ended !== undefined) return Checks.conflict(known, Checks.howItEnded(known.ended))
   return known.expired === undefined
-    ? Effect.succeed(known)
+    ? Effect.succeed(received(known))
     : Checks.conflict(known, "its lease has expired.")
 }
 
