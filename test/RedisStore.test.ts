@@ -275,6 +275,71 @@ describe.skipIf(!Server.isThere)("asks", () => {
   )
 
   live(
+    "that change thousands of accounts at once are written whole",
+    Effect.gen(function* () {
+      const { key, redis, store } = yield* Server.ledger
+      const depths = Array.from({ length: 64 }, (_, depth) => depth)
+      for (const depth of depths)
+        yield* store.open(account(`0-${depth}-`, 1_000, depth === 0 ? null : `0-${depth - 1}-`))
+      const names = depths.map((depth) => `0-${depth}-`)
+      const rows = yield* redis.send<ReadonlyArray<string>>("HMGET", key("accounts"), ...names)
+      const chains = Array.from({ length: 80 }, (_, chain) => chain)
+      // Rows are copied, or the test would be long at opening them.
+      for (const chain of chains) {
+        const copied = names.flatMap((name, depth) => [name, rows[depth] ?? ""])
+        const renamed = copied.map((each) => each.replaceAll(/(^|\t)0-/g, `$1${chain}-`))
+        yield* redis.send("HSET", key("accounts"), ...renamed)
+      }
+      yield* Effect.forEach(
+        chains,
+        (chain) => tagOf(store.reserve(ask(`r${chain}`, 600, { account: `${chain}-63-` }))),
+        all
+      )
+      const { rows: held } = yield* store.balances(null)
+      assert.isAbove(held.length, 5_000)
+      assert.deepStrictEqual([...new Set(held.map(({ reserved }) => Number(reserved)))], [600])
+      yield* Effect.forEach(chains, (chain) => store.end(ending(`r${chain}`, 500)), all)
+      const { rows: spent } = yield* store.balances(null)
+      assert.deepStrictEqual([...new Set(spent.map((each) => `${each.spent} ${each.reserved}`))], ["500 0"])
+      const entries = yield* store.entries(everything)
+      assert.strictEqual(entries.length, names.length + 2 * chains.length)
+      assert.strictEqual(yield* redis.send("ZCARD", key("leases")), 0)
+    })
+  )
+
+  live(
+    "one of which meets a row that nobody here wrote answer the others, and say nothing of a connection",
+    Effect.gen(function* () {
+      const { key, redis, store } = yield* Server.ledger
+      yield* store.open(account("root", 1_000))
+      yield* store.reserve(ask("bad", 10))
+      const row = String(yield* redis.send("HGET", key("reservations"), "bad"))
+      const parts = /^(held \S+) (\S+) (\S+)(.*)$/s.exec(row) ?? []
+      const rows = {
+        amount: `${parts[1]} x ${parts[3]}${parts[4]}`,
+        moment: `${parts[1]} ${parts[2]} x${parts[4]}`,
+        lines: `${parts[1]} ${parts[2]} 1\v2${parts[4]}`,
+        more: row.replace('"root"', '"ro\not"')
+      }
+      for (const [what, broken] of Object.entries(rows)) {
+        yield* redis.send("HSET", key("reservations"), "bad", broken)
+        const [before, bad, after] = yield* Effect.all(
+          [
+            tagOf(store.reserve(ask(`before ${what}`, 10))),
+            detailOf(store.reserve(ask("bad", 10))),
+            tagOf(store.reserve(ask(`after ${what}`, 10)))
+          ],
+          all
+        )
+        assert.deepStrictEqual([before, after], ["Granted", "Granted"], what)
+        assert.notInclude(bad, "connection", what)
+      }
+      yield* redis.send("HSET", key("reservations"), "bad", row)
+      assert.deepStrictEqual(yield* audit(store), [])
+    })
+  )
+
+  live(
     "that were left before they were sent are not made",
     Effect.gen(function* () {
       const { store } = yield* Server.ledger

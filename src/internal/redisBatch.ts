@@ -1,12 +1,14 @@
 /**
  * The two verbs of each call, `reserve` and `end`, as one Lua script for a batch of them. They are decided one after the
  * other, each on what the ones before it left; but a row is read once and written once, however many of them change it,
- * and all is written together at the end: the entries first, since only they can be refused. So a batch is written whole
- * or not at all.
+ * and all is written together at the end, when all that can fail has been done: the entries first, since only they can
+ * be refused. So the books of a batch are written whole or not at all. Only places in line, which hold no money, are
+ * written as they are decided.
  *
  * The keys are those of every script. The arguments: how many there are, then for each `r` and eight of `reserve`, or `e`
- * and four of `end`. The answer is a JSON list of theirs, in their order. One that fails by itself, by a row that nobody
- * here wrote, answers `Failed` and leaves the others alone.
+ * and four of `end`. The answer is theirs, which are JSON, in their order, a line each: so that one with a row that
+ * nobody here wrote spoils no other. One that fails by itself, by such a row, answers `Failed` and leaves the others
+ * alone.
  */
 import * as Rows from "./redisRows.ts"
 
@@ -227,30 +229,32 @@ for i, from in ipairs(asks) do
     local why = type(answer) == 'table' and answer.err or answer
     answer = '{"_tag":"Failed","why":"' .. string.gsub(tostring(why), '[^%w%s:_.,-]', '') .. '"}'
   end
+  if string.find(answer, '\n', 1, true) then answer = '{"_tag":"Failed","why":"a row has more than one line."}' end
   answers[i] = answer
 end
 
+local rows, keeps = {}, {}
+for _, a in ipairs(changed) do
+  rows[#rows + 1] = a.name
+  rows[#rows + 1] = numbered(a)
+end
+for _, id in ipairs(kepts) do
+  keeps[#keeps + 1] = id
+  keeps[#keeps + 1] = texts[id]
+end
+local answer = table.concat(answers, '\n')
+
+-- Lua hands over no more than some thousands of values at once.
+local function inPieces(command, key, values)
+  for from = 1, #values, 1000 do call(command, key, unpack(values, from, math.min(from + 999, #values))) end
+end
 flush()
-if #changed > 0 then
-  local rows = {}
-  for _, a in ipairs(changed) do
-    rows[#rows + 1] = a.name
-    rows[#rows + 1] = numbered(a)
-  end
-  call('HSET', accounts, unpack(rows))
-end
-if #kepts > 0 then
-  local rows = {}
-  for _, id in ipairs(kepts) do
-    rows[#rows + 1] = id
-    rows[#rows + 1] = texts[id]
-  end
-  call('HSET', reservations, unpack(rows))
-end
-if #leased > 0 then call('ZADD', leases, unpack(leased)) end
-if #unleased > 0 then call('ZREM', leases, unpack(unleased)) end
+inPieces('HSET', accounts, rows)
+inPieces('HSET', reservations, keeps)
+inPieces('ZADD', leases, leased)
+inPieces('ZREM', leases, unleased)
 if tells then tell() end
-return '[' .. table.concat(answers, ',') .. ']'
+return answer
 `
 
 /** The script. */

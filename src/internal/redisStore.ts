@@ -73,18 +73,17 @@ const refused = { now: Schema.Finite, row: Row }
 
 const answer = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) => {
   const decode = Schema.decodeUnknownExit(schema)
-  return (text: unknown): Effect.Effect<S["Type"], unknown> => Effect.flatMap(parse(text), decode)
+  return (text: string): Effect.Effect<S["Type"], unknown> => Effect.suspend(() => decode(parsed(text)))
 }
 
-const parse = (text: unknown): Effect.Effect<unknown, unknown> => {
+/** Nothing that a script answers is undefined. */
+const parsed = (text: string): unknown => {
   try {
-    return Effect.succeed(JSON.parse(String(text)))
+    return JSON.parse(text)
   } catch {
-    return Effect.fail("no JSON")
+    return undefined
   }
 }
-
-const decodeList = Schema.decodeUnknownExit(Schema.Array(Schema.Unknown))
 
 /** Readers of what each script answers, which is JSON. */
 const answers = {
@@ -280,7 +279,7 @@ class Server {
 
   run<A>(
     verb: Script,
-    read: (answer: unknown) => Effect.Effect<A, unknown>,
+    read: (answer: string) => Effect.Effect<A, unknown>,
     args: ReadonlyArray<string>
   ): Answer<A> {
     const told = this.bounded(verb, this.script(verb, args))
@@ -315,10 +314,10 @@ class Server {
     return Effect.suspend(() => {
       const { connection } = this
       const sent = this.script("calls", [String(asks.length), ...asks.flat()])
-      const told = Effect.flatMap(
-        Effect.mapError(sent, ({ cause }) => cause),
-        (text) => Effect.flatMap(parse(text), decodeList)
-      )
+      const told = Effect.mapBoth(sent, {
+        onFailure: ({ cause }) => cause,
+        onSuccess: (text) => text.split("\n").map(parsed)
+      })
       const inTimeOr = inTime(told, this.timeout, () =>
         Effect.andThen(this.giveUp(connection), Effect.fail(late))
       )
