@@ -1,6 +1,6 @@
 /** What agents do: calls with retries, priced effects that nest, and the ledger by hand, in accounts of their own. */
 import { Budget, BudgetError, Usd } from "agent-budget"
-import { Cause, Context, Effect, Exit } from "effect"
+import { Cause, Effect, Exit } from "effect"
 import { callContext } from "../../src/internal/callContext.ts"
 import type { Random } from "../utils/random.ts"
 import { attempt as newAttempt, type Attempt } from "./attempt.ts"
@@ -70,14 +70,14 @@ const send = async (
 
 const callOnce = (agent: Agent, ask: Ask, made: Attempt): Effect.Effect<Answered> =>
   Effect.withFiber((fiber) => {
-    const context = Context.add(fiber.context, Caller, made.id)
+    const { context } = fiber
     const heeds = agent.random.chance(0.9)
     return Effect.promise((signal) =>
       callContext.run({ context, passing: undefined }, () =>
         send(agent, ask, made, heeds ? signal : undefined)
       )
     )
-  })
+  }).pipe(Effect.provideService(Caller, made.id))
 
 /** A call, and again where that may help, each time as an attempt of its own. */
 const call = (agent: Agent): Effect.Effect<void> =>
