@@ -7,6 +7,7 @@
  */
 import OpenAI from "openai"
 import { BudgetedSession, BudgetExceededError } from "agent-budget"
+import * as Books from "./utils/books.ts"
 import * as Simulation from "./utils/simulation.ts"
 
 await using provider = await Simulation.start()
@@ -30,4 +31,4 @@ try {
 await session.close()
 const { byModel, calls, refused, spentUsd } = session.getSummary()
 console.log(`${calls} calls for $${spentUsd}, ${refused} refused; gpt-4o:`, byModel["gpt-4o"]?.usage)
-console.log(`the provider's bill: $${Number(provider.bill().totalNanoUsd) / 1e9}`)
+Books.print(session, provider)

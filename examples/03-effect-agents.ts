@@ -6,6 +6,7 @@
 import { NodeRuntime } from "@effect/platform-node"
 import { Effect, Layer, Stream } from "effect"
 import { Budget, BudgetedOpenAi, Pricing, Usd } from "agent-budget"
+import * as Books from "./utils/books.ts"
 import * as Provider from "./utils/provider.ts"
 import * as Simulation from "./utils/simulation.ts"
 
@@ -66,10 +67,10 @@ const program = Effect.gen(function* () {
   for (const line of lines) console.log(line)
   const { limit, remaining, spent } = yield* Budget.summary
   console.log(`${Usd.format(spent)} of ${Usd.format(limit)} spent, ${Usd.format(remaining)} left`)
-  const bill = yield* (yield* Provider.Provider).bill
   console.log(
-    `the provider's bill and three searches: ${Usd.format(Usd.add(bill ?? Usd.zero, Usd.dollars("0.012")))}`
+    "The provider bills the calls of its models; the three searches, at $0.012, are in our books alone."
   )
+  yield* Books.show
 })
 
 const Live = Provider.layerClient.pipe(

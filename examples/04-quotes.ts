@@ -5,6 +5,9 @@
  */
 import { Effect, Layer } from "effect"
 import { Budget, Pricing, Quote, TokenCounter, Usd } from "agent-budget"
+import * as Books from "./utils/books.ts"
+import * as Provider from "./utils/provider.ts"
+import * as Simulation from "./utils/simulation.ts"
 
 const question = "Which of these letters of 1911 speak of the harbour, and what do they say of it? "
 const letters = "The pilot came aboard at noon and took us in between the lights. ".repeat(400)
@@ -64,12 +67,14 @@ const show = Effect.fnUntraced(function* (
   }
 })
 
-const program = Effect.forEach(Object.entries(requests), ([name, request]) => show(name, request), {
-  discard: true
+const program = Effect.gen(function* () {
+  for (const [name, request] of Object.entries(requests)) yield* show(name, request)
+  yield* Books.show
 })
 const layers = Layer.mergeAll(
   Pricing.layer,
   TokenCounter.layer,
-  Budget.layerMemory({ limit: Usd.dollars("0.10") })
+  Budget.layerMemory({ limit: Usd.dollars("0.10") }),
+  Provider.layerSimulated(Simulation.start)
 )
 await Effect.runPromise(Effect.provide(program, layers))
