@@ -191,8 +191,8 @@ const redis: Engine = {
     mutant(
       "redisBatch.ts",
       "the entries first",
-      "flush()\nif #changed > 0 then",
-      "for _, a in ipairs(changed) do store(a) end\nflush()\nif #changed > 0 then"
+      "flush()\ninPieces('HSET', accounts, rows)\n",
+      "inPieces('HSET', accounts, rows)\nflush()\n"
     ),
     mutant(
       "redisRows.ts",

@@ -34,8 +34,8 @@ export const path: ReadonlyArray<Defect> = [
     "internal/memoryLedger.ts",
     "check and take are apart",
     budget("two hundred at once"),
-    "? this.granted(this.take(fiber, request, account, Tree.hold(ask)))\n        : Effect.fail",
-    "? Effect.andThen(Effect.yieldNow, Effect.suspend(() => this.granted(this.take(fiber, request, account, Tree.hold(ask)))))\n        : Effect.fail"
+    "? this.granted(received(this.take(fiber, request, account, Tree.hold(ask))))\n        : Effect.fail",
+    "? Effect.andThen(Effect.yieldNow, Effect.suspend(() => this.granted(received(this.take(fiber, request, account, Tree.hold(ask))))))\n        : Effect.fail"
   ),
   defect(
     "internal/accountTree.ts",
