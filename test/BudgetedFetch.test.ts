@@ -268,6 +268,24 @@ describe("what a failed attempt is charged: the whole reservation", () => {
     }
   }
 
+  for (const [name, body] of [
+    ["an answer", capped],
+    ["a stream", streamed]
+  ] as const) {
+    it(
+      `a body whose reader leaves it, with no signal to tell of that (${name})`,
+      withSession(async (setup) => {
+        setup.provider.next(Behaviours.hangAfterHeaders)
+        const response = await setup.session.fetch(`${setup.provider.baseURL}/chat/completions`, {
+          method: "POST",
+          body: JSON.stringify(body)
+        })
+        await response.body?.cancel()
+        await assertBooks(setup, "assumed")
+      })
+    )
+  }
+
   it(
     "a stream with an error event",
     withSession(async (setup) => {

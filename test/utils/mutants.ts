@@ -87,6 +87,18 @@ const sqlite: Engine = {
     mutant("sqliteBooks.ts", "a window that is not over", " || !Rows.isStale(row, this.#now)"),
     mutant(
       "sqliteBooks.ts",
+      "the end of a lease",
+      "this.#sql.due.all(this.#now, most)",
+      "this.#sql.due.all(0, most)"
+    ),
+    mutant(
+      "sqliteBooks.ts",
+      "the charge of what runs out",
+      "this.#plan(row, row.amount, 0 - row.amount)",
+      "this.#plan(row, 0, 0 - row.amount)"
+    ),
+    mutant(
+      "sqliteBooks.ts",
       "an account above a live one",
       "    if (parent?.temporary === 1) this.#sql.addOpener.run(parent.id, below(lastInsertRowid))\n"
     ),
@@ -160,6 +172,18 @@ const postgres: Engine = {
       "IF NOT FOUND THEN"
     ),
     mutant(
+      "postgresEndings.ts",
+      "the end of a lease",
+      "WHERE state = 'held' AND expires_at <= now_",
+      "WHERE state = 'held' AND expires_at <= 0"
+    ),
+    mutant(
+      "postgresEndings.ts",
+      "the charge of what runs out",
+      "(r, 'Expired', r.amount, 'assumed', NULL)",
+      "(r, 'Expired', 0, 'assumed', NULL)"
+    ),
+    mutant(
       "postgresAccounts.ts",
       "a window that is not over",
       "(a.window_end IS NULL OR a.window_end <= now_) AND"
@@ -205,6 +229,18 @@ const redis: Engine = {
       "a window that is not over",
       "(not a.till or a.till <= now) and start",
       "start"
+    ),
+    mutant(
+      "redisScripts.ts",
+      "the end of a lease",
+      "leases, '-inf', moment, 'BYSCORE'",
+      "leases, '-inf', 0, 'BYSCORE'"
+    ),
+    mutant(
+      "redisScripts.ts",
+      "the charge of what runs out",
+      "r.held, r.amount, r.amount, touched, name)",
+      "r.held, r.amount, 0, touched, name)"
     ),
     mutant(
       "redisScripts.ts",

@@ -113,6 +113,18 @@ export const path: ReadonlyArray<Defect> = [
     '? (edge.options["held"] ??= acquire(edge, ask, priced.init?.signal))'
   ),
   defect(
+    "BudgetedFetch.ts",
+    "wrapping twice charges twice",
+    fetched("session.fetch over session.fetch"),
+    "  if (passes(edge, url, init?.body)) return edge.inner(input, init)\n"
+  ),
+  defect(
+    "BudgetedOpenAi.ts",
+    "a wrapped client is wrapped again",
+    client("twice answers the same client"),
+    "  if (wrapping?.budgets.has(Context.get(context, Budget.Budget)) === true) return Result.succeed(client)\n"
+  ),
+  defect(
     "internal/attempt.ts",
     "an aborted call costs nothing",
     fetched("an abort after the request went out"),
@@ -258,6 +270,19 @@ export const path: ReadonlyArray<Defect> = [
     "a usage that cannot be read is passed over",
     protocol("a stream with usages that grow, the last of which"),
     "      interim = undefined\n"
+  ),
+  defect(
+    "internal/responseWatch.ts",
+    "a reader that leaves a stream is not settled",
+    fetched("a body whose reader leaves it"),
+    '    observer.lost("the response was left before its end")\n'
+  ),
+  defect(
+    "internal/requestBound.ts",
+    "an unknown body field is let through",
+    endpoint("that no list knows are refused"),
+    'if (rule === "bounded" || body[key] === null',
+    'if (rule === "bounded" || rule === undefined || body[key] === null'
   ),
   defect(
     "internal/chatCompletions.ts",
