@@ -220,7 +220,10 @@ describe.skipIf(!Server.isThere)("asks", () => {
       }))
       yield* store.open({ ...account("root", null), thresholds: [500_000] })
       yield* store.open(account("root/a", 1_000, "root"))
+      // Each of the three scripts once, so that Redis knows them: of reservations, of ends, of both.
       yield* store.reserve(ask("warm", 1))
+      yield* store.end(ending("nobody's", 1))
+      yield* Effect.all([store.reserve(ask("warm", 1)), store.end(ending("nobody's", 1))], all)
       yield* redis.send("HSET", key("reservations"), "bad", "nobody wrote this")
       sent = 0
       const reserves = Array.from({ length: 64 }, (_, index) =>

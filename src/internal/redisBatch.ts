@@ -1,5 +1,5 @@
 /**
- * The two verbs of each call, `reserve` and `end`, as one Lua script for a batch of them. They are decided one after the
+ * The two verbs of each call, `reserve` and `end`, as one Lua script for a batch of one of them or of both. They are decided one after the
  * other, each on what the ones before it left; but a row is read once and written once, however many of them change it,
  * and all is written together at the end, when all that can fail has been done: the entries first, since only they can
  * be refused. So the books of a batch are written whole or not at all. Only places in line, which hold no money, are
@@ -71,7 +71,9 @@ local function chainOf(own)
   own.accounts, own.links, own.caps, own.borns = chain, '[' .. links .. ']', caps, borns
   return chain
 end
+`
 
+const admissions = String.raw`
 local admissions = {}
 local function admittedOf(r)
   local key = r.born .. ' ' .. r.chain
@@ -117,12 +119,12 @@ end
 
 local function hold(own, chain, amount, id, fingerprint, till)
   isWriting = true
-  local held, first, expiresAt = int(amount), int(seq + 1), int(math.floor(till))
+  local held, expiresAt = int(amount), int(math.floor(till))
   for _, a in ipairs(chain) do
     a.reserved = a.reserved + amount
     touch(a)
   end
-  book('Reserved', own.name, own.links, ',"reservation":"' .. id .. '","reserved":' .. held .. ',"limits":[' ..
+  local first = book('Reserved', own.name, own.links, ',"reservation":"' .. id .. '","reserved":' .. held .. ',"limits":[' ..
     own.caps .. '],"expiresAt":' .. expiresAt)
   put(id, 'held ' .. first .. ' ' .. held .. ' ' .. moment .. ' ' .. own.borns .. ' 0 0 -\t' .. fingerprint .. '\t' ..
     own.links)
@@ -214,16 +216,29 @@ local function finish(id, amount, verdict, label)
 end
 `
 
-const run = String.raw`
+const served = String.raw`
 if isCrowded then
   withPlaces()
   clear()
 end
-local answers = {}
-for i, from in ipairs(asks) do
+`
+
+/** How an ask is answered that begins at `from`, of one kind or of either. */
+const answering = {
+  reserves: String.raw`
+  if not placeOf and ARGV[from + 8] ~= '' then withPlaces() end
+  local ok, answer = pcall(reserve, unpack(ARGV, from + 1, from + 8))`,
+  ends: String.raw`
+  local ok, answer = pcall(finish, unpack(ARGV, from + 1, from + 4))`,
+  calls: String.raw`
   local isAsk = ARGV[from] == 'r'
   if isAsk and not placeOf and ARGV[from + 8] ~= '' then withPlaces() end
-  local ok, answer = pcall(isAsk and reserve or finish, unpack(ARGV, from + 1, from + (isAsk and 8 or 4)))
+  local ok, answer = pcall(isAsk and reserve or finish, unpack(ARGV, from + 1, from + (isAsk and 8 or 4)))`
+} as const
+
+const run = (answered: string): string => String.raw`
+local answers = {}
+for i, from in ipairs(asks) do${answered}
   if not ok then
     if isWriting then error(answer) end
     local why = type(answer) == 'table' and answer.err or answer
@@ -257,20 +272,17 @@ if tells then tell() end
 return answer
 `
 
-/** The script. */
-export const calls: string = [
-  Rows.prelude,
-  Rows.counting,
-  Rows.accountParts,
-  Rows.books,
-  Rows.reservationParts,
-  Rows.keeping,
-  Rows.placeParts,
-  Rows.telling,
-  Rows.ending,
-  state,
-  chains,
-  reserve,
-  end,
-  run
-].join("")
+const begin = [Rows.prelude, Rows.accountParts, Rows.books, Rows.reservationParts, Rows.telling, state]
+
+const reserving = [Rows.counting, Rows.placeParts, chains, reserve, served]
+
+const finishing = [Rows.keeping, Rows.crossing, Rows.ending, admissions, end]
+
+/** The script for asks of `reserve` alone: a script pays for each function that it has, whether it is called or not. */
+export const reserves: string = [...begin, ...reserving, run(answering.reserves)].join("")
+
+/** The script for asks of `end` alone. Nobody's place matters to an end. */
+export const ends: string = [...begin, ...finishing, run(answering.ends)].join("")
+
+/** The script for both. */
+export const calls: string = [...begin, ...reserving, ...finishing, run(answering.calls)].join("")

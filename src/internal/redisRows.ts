@@ -131,11 +131,34 @@ end
 `
 
 export const books = String.raw`
-local written = {}
+local written, numbers = {}, {}
 
 local function numbered(a) return int(a.spent) .. ' ' .. int(a.reserved) .. ' ' .. a.rest end
-local function store(a) call('HSET', accounts, a.name, numbered(a)) end
 
+-- Answers the number of the entry.
+local function book(tag, name, chain, rest)
+  seq = seq + 1
+  local own, next = int(seq), #written + 1
+  numbers[next] = own
+  written[next] = '{"_tag":"' .. tag .. '","seq":' .. own .. ',"at":' .. moment .. ',"account":"' .. name ..
+    '","chain":' .. chain .. rest .. '}'
+  return own
+end
+
+-- Writes what was booked, then the clock. Everything was decided before, and nothing else is written yet.
+local function flush()
+  if #written > 0 then
+    for i, text in ipairs(written) do
+      call('XADD', entries, numbers[i] .. '-0', 'e', text)
+    end
+    call('HSET', meta, 'clock', moment, 'seq', numbers[#numbers])
+  elseif now > clock then
+    call('HSET', meta, 'clock', moment)
+  end
+end
+`
+
+export const crossing = String.raw`
 -- The chain of an account, as it is kept (each name ends with a tab), in the windows that it is in now.
 local function linksOf(chain)
   local links = {}
@@ -144,12 +167,6 @@ local function linksOf(chain)
     links[#links + 1] = '{"account":"' .. name .. '","window":' .. (a and a.from or 'null') .. '}'
   end
   return '[' .. table.concat(links, ',') .. ']'
-end
-
-local function book(tag, name, chain, rest)
-  seq = seq + 1
-  written[#written + 1] = '{"_tag":"' .. tag .. '","seq":' .. int(seq) .. ',"at":' .. moment .. ',"account":"' ..
-    name .. '","chain":' .. chain .. rest .. '}'
 end
 
 local function cross(a, limit, spent)
@@ -167,19 +184,11 @@ local function cross(a, limit, spent)
     end
   end
 end
+`
 
--- Writes what was booked, then the clock. Everything was decided before, and nothing else is written yet.
-local function flush()
-  if #written > 0 then
-    for i, text in ipairs(written) do
-      call('XADD', entries, int(seq - #written + i) .. '-0', 'e', text)
-    end
-    call('HSET', meta, 'clock', moment, 'seq', int(seq))
-  elseif now > clock then
-    call('HSET', meta, 'clock', moment)
-  end
-end
-
+/** What a batch does otherwise. */
+export const alone = String.raw`
+local function store(a) call('HSET', accounts, a.name, numbered(a)) end
 local function list(from) return '[' .. table.concat(written, ',', from) .. ']' end
 `
 
@@ -202,8 +211,6 @@ local function known(id, text)
   }
 end
 
-local function reservation(id) return known(id, call('HGET', reservations, id)) end
-
 local function lease(r) return format('%016d:', r.seq) .. r.id end
 `
 
@@ -212,6 +219,11 @@ export const keeping = String.raw`
 local function kept(r)
   return r.state .. ' ' .. r.first .. ' ' .. r.last .. ' ' .. r.charged .. ' ' .. r.verdict .. r.tail
 end
+`
+
+/** What a batch does otherwise. */
+export const reservationAlone = String.raw`
+local function reservation(id) return known(id, call('HGET', reservations, id)) end
 local function keep(r) call('HSET', reservations, r.id, kept(r)) end
 `
 
@@ -283,8 +295,7 @@ end
 
 -- Takes back what was held, adds what it cost, and books it, then what it crossed.
 local function charge(r, tag, rest, freed, added, touched, name)
-  book(tag, name, r.chain, ',"reservation":"' .. r.id .. '","reserved":' .. r.held .. rest)
-  r.last = int(seq)
+  r.last = book(tag, name, r.chain, ',"reservation":"' .. r.id .. '","reserved":' .. r.held .. rest)
   for _, a in ipairs(touched) do
     local before = a.spent
     a.reserved, a.spent = a.reserved - freed, a.spent + added

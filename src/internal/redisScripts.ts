@@ -3,7 +3,7 @@
  * it wrote into its log as one transaction; but it takes nothing back when a script fails half-way. So every script
  * looks at the kinds of its keys first (`guard`), then reads and decides, and writes last, its entries before the rest. `redisRows` has what they share.
  */
-import { calls } from "./redisBatch.ts"
+import * as Batch from "./redisBatch.ts"
 import * as Rows from "./redisRows.ts"
 
 const open = String.raw`
@@ -269,13 +269,31 @@ const script = (...parts: ReadonlyArray<string>): string => parts.join("")
 
 const begin = script(Rows.prelude, Rows.guard)
 
-const onAccounts = script(begin, Rows.options, Rows.accountParts, Rows.changing, Rows.books, Rows.telling)
+const onAccounts = script(
+  begin,
+  Rows.options,
+  Rows.accountParts,
+  Rows.changing,
+  Rows.books,
+  Rows.crossing,
+  Rows.alone,
+  Rows.telling
+)
 
 const onPlaces = script(begin, Rows.accountParts, Rows.books, Rows.placeParts, Rows.telling)
 
-const onReservations = script(begin, Rows.accountParts, Rows.books, Rows.reservationParts)
+const onReservations = script(
+  begin,
+  Rows.accountParts,
+  Rows.books,
+  Rows.crossing,
+  Rows.alone,
+  Rows.reservationParts,
+  Rows.keeping,
+  Rows.reservationAlone
+)
 
-const onAll = script(onReservations, Rows.keeping, Rows.placeParts, Rows.telling, Rows.ending)
+const onAll = script(onReservations, Rows.placeParts, Rows.telling, Rows.ending)
 
 /** Says with its answer what that is the answer to, the last argument: so nobody takes another one's for it. */
 const verb = (...parts: ReadonlyArray<string>): string => `
@@ -288,10 +306,12 @@ if type(answer) == 'string' then return answer .. ' ' .. nonce end
 return answer
 `
 
-/** The Lua source of each verb; `calls` is a batch of `reserve` and `end`. */
+/** The Lua source of each verb; `reserves`, `ends` and `calls` are batches of `reserve`, of `end`, and of both. */
 export const sources = {
   prepare,
-  calls: verb(calls),
+  reserves: verb(Batch.reserves),
+  ends: verb(Batch.ends),
+  calls: verb(Batch.calls),
   open: verb(onAccounts, Rows.counting, open),
   close: verb(onAccounts, close),
   roll: verb(onAccounts, roll),

@@ -193,6 +193,8 @@ const scriptOf = (lua: string) => ({ lua, sha: createHash("sha1").update(lua).di
 
 const scripts = {
   prepare: scriptOf(sources.prepare),
+  reserves: scriptOf(sources.reserves),
+  ends: scriptOf(sources.ends),
   calls: scriptOf(sources.calls),
   open: scriptOf(sources.open),
   close: scriptOf(sources.close),
@@ -207,6 +209,10 @@ const scripts = {
   balances: scriptOf(sources.balances),
   entries: scriptOf(sources.entries)
 } satisfies Record<Script, unknown>
+
+/** The script for asks of these kinds. */
+const batchOf = (asks: ReadonlyArray<ReadonlyArray<string>>): Script =>
+  asks.every(([kind]) => kind === "r") ? "reserves" : asks.every(([kind]) => kind === "e") ? "ends" : "calls"
 
 const unavailable = (detail: string) => new StoreUnavailable({ detail })
 
@@ -313,7 +319,7 @@ class Server {
   sendAll(asks: ReadonlyArray<ReadonlyArray<string>>): ReturnType<Send> {
     return Effect.suspend(() => {
       const { connection } = this
-      const sent = this.script("calls", [String(asks.length), ...asks.flat()])
+      const sent = this.script(batchOf(asks), [String(asks.length), ...asks.flat()])
       const told = Effect.mapBoth(sent, {
         onFailure: ({ cause }) => cause,
         onSuccess: (text) => text.split("\n").map(parsed)
