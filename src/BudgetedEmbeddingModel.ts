@@ -64,8 +64,7 @@ const refusal = (error: AiError.AiError | BudgetError.BudgetError): AiError.AiEr
  *
  * Retries inside the inner model are not seen unless its transport is budgeted: put `BudgetedHttpClient` or
  * `BudgetedFetch` below, or have it retry nothing (`maxRetries: 0`). Send all of a model's requests through a budgeted
- * transport, or none. The model that is named here must be, by its prices, the one that is sent below: else both are
- * charged.
+ * transport, or none.
  *
  * `embed` calls are gathered here, on each account by itself, and reach the model as `embedMany`.
  *

@@ -20,14 +20,15 @@ import type * as Host from "./Host.ts"
 import * as InputTokens from "./InputTokens.ts"
 import { addressBook, type Target } from "./internal/addresses.ts"
 import { Attempt, firstAsk, askOf } from "./internal/attempt.ts"
-import { callContext, Covering, forFiber, lasting, Places, type Passing } from "./internal/callContext.ts"
+import { callContext, Covering, forFiber, lasting, type Passing } from "./internal/callContext.ts"
 import { sinkOf, traceRefusal, type Called } from "./internal/callTrace.ts"
-import { Cover } from "./internal/cover.ts"
+import type { Cover } from "./internal/cover.ts"
 import { edit, isObject, type Json, type JsonObject } from "./internal/json.ts"
 import { refusalResponse } from "./internal/refusals.ts"
 import { readRequest, type ReadRequest } from "./internal/requestBody.ts"
 import { ResponseRecords } from "./internal/responseRecords.ts"
 import { watch } from "./internal/responseWatch.ts"
+import { coverOf, reserve } from "./internal/takeOver.ts"
 import type * as Ledger from "./Ledger.ts"
 import * as Pricing from "./Pricing.ts"
 import * as Quote from "./Quote.ts"
@@ -404,30 +405,37 @@ type Held = Result.Result<Holding, BudgetError.BudgetError>
 
 /**
  * Reserves, or answers the refusal: at once where nobody has to wait. A caller that goes away while it waits holds
- * nothing.
+ * nothing. `take`: what to take over, of the call of a model.
  */
 const acquire = (
   edge: Edge,
   ask: Budget.Ask | Effect.Effect<Budget.Ask>,
-  signal: AbortSignal | null | undefined
+  signal: AbortSignal | null | undefined,
+  take: (budget: Budget.Budget["Service"], context: Context.Context<never>) => Cover | undefined
 ): Held | Promise<Held> => {
   signal?.throwIfAborted()
-  const asked = Effect.isEffect(ask)
-    ? Effect.flatMap(Effect.interruptible(ask), edge.budget.acquire)
-    : edge.budget.acquire(ask)
+  const context = contextOf(edge)
+  const cover = take(edge.budget, context)
   // Only a count, and a ledger's wait, let themselves be interrupted: what was granted is always in the exit.
-  const fiber = Effect.runForkWith(contextOf(edge))(asked, { uninterruptible: true })
+  const fiber = Effect.runForkWith(context)(reserve(edge.budget, cover, ask), { uninterruptible: true })
   const exit = fiber.pollUnsafe()
-  return exit === undefined ? waited(edge, fiber, signal) : heldOf(exit)
+  return exit === undefined ? waited(edge, fiber, cover, signal) : heldOf(exit, cover)
 }
 
 /** What is no refusal is thrown, as it was. */
-const heldOf = (exit: Exit.Exit<Ledger.Reservation, BudgetError.BudgetError>): Held =>
-  Result.map(Effect.runSync(Effect.result(exit)), (reservation) => ({ reservation, cover: undefined }))
+const heldOf = (
+  exit: Exit.Exit<Ledger.Reservation, BudgetError.BudgetError>,
+  cover: Cover | undefined
+): Held => Result.map(Effect.runSync(Effect.result(exit)), (reservation) => ({ reservation, cover }))
+
+/** Gives up what nothing was sent for. */
+const giveUp = ({ budget }: Edge, { cover, reservation }: Holding): Effect.Effect<void> =>
+  cover === undefined ? budget.release(reservation) : cover.settle(undefined)
 
 const waited = async (
   edge: Edge,
   fiber: Fiber.Fiber<Ledger.Reservation, BudgetError.BudgetError>,
+  cover: Cover | undefined,
   signal: AbortSignal | null | undefined
 ): Promise<Held> => {
   const interrupt = (): void => fiber.interruptUnsafe()
@@ -435,10 +443,10 @@ const waited = async (
   const exit = await Effect.runPromise(Fiber.await(fiber))
   signal?.removeEventListener("abort", interrupt)
   if (signal?.aborted === true) {
-    if (Exit.isSuccess(exit)) await run(edge, edge.budget.release(exit.value))
+    if (Exit.isSuccess(exit)) await run(edge, giveUp(edge, { reservation: exit.value, cover }))
     signal.throwIfAborted()
   }
-  return heldOf(exit)
+  return heldOf(exit, cover)
 }
 
 /** What is known of a call, for its attempt. */
@@ -468,7 +476,7 @@ const vouched = (
   given: RequestInit | undefined
 ): Response | Promise<Response> => {
   const { name } = called.endpoint
-  const held = acquire(edge, { least: most, label: name }, given?.signal)
+  const held = acquire(edge, { least: most, label: name }, given?.signal, () => undefined)
   const init = Result.isResult(held) ? given : asPriced(given)
   return whenHeld(edge, held, called, (holding) => {
     const attempt = attemptOf(edge, holding, {
@@ -497,8 +505,7 @@ const whenHeld = (
     return go(asked.success)
   } catch (error) {
     // What throws here has sent nothing. Where the attempt has ended this is of no effect.
-    const { cover, reservation } = asked.success
-    if (cover?.giveBack() !== true) Effect.runForkWith(edge.context)(edge.budget.release(reservation))
+    Effect.runForkWith(edge.context)(giveUp(edge, asked.success))
     throw error
   }
 }
@@ -530,7 +537,6 @@ const priced = (edge: Edge, priced: PricedCall): Response | Promise<Response> =>
   const counted = Effect.suspend(() =>
     Effect.map(countedQuote(edge, priced), (tighter) => askOf((quote = tighter)))
   )
-  const cover = coverOf(edge, quote.model)
   const ask = firstAsk(
     edge.budget.remaining(),
     edge.policy.inputBound,
@@ -538,62 +544,9 @@ const priced = (edge: Edge, priced: PricedCall): Response | Promise<Response> =>
     Quote.inputCost(quote),
     counted
   )
-  const held =
-    cover === undefined
-      ? acquire(edge, ask, priced.init?.signal)
-      : takeOver(edge, cover, ask, priced.init?.signal)
+  const held = acquire(edge, ask, priced.init?.signal, coverOf)
   const call = Result.isResult(held) ? priced : { ...priced, init: asPriced(priced.init) }
   return whenHeld(edge, held, call, (holding) => sendPriced(edge, { ...call, quote }, holding))
-}
-
-/** The call of a model above, whose reservation is for this request. */
-const coverOf = (edge: Edge, model: string): Cover | undefined => {
-  const context = contextOf(edge)
-  const covers = Context.get(context, Covering)
-  if (covers === undefined) return undefined
-  const account = Context.get(context, Places).get(edge.budget) ?? edge.budget.account
-  return Cover.take(covers, edge.budget, account, model)
-}
-
-/** What the call of a model holds, where that is enough; or else another reservation in its place. */
-const takeOver = (
-  edge: Edge,
-  cover: Cover,
-  ask: Budget.Ask | Effect.Effect<Budget.Ask>,
-  signal: AbortSignal | null | undefined
-): Held | Promise<Held> => {
-  const { reservation } = cover
-  if (!Effect.isEffect(ask) && ask.least <= reservation.amount) return Result.succeed({ reservation, cover })
-  return replaced(edge, cover, ask, signal)
-}
-
-const replaced = async (
-  edge: Edge,
-  cover: Cover,
-  ask: Budget.Ask | Effect.Effect<Budget.Ask>,
-  signal: AbortSignal | null | undefined
-): Promise<Held> => {
-  const { reservation } = cover
-  let held: Held
-  try {
-    const asked = Effect.isEffect(ask) ? await run(edge, ask) : ask
-    if (asked.least <= reservation.amount) return Result.succeed({ reservation, cover })
-    held = await acquire(edge, asked, signal)
-  } catch (error) {
-    await returned(edge, cover)
-    throw error
-  }
-  if (Result.isFailure(held)) await returned(edge, cover)
-  else {
-    cover.end()
-    await run(edge, edge.budget.release(reservation))
-  }
-  return held
-}
-
-/** Gives a model's reservation back or, where the model's call is over by now, releases it. */
-const returned = async (edge: Edge, cover: Cover): Promise<void> => {
-  if (!cover.giveBack()) await run(edge, edge.budget.release(cover.reservation))
 }
 
 /** The quote with its input counted, here and, where that was asked for, by the provider. */

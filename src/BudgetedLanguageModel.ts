@@ -116,16 +116,16 @@ const previousOf = (
  * Each round trip to the provider holds a reservation of its own, which is not held while your tools run. It is settled
  * by the usage of the answer's `finish` part; where there is none that could be true, where the call fails in a way
  * that does not prove it free, and where it is interrupted or left, the whole reservation is charged. A budgeted
- * request further down (`BudgetedFetch`, `BudgetedOpenAi`, `BudgetedHttpClient`) on the same budget and account and for
- * the same model takes the reservation over and settles it: one call is charged once. A failure proves a call free only
- * where no part of an answer came before it. A refusal is an `AiError` that
- * is not retryable (`QuotaExhaustedError`, or `InvalidRequestError` for what has no bound), in which
+ * request further down (`BudgetedFetch`, `BudgetedOpenAi`, `BudgetedHttpClient`) on the same budget and account takes the
+ * reservation over, and its bill is what the call is charged: once, for the model that was sent. A usage that no such
+ * request was billed for is charged beside them, as an assumption. A failure proves a call free only where no part of an
+ * answer came before it. A refusal is an `AiError` that is not retryable (`QuotaExhaustedError`, or `InvalidRequestError` for what has no bound), in which
  * `BudgetExceededError.is` and `BudgetError.find` see it.
  *
  * Retries inside the inner model are not seen unless its transport is budgeted: put `BudgetedHttpClient` or
  * `BudgetedFetch` below, or have it retry nothing (`maxRetries: 0`). Send all of a model's requests through a budgeted
- * transport, or none. The model that is named here must be, by its prices, the one that is sent below: else both are
- * charged.
+ * transport, or none: beside requests that were seen, one that was not is charged only where the model tells its usage,
+ * and that is another one than theirs.
  *
  * What is told here of the cap, the tier and the model is your word: the summary says `unverifiedModel`. Where the same
  * caches may be kept for 12 hours and nobody says so, their writes are charged as if they were.

@@ -342,25 +342,24 @@ describe("a request below a model takes its reservation over", () => {
     }).pipe(Effect.provide(Live))
   const good = Effect.succeed([text, finish(told(10, 5))])
 
-  it.effect("where budget, account and model are the same: one call, charged once", () =>
+  it.effect("where budget and account are the same: one call, charged once", () =>
     Effect.gen(function* () {
       const { calls, spent } = yield* run(() => answer("gpt-4o-mini"), "gpt-4o-mini", good)
       assert.deepStrictEqual([calls, spent], [1, nanos(10, 5)])
     })
   )
 
-  it.effect("not where the model is another one: both are charged", () =>
+  it.effect("also where the model is another one: what was sent is charged, once", () =>
     Effect.gen(function* () {
       const { calls, spent } = yield* run(() => answer("gpt-4o"), "gpt-4o", good)
-      assert.strictEqual(calls, 2)
-      assert.strictEqual(spent, nanos(10, 5) + 10 * 2_500 + 5 * 10_000)
+      assert.deepStrictEqual([calls, spent], [1, 10 * 2_500 + 5 * 10_000])
     })
   )
 
-  it.effect("not where the account is another one: both are charged", () =>
+  it.effect("not where the account is another one, which is charged, once", () =>
     Effect.gen(function* () {
       const { calls, spent } = yield* run(() => answer("gpt-4o-mini"), "gpt-4o-mini", good, "ann")
-      assert.deepStrictEqual([calls, spent], [2, 2 * nanos(10, 5)])
+      assert.deepStrictEqual([calls, spent], [1, nanos(10, 5)])
     })
   )
 

@@ -5,9 +5,10 @@ import type * as Budget from "../Budget.ts"
 import type * as Ledger from "../Ledger.ts"
 import type * as Quote from "../Quote.ts"
 import type * as Settlement from "../Settlement.ts"
-import type * as Usd from "../Usd.ts"
+import * as Usage from "../Usage.ts"
+import * as Usd from "../Usd.ts"
 import { beginTrace, sinkOf, type Called, type CallTrace } from "./callTrace.ts"
-import { Cover } from "./cover.ts"
+import { Cover, type Bill, type Seen } from "./cover.ts"
 
 /** More than this share of what remains is not held for the length of a text without counting its tokens. */
 const mostUncounted = 0.01
@@ -39,13 +40,26 @@ export interface AttemptOptions {
   /** That of whoever built what was called. */
   readonly built: Context.Context<never>
   readonly reservation: Ledger.Reservation
-  /** The call of a model whose reservation this is. */
-  readonly cover: Cover | undefined
+  /** Who books its end, where the reservation is not its own: the call of a model. */
+  readonly cover: Pick<Cover, "settle"> | undefined
   /** The calls of models that it is made for. */
   readonly covers: Cover | undefined
   readonly label: string
   readonly bound: Budget.Bill["bound"]
   readonly decide: (outcome: Settlement.Outcome) => Settlement.Verdict
+}
+
+/** What the calls above learn of an end that may have been billed. */
+const seenOf = (outcome: Settlement.Outcome): Pick<Seen, "reading" | "isLost"> => ({
+  reading: outcome._tag === "Reported" ? outcome.reading : undefined,
+  isLost: outcome._tag === "Lost" || (outcome._tag === "Answered" && outcome.status >= 300)
+})
+
+/** One end for what was billed below and what was not seen there: nobody confirmed that the one is not the other. */
+const sumOf = (below: Bill | undefined, own: Bill | undefined): Bill | undefined => {
+  if (below === undefined || own === undefined) return own ?? below
+  const usage = below.usage && own.usage && Usage.add(below.usage, own.usage)
+  return { amount: Usd.add(below.amount, own.amount), verdict: "assumed", label: own.label, usage }
 }
 
 /** An attempt that was admitted. It ends once. */
@@ -90,16 +104,21 @@ export class Attempt {
     if (ending !== undefined) this.run(ending)
   }
 
-  /** What books its end, for whoever runs it by himself; nothing where it has ended. */
-  ending(outcome: Settlement.Outcome): Effect.Effect<void> | undefined {
+  /**
+   * What books its end, for whoever runs it by himself; nothing where it has ended. `below`: what requests that it came
+   * to were billed, and nobody has booked.
+   */
+  ending(outcome: Settlement.Outcome, below?: Bill): Effect.Effect<void> | undefined {
     if (this.ended) return undefined
     this.ended = true
     this.#signal?.removeEventListener("abort", this.aborted)
-    const { budget, covers, decide } = this.#options
+    const { budget, covers, decide, label } = this.#options
     const verdict = decide(outcome)
-    if (covers !== undefined) Cover.ended(covers, budget, verdict._tag !== "Released")
-    const booking =
-      verdict._tag === "Released" ? this.#release() : budget.settle(this.reservation, this.#billOf(verdict))
+    const bill = verdict._tag === "Released" ? undefined : this.#billOf(verdict)
+    if (covers !== undefined) {
+      Cover.ended(covers, budget, bill && { model: label, ...seenOf(outcome) })
+    }
+    const booking = this.#book(sumOf(below, bill))
     const trace = this.#trace
     return trace === undefined
       ? booking
@@ -109,29 +128,23 @@ export class Attempt {
         )
   }
 
-  /** Somebody else books its end. */
-  leave(): void {
-    if (this.ended) return
+  /** Books what the requests that it came to were billed, which is all that it cost. */
+  yielding(below: Bill | undefined): Effect.Effect<void> {
+    if (this.ended) return Effect.void
     this.ended = true
     const { budget, covers } = this.#options
-    if (covers !== undefined) Cover.ended(covers, budget, false)
+    if (covers !== undefined) Cover.ended(covers, budget, undefined)
+    return this.#book(below)
   }
 
-  /** Somebody else books its end, and on another reservation. */
-  yielding(): Effect.Effect<void> {
-    if (this.ended) return Effect.void
-    this.leave()
-    return this.#release()
-  }
-
-  #release(): Effect.Effect<void> {
+  #book(bill: Bill | undefined): Effect.Effect<void> {
     const { budget, cover } = this.#options
-    return cover?.giveBack() === true ? Effect.void : budget.release(this.reservation)
+    if (cover !== undefined) return cover.settle(bill)
+    return bill === undefined ? budget.release(this.reservation) : budget.settle(this.reservation, bill)
   }
 
-  #billOf(verdict: Exclude<Settlement.Verdict, { readonly _tag: "Released" }>): Budget.Bill {
-    const { bound, cover, label } = this.#options
-    cover?.end()
+  #billOf(verdict: Exclude<Settlement.Verdict, { readonly _tag: "Released" }>): Bill {
+    const { bound, label } = this.#options
     const isMetered = verdict._tag === "Metered"
     return {
       amount: verdict.amount,

@@ -5,7 +5,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scheduler from "effect/Scheduler"
 import * as Tracer from "effect/Tracer"
-import type { Cover } from "./cover.ts"
+import type { Cover, Holding } from "./cover.ts"
 
 /** A request on its way through a budgeted `fetch`: another one below it must not charge it again. */
 export interface Passing {
@@ -38,12 +38,6 @@ export const placesOf = (context: Context.Context<never>): ReadonlyMap<object, s
   const around = Context.get(told, Places)
   if (around.size === 0 || around === own) return own
   return own.size === 0 ? around : new Map([...around, ...own])
-}
-
-/** A reservation that a fiber, or one that it was forked from, holds for as long as `held` says so. */
-export interface Holding {
-  held: boolean
-  readonly outer: Holding | undefined
 }
 
 /** What the fiber holds. One that holds anything never waits, or it could wait for itself. */

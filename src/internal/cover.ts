@@ -1,54 +1,102 @@
-/** The reservation that a call of a model holds, as the requests that it comes to see it. */
-import type { Reservation } from "./ledgerTypes.ts"
+/** What a call of a model holds, as the requests that it comes to see it. */
+import * as Effect from "effect/Effect"
+import * as Usage from "../Usage.ts"
+import type { Charge, Reservation } from "./ledgerTypes.ts"
+import type { Reading } from "./wireUsage.ts"
+
+/** A reservation that a fiber, or one that it was forked from, holds for as long as `held` says so. */
+export interface Holding {
+  readonly held: boolean
+  readonly outer: Holding | undefined
+}
+
+/** The reservation of a call of a model and of all calls that took it over: another one may come to stand in its place. */
+export class Hold implements Holding {
+  reservation: Reservation | undefined
+  readonly outer: Holding | undefined
+
+  constructor(reservation: Reservation, outer: Holding | undefined) {
+    this.reservation = reservation
+    this.outer = outer
+  }
+
+  get held(): boolean {
+    return this.reservation !== undefined
+  }
+}
+
+/** As `Budget.Bill`. */
+export interface Bill extends Charge {
+  readonly usage?: Usage.Usage | undefined
+  readonly bound?: { readonly input: number; readonly margin: number } | undefined
+}
+
+/** A request below that was, or may have been, billed. */
+export interface Seen {
+  readonly model: string
+  /** `undefined` where it did not tell its bill. */
+  readonly reading: Reading | undefined
+  /** It went wrong, so that a call which was made of it does too. */
+  readonly isLost: boolean
+}
+
+/** Whether the readings of some requests, one after another, add up to a usage: its totals are what everybody tells. */
+const addUpTo = (readings: ReadonlyArray<Reading>, { input, output }: Usage.Usage): boolean =>
+  readings.some((_, first) => {
+    const sum = { input: 0, output: 0, said: 0 }
+    return readings.slice(first).some(({ said, usage }) => {
+      sum.input += usage.input
+      sum.output += usage.output
+      sum.said += said ?? usage.output
+      return sum.input === input && (sum.output === output || sum.said === output)
+    })
+  })
 
 /**
  * A call of a model reserves before it knows what will be sent for it. A request below it, on the same budget and
- * account and for the same priced model, takes that reservation over, so that one call is charged once. Whatever is
- * sent below, by whichever budget, is told here: only then does a failure prove that nothing was.
+ * account, takes that reservation over, so that one call is charged once: what it cost is told here, and booked when
+ * the call itself is over. Only then it is known whether that was all. Whatever is sent below, by whichever budget, is
+ * told here too: only then does a failure prove that nothing was.
  */
 export class Cover {
   readonly owner: object
-  readonly reservation: Reservation
+  readonly account: string
   readonly model: string
+  readonly hold: Hold
   readonly outer: Cover | undefined
-  /** The one that the reservation itself was taken over from. */
-  readonly #under: Cover | undefined
-  #state: "free" | "taken" | "ended" = "free"
+  #isTaken = false
   #isOver = false
+  #isWithdrawn = false
+  /** What whoever took it was billed, and nobody has booked yet. */
+  #unbooked: Bill | undefined
+  #conclude: ((bill: Bill | undefined) => Effect.Effect<void>) | undefined
   #open = 0
   #isBillable = false
-  #wasTaken = false
-  /** Of the requests below that its own budget is asked for: those under way, and whether one was billed. */
+  /** Of the requests below that its own budget is asked for: those under way, and those that were billed. */
   #ownOpen = 0
-  #isOwnBilled = false
+  #wasOpen = false
+  readonly #seen: Array<Seen> = []
 
   constructor(options: {
     readonly owner: object
-    readonly reservation: Reservation
+    readonly account: string
     readonly model: string
+    readonly hold: Hold
     readonly outer: Cover | undefined
-    readonly under: Cover | undefined
   }) {
     this.owner = options.owner
-    this.reservation = options.reservation
+    this.account = options.account
     this.model = options.model
+    this.hold = options.hold
     this.outer = options.outer
-    this.#under = options.under
   }
 
-  /** The reservation for a request of this budget, account and model, if there is one that nobody has taken. */
-  static take(
-    cover: Cover | undefined,
-    owner: object,
-    account: string | undefined,
-    model: string
-  ): Cover | undefined {
+  /** For a request of this budget and account, the call above whose reservation nobody else has taken. */
+  static take(cover: Cover | undefined, owner: object, account: string): Cover | undefined {
     for (let each = cover; each !== undefined; each = each.outer) {
-      const isMine =
-        each.owner === owner && each.reservation.account === account && each.model === model && !each.#isOver
-      if (isMine && each.#state === "free") {
-        each.#state = "taken"
-        each.#wasTaken = true
+      const isFree = !each.#isTaken && !each.#isOver
+      if (isFree && each.owner === owner && each.account === account) {
+        each.#isTaken = true
         return each
       }
     }
@@ -63,38 +111,64 @@ export class Cover {
     }
   }
 
-  /** Tells every call above how it ended: whether it may be billed. */
-  static ended(cover: Cover | undefined, owner: object, isBillable: boolean): void {
+  /** Tells every call above how it ended: what was seen of its bill, unless nothing can have been billed. */
+  static ended(cover: Cover | undefined, owner: object, seen: Seen | undefined): void {
     for (let each = cover; each !== undefined; each = each.outer) {
       const isOwn = each.owner === owner
       each.#open--
       if (isOwn) each.#ownOpen--
-      if (isBillable) each.#isBillable = true
-      if (isBillable && isOwn) each.#isOwnBilled = true
+      if (seen === undefined) continue
+      each.#isBillable = true
+      if (isOwn) each.#seen.push(seen)
     }
   }
 
-  /** The reservation has been settled by whoever took it, or another one stands in its place. */
-  end(): void {
-    this.#state = "ended"
-    this.#under?.end()
+  /** Whoever took it has come to his end, and was billed this, or nothing. */
+  settle(bill: Bill | undefined): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#isTaken = false
+      this.#unbooked = bill ?? this.#unbooked
+      return this.#conclude?.(this.#unbooked) ?? Effect.void
+    })
   }
 
-  /** Gives it back, as nothing was billed. `false`: the call is over, and whoever took it must release it. */
-  giveBack(): boolean {
-    if (this.#state === "ended") return false
-    if (!this.#isOver) {
-      this.#state = "free"
-      return true
+  /**
+   * Whoever took it went away before anything was sent. A call that is interrupted in the same turn was waiting for
+   * that; in a later one it may have sent something else by then.
+   */
+  withdraw(): Effect.Effect<void> {
+    return Effect.withFiber((fiber) => {
+      Cover.#mark(this, true)
+      fiber.currentDispatcher.scheduleTask(() => Cover.#mark(this, false), 0)
+      return this.settle(undefined)
+    })
+  }
+
+  static #mark(cover: Cover, isWithdrawn: boolean): void {
+    for (let each: Cover | undefined = cover; each !== undefined; each = each.outer) {
+      each.#isWithdrawn = isWithdrawn
     }
-    this.#state = "ended"
-    return this.#under?.giveBack() ?? false
   }
 
-  /** The call is over. `true`: the reservation is its own to end. */
-  over(): boolean {
+  /** What is left to book, for whoever books it now. */
+  unbooked(): Bill | undefined {
+    const bill = this.#unbooked
+    this.#unbooked = undefined
+    return bill
+  }
+
+  /** The call is over. It is concluded now or, where its reservation is taken, by the end of whoever took it. */
+  over(conclude: (bill: Bill | undefined) => Effect.Effect<void>): Effect.Effect<void> {
     this.#isOver = true
-    return this.#state === "free"
+    this.#wasOpen = this.#ownOpen > 0
+    if (!this.#isTaken) return conclude(this.#unbooked)
+    this.#conclude = conclude
+    return Effect.void
+  }
+
+  /** What it is waiting for is a request below, which tells by its own end what was billed. */
+  get isWaiting(): boolean {
+    return this.#isTaken || this.#isWithdrawn
   }
 
   /** Nothing was sent below that may be billed. */
@@ -102,11 +176,24 @@ export class Cover {
     return this.#open === 0 && !this.#isBillable
   }
 
+  /** Requests of its own budget were billed, or may be. */
+  get isSeen(): boolean {
+    return this.#seen.length > 0
+  }
+
   /**
-   * Its requests are the same budget's, as one of them took the reservation over, and another one of them books, or
-   * has booked, what the call cost: it must not be booked once more.
+   * Of what the model told of its answers, what no request of its own budget was billed for. Two of the same usage,
+   * one of them seen and one not, are one: nobody can tell.
    */
+  unseen(told: ReadonlyArray<Usage.Usage>): ReadonlyArray<Usage.Usage> {
+    const readings = this.#seen.flatMap(({ reading }) => (reading === undefined ? [] : [reading]))
+    const isSum = addUpTo(readings, told.reduce(Usage.add, Usage.zero))
+    return isSum ? [] : told.filter((usage) => !addUpTo(readings, usage))
+  }
+
+  /** A call that told nothing was one that its own budget saw, or sees: it is charged as that is. */
   get isChargedBelow(): boolean {
-    return this.#wasTaken && (this.#ownOpen > 0 || this.#isOwnBilled)
+    if (this.#ownOpen > 0 || (this.#wasOpen && this.isSeen)) return true
+    return this.#seen.some(({ isLost, model }) => isLost || model === this.model)
   }
 }

@@ -68,6 +68,8 @@ const isWritten = ({ delta = "", text = "", type }: AnyPart): boolean =>
 export interface Told {
   /** `undefined` where nothing was told, or something that could not be true. */
   readonly reading: Reading | undefined
+  /** What `reading` is the sum of, also where it is not all of it. */
+  readonly usages: ReadonlyArray<Usage.Usage>
   /** More was told than can be true at once: what the bill is, nobody can say. */
   readonly isDoubtful: boolean
   /** Some of an answer has come: something was sent, and a model ran. */
@@ -88,12 +90,15 @@ export class EmbeddingReadings implements Told {
         ? undefined
         : { usage: Usage.make({ input }), model: undefined, tier: undefined }
   }
+
+  get usages(): ReadonlyArray<Usage.Usage> {
+    return this.reading === undefined ? [] : [this.reading.usage]
+  }
 }
 
 /** Gathers what the parts of one answer say of its bill. */
 export class Readings implements Told {
-  #usage: Usage.Usage | undefined = undefined
-  #finishes = 0
+  #usages: ReadonlyArray<Usage.Usage> = []
   #isUntold = false
   #isWritten = false
   #model: string | undefined = undefined
@@ -102,8 +107,7 @@ export class Readings implements Told {
 
   /** Reads a whole answer, in place of what was read before. */
   read(parts: ReadonlyArray<AnyPart>): void {
-    this.#usage = undefined
-    this.#finishes = 0
+    this.#usages = []
     this.#isUntold = false
     this.#isWritten = false
     this.isHeard = true
@@ -118,20 +122,22 @@ export class Readings implements Told {
     if (isWritten(part)) this.#isWritten = true
     if (part.type !== "finish" || part.usage === undefined) return
     const usage = usageOf(part.usage)
-    this.#finishes++
     if (usage === undefined) this.#isUntold = true
-    // Whether a second end repeats the first or adds to it is not told: the sum is never too little.
-    else this.#usage = this.#usage === undefined ? usage : Usage.add(this.#usage, usage)
+    else this.#usages = [...this.#usages, usage]
   }
 
   get reading(): Reading | undefined {
-    if (this.#usage === undefined || this.#isUntold) return undefined
-    if (this.#isWritten && this.#usage.output === 0) return undefined
-    return { usage: this.#usage, model: this.#model, tier: this.#tier }
+    if (this.usages.length === 0 || this.#isUntold) return undefined
+    // Whether a second end repeats the first or adds to it is not told: the sum is never too little.
+    return { usage: this.usages.reduce(Usage.add), model: this.#model, tier: this.#tier }
+  }
+
+  get usages(): ReadonlyArray<Usage.Usage> {
+    return this.#isWritten && this.#usages.every(({ output }) => output === 0) ? [] : this.#usages
   }
 
   get isDoubtful(): boolean {
-    return this.#finishes > 1
+    return this.#usages.length > 1
   }
 }
 

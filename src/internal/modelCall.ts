@@ -14,11 +14,13 @@ import type * as Pricing from "../Pricing.ts"
 import * as Quote from "../Quote.ts"
 import * as Settlement from "../Settlement.ts"
 import type * as TokenCounter from "../TokenCounter.ts"
+import * as Usage from "../Usage.ts"
 import { askOf, Attempt, firstAsk } from "./attempt.ts"
 import { Covering, Held, Places, placesOf, telling } from "./callContext.ts"
 import { sinkOf, traceRefusal, type Called } from "./callTrace.ts"
-import { Cover } from "./cover.ts"
+import { Cover, Hold, type Bill } from "./cover.ts"
 import { outcomeOf, type Told } from "./modelBill.ts"
+import { book, coverOf, reserve } from "./takeOver.ts"
 
 /** What a budgeted model is made of. */
 export interface ModelEdge {
@@ -56,34 +58,23 @@ const quoteOf = (
 interface Admitted {
   readonly quote: Quote.Quote
   readonly reservation: Ledger.Reservation
+  /** The call of a model around it, whose reservation it took over. */
   readonly under: Cover | undefined
+  readonly account: string
 }
 
 /** Reserves for a round trip, or takes over what a call of a model around it holds. */
-const reserve = (
+const held = (
   { budget, counter, policy }: ModelEdge,
   made: Quote.Quote,
-  under: Cover | undefined
+  context: Context.Context<never>
 ): Effect.Effect<Admitted, BudgetError.BudgetError> => {
   let quote = made
+  const under = coverOf(budget, context)
+  const account = Context.get(context, Places).get(budget) ?? budget.account
   const counted = Effect.map(Quote.countedBy(counter, made), (tighter) => askOf((quote = tighter)))
   const ask = firstAsk(budget.remaining(), policy.inputBound, made, Quote.inputCost(made), counted)
-  const asked = Effect.isEffect(ask) ? Effect.interruptible(ask) : Effect.succeed(ask)
-  if (under === undefined) {
-    return Effect.map(Effect.flatMap(asked, budget.acquire), (reservation) => ({ quote, reservation, under }))
-  }
-  const larger = (want: Budget.Ask): Effect.Effect<Admitted, BudgetError.BudgetError> =>
-    want.least <= under.reservation.amount
-      ? Effect.succeed({ quote, reservation: under.reservation, under })
-      : Effect.flatMap(budget.acquire(want), (reservation) => {
-          under.end()
-          return Effect.as(budget.release(under.reservation), { quote, reservation, under: undefined })
-        })
-  return Effect.onExit(Effect.flatMap(asked, larger), (exit) =>
-    Effect.suspend(() =>
-      Exit.isSuccess(exit) || under.giveBack() ? Effect.void : budget.release(under.reservation)
-    )
-  )
+  return Effect.map(reserve(budget, under, ask), (reservation) => ({ quote, reservation, under, account }))
 }
 
 /** What a round trip is traced as. Where a budgeted request below takes it over, that one is traced instead. */
@@ -101,24 +92,25 @@ const calledOf = (name: string, quote: Quote.Quote | undefined, context: Context
 class ModelCall {
   readonly #cover: Cover
   readonly #attempt: Attempt
-  readonly #holding: { held: boolean; readonly outer: Context.Service.Shape<typeof Held> }
+  readonly #hold: Hold
   readonly #readings: Told
   readonly #places: Context.Service.Shape<typeof Places>
 
   constructor(edge: ModelEdge, admitted: Admitted, options: CallOptions, context: Context.Context<never>) {
     const { budget, pricing } = edge
-    const { quote, reservation, under } = admitted
+    const { account, quote, reservation, under } = admitted
     const covers = Context.get(context, Covering)
     this.#readings = options.readings
     this.#places = Context.get(context, Places)
-    this.#holding = { held: true, outer: Context.get(context, Held) }
-    this.#cover = new Cover({ owner: budget, reservation, model: quote.model, outer: covers, under })
+    const hold = under?.hold ?? new Hold(reservation, Context.get(context, Held))
+    this.#hold = hold
+    const cover = new Cover({ owner: budget, account, model: quote.model, hold, outer: covers })
+    this.#cover = cover
     const price = Quote.priceAt(quote, pricing, reservation.at)
     // Where nobody stated it, the provider may have asked for writes that are kept for 12 hours.
     const isUnsure =
       !options.request.isStated && !quote.longCache && price.rates.cacheWrite12h > price.rates.cacheWrite
-    const terms: Settlement.Terms = {
-      reserved: reservation.amount,
+    const terms: Omit<Settlement.Terms, "reserved"> = {
       model: quote.model,
       tier: price.tier,
       price,
@@ -132,15 +124,20 @@ class ModelCall {
       context,
       built: edge.built,
       reservation,
-      cover: under,
+      cover: under ?? {
+        settle: (bill) => Effect.provideService(book(budget, hold, bill), Places, this.#places)
+      },
       covers,
       label: quote.model,
       bound: quote,
       decide: (outcome) => {
-        const verdict = Settlement.decide(outcome, terms, pricing)
+        // More may be held by now, or nothing at all.
+        const { amount: reserved } = hold.reservation ?? reservation
+        const verdict = Settlement.decide(outcome, { ...terms, reserved }, pricing)
         if (verdict._tag !== "Metered") return verdict
         budget.unverified("unverifiedModel")
         const { amount, usage } = verdict
+        if (cover.isSeen) return { _tag: "Assumed", amount, why: "requests below were billed otherwise" }
         if (options.readings.isDoubtful) return { _tag: "Assumed", amount, why: "the answer ended twice" }
         return isUnsure && usage.cacheWrite12h > 0
           ? { _tag: "Assumed", amount, why: "how long its cache writes are kept is not told" }
@@ -152,25 +149,33 @@ class ModelCall {
 
   /** The context of what runs inside: it holds a reservation, which a request below may take over. */
   readonly inside = (context: Context.Context<never>): Context.Context<never> => {
-    const own = Context.add(Context.add(context, Held, this.#holding), Covering, this.#cover)
+    const own = Context.add(Context.add(context, Held, this.#hold), Covering, this.#cover)
     return telling(Context.add(own, Places, this.#places))
   }
 
   end(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
     return Effect.suspend(() => {
-      this.#holding.held = false
-      if (!this.#cover.over()) {
-        this.#attempt.leave()
-        return Effect.void
-      }
-      if (this.#cover.isChargedBelow) return this.#attempt.yielding()
-      return this.#attempt.ending(this.#outcome(exit)) ?? Effect.void
+      const outcome = this.#outcome(exit)
+      return this.#cover.over((below) => this.#conclude(outcome, below))
     })
+  }
+
+  /** Books what requests below were billed, and what the model tells of others that nobody saw. */
+  #conclude(outcome: Settlement.Outcome, below: Bill | undefined): Effect.Effect<void> {
+    const unseen = this.#cover.unseen(this.#readings.usages)
+    const isReported = outcome._tag === "Reported"
+    if (unseen.length === 0 && (isReported || this.#cover.isChargedBelow))
+      return this.#attempt.yielding(below)
+    const own: Settlement.Outcome = isReported
+      ? { _tag: "Reported", reading: { ...outcome.reading, usage: unseen.reduce(Usage.add) } }
+      : outcome
+    return this.#attempt.ending(own, below) ?? Effect.void
   }
 
   #outcome(exit: Exit.Exit<unknown, unknown>): Settlement.Outcome {
     const { reading } = this.#readings
     if (reading !== undefined) return { _tag: "Reported", reading }
+    if (this.#cover.isWaiting && !this.#readings.isHeard) return { _tag: "NotSent" }
     return Exit.isFailure(exit)
       ? outcomeOf(exit.cause, {
           isUnbilled: this.#cover.isUnbilled,
@@ -204,9 +209,7 @@ const admit = (edge: ModelEdge, options: CallOptions): Effect.Effect<ModelCall, 
       return Effect.andThen(budget.refuse(made.failure), Effect.fail(made.failure))
     }
     const quote = made.success
-    const account = places.get(budget) ?? budget.account
-    const under = Cover.take(Context.get(context, Covering), budget, account, quote.model)
-    return Effect.matchEffect(Effect.provideService(reserve(edge, quote, under), Places, places), {
+    return Effect.matchEffect(Effect.provideService(held(edge, quote, context), Places, places), {
       onFailure: (error) => {
         refused(error, quote)
         return Effect.fail(error)
@@ -227,7 +230,10 @@ export const around = <A, E>(
     )
   )
 
-/** Runs a round trip whose answer is a stream: what it holds lives as long as the stream. */
+/**
+ * Runs a round trip whose answer is a stream: what it holds lives as long as the stream. It is not booked by its first
+ * end, as another one may follow, and what is booked is no longer held: the rest could be refused.
+ */
 export const aroundStream = <A, E>(
   edge: ModelEdge,
   options: CallOptions,

@@ -8,6 +8,8 @@ export interface Reading {
   readonly usage: Usage.Usage
   readonly model: string | undefined
   readonly tier: string | undefined
+  /** What it calls its output, where its total tells that there is more. */
+  readonly said?: number | undefined
   /** It tells which cache writes are kept for how long. */
   readonly splitsWrites?: boolean | undefined
   /** The name by which a later request may go on from it, and how many items it answered with. */
@@ -91,13 +93,19 @@ const inputUsage = (wire: JsonObject, response: JsonObject): Usage.Usage => {
 const text = (value: Json | undefined): string | undefined =>
   typeof value === "string" && value !== "" ? value : undefined
 
-const reading = (usage: Usage.Usage, details: Json | undefined, body: JsonObject): Reading | undefined =>
+const reading = (
+  usage: Usage.Usage,
+  details: Json | undefined,
+  body: JsonObject,
+  said: Json | undefined
+): Reading | undefined =>
   plausible(usage)
     ? {
         usage,
         model: text(body.model),
         tier: text(body.service_tier),
-        splitsWrites: isObject(splitOf(details))
+        splitsWrites: isObject(splitOf(details)),
+        ...(typeof said === "number" && said !== usage.output ? { said } : {})
       }
     : undefined
 
@@ -107,7 +115,9 @@ const reading = (usage: Usage.Usage, details: Json | undefined, body: JsonObject
  */
 export const readPromptUsage = (body: JsonObject): Reading | undefined => {
   const { usage } = body
-  return isObject(usage) ? reading(promptUsage(usage), usage.prompt_tokens_details, body) : undefined
+  return isObject(usage)
+    ? reading(promptUsage(usage), usage.prompt_tokens_details, body, usage.completion_tokens)
+    : undefined
 }
 
 /** The bill of a body that never has output. */
@@ -117,7 +127,8 @@ export const readEmbeddingUsage = (body: JsonObject): Reading | undefined => {
     ? reading(
         { ...promptUsage(usage), output: tokens(usage, "completion_tokens") },
         usage.prompt_tokens_details,
-        body
+        body,
+        undefined
       )
     : undefined
 }
@@ -126,7 +137,7 @@ export const readEmbeddingUsage = (body: JsonObject): Reading | undefined => {
 export const readInputUsage = (body: JsonObject): Reading | undefined => {
   const { output, usage } = body
   const read = isObject(usage)
-    ? reading(inputUsage(usage, body), usage.input_tokens_details, body)
+    ? reading(inputUsage(usage, body), usage.input_tokens_details, body, usage.output_tokens)
     : undefined
   return read === undefined || !isArray(output) ? read : { ...read, id: text(body.id), items: output.length }
 }
