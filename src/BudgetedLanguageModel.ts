@@ -119,8 +119,8 @@ const previousOf = (
  * request further down (`BudgetedFetch`, `BudgetedOpenAi`, `BudgetedHttpClient`) on the same budget and account takes the
  * reservation over, and its bill is what the call is charged: once, for the model that was sent. A usage that no such
  * request was billed for is charged beside them, as an assumption. A failure proves a call free only where no part of an
- * answer came before it. A refusal is an `AiError` that is not retryable (`QuotaExhaustedError`, or `InvalidRequestError` for what has no bound), in which
- * `BudgetExceededError.is` and `BudgetError.find` see it.
+ * answer came before it. A refusal is an `AiError` that is not retryable (`QuotaExhaustedError`, or
+ * `InvalidRequestError` for what has no bound), in which `BudgetExceededError.is` and `BudgetError.find` see it.
  *
  * Retries inside the inner model are not seen unless its transport is budgeted: put `BudgetedHttpClient` or
  * `BudgetedFetch` below, or have it retry nothing (`maxRetries: 0`). Send all of a model's requests through a budgeted

@@ -272,6 +272,12 @@ describe("an answer that a budgeted request was billed for is charged as it was 
       calls: 1,
       spent: nanos(10, 5)
     },
+    "of another row, whose name is all that is told": {
+      sent: [["gpt-4o-2024-05-13", () => answer("gpt-4o-2024-05-13")]],
+      end: Effect.succeed([{ type: "response-metadata", modelId: "gpt-4o-2024-05-13" }, text]),
+      calls: 1,
+      spent: dated(10, 5)
+    },
     "and told as none": {
       sent: [["gpt-4o-mini", () => answer("gpt-4o-mini")]],
       end: ends(finishOf(10, 0)),

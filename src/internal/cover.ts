@@ -191,9 +191,15 @@ export class Cover {
     return isSum ? [] : told.filter((usage) => !addUpTo(readings, usage))
   }
 
-  /** A call that told nothing was one that its own budget saw, or sees: it is charged as that is. */
-  get isChargedBelow(): boolean {
+  /**
+   * Whether a call that told no usage was one that its own budget saw, or sees: it is charged as that is. `served`: the
+   * model that it told.
+   */
+  isChargedBelow(served: string | undefined): boolean {
     if (this.#ownOpen > 0 || (this.#wasOpen && this.isSeen)) return true
-    return this.#seen.some(({ isLost, model }) => isLost || model === this.model)
+    return this.#seen.some(
+      ({ isLost, model, reading }) =>
+        isLost || model === this.model || (served !== undefined && reading?.model === served)
+    )
   }
 }

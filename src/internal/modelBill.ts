@@ -70,6 +70,8 @@ export interface Told {
   readonly reading: Reading | undefined
   /** What `reading` is the sum of, also where it is not all of it. */
   readonly usages: ReadonlyArray<Usage.Usage>
+  /** The model that served, as far as it was told. */
+  readonly model: string | undefined
   /** More was told than can be true at once: what the bill is, nobody can say. */
   readonly isDoubtful: boolean
   /** Some of an answer has come: something was sent, and a model ran. */
@@ -80,6 +82,7 @@ export interface Told {
 export class EmbeddingReadings implements Told {
   reading: Reading | undefined = undefined
   readonly isDoubtful = false
+  readonly model = undefined
   isHeard = false
 
   heed(inputTokens: number | undefined): void {
@@ -101,7 +104,7 @@ export class Readings implements Told {
   #usages: ReadonlyArray<Usage.Usage> = []
   #isUntold = false
   #isWritten = false
-  #model: string | undefined = undefined
+  model: string | undefined = undefined
   #tier: string | undefined = undefined
   isHeard = false
 
@@ -118,7 +121,7 @@ export class Readings implements Told {
   heed(part: AnyPart): void {
     this.isHeard = true
     if (part.metadata !== undefined) this.#tier = tierOf(part.metadata) ?? this.#tier
-    if (part.type === "response-metadata") this.#model = part.modelId ?? this.#model
+    if (part.type === "response-metadata") this.model = part.modelId ?? this.model
     if (isWritten(part)) this.#isWritten = true
     if (part.type !== "finish" || part.usage === undefined) return
     const usage = usageOf(part.usage)
@@ -129,7 +132,7 @@ export class Readings implements Told {
   get reading(): Reading | undefined {
     if (this.usages.length === 0 || this.#isUntold) return undefined
     // Whether a second end repeats the first or adds to it is not told: the sum is never too little.
-    return { usage: this.usages.reduce(Usage.add), model: this.#model, tier: this.#tier }
+    return { usage: this.usages.reduce(Usage.add), model: this.model, tier: this.#tier }
   }
 
   get usages(): ReadonlyArray<Usage.Usage> {

@@ -162,10 +162,11 @@ class ModelCall {
 
   /** Books what requests below were billed, and what the model tells of others that nobody saw. */
   #conclude(outcome: Settlement.Outcome, below: Bill | undefined): Effect.Effect<void> {
-    const unseen = this.#cover.unseen(this.#readings.usages)
+    const { model, usages } = this.#readings
+    const unseen = this.#cover.unseen(usages)
     const isReported = outcome._tag === "Reported"
-    if (unseen.length === 0 && (isReported || this.#cover.isChargedBelow))
-      return this.#attempt.yielding(below)
+    const isTheirs = unseen.length === 0 && (isReported || this.#cover.isChargedBelow(model))
+    if (isTheirs) return this.#attempt.yielding(below)
     const own: Settlement.Outcome = isReported
       ? { _tag: "Reported", reading: { ...outcome.reading, usage: unseen.reduce(Usage.add) } }
       : outcome
