@@ -74,7 +74,7 @@ const program = Effect.gen(function* () {
 })
 
 const Live = Provider.layerClient.pipe(
-  Layer.provideMerge(Provider.layerSimulated(Simulation.start)),
+  Layer.provideMerge(Provider.layerSimulated(Simulation.startWriter)),
   Layer.provideMerge(Budget.layerMemory({ limit: Usd.dollars("0.10") })),
   Layer.provide(Pricing.layer)
 )

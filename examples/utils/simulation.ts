@@ -48,6 +48,13 @@ const plain: Behaviour = { outputTokens: 400, tokensPerDelta: 40 }
 export const start = (): Promise<SimulatedProvider> =>
   SimulatedProvider.start({ prices, behaviour: () => plain })
 
+/** A model is fed a tool in fewer tokens than its JSON has, and long words in fewer than a quarter of their bytes. */
+const countText = (text: string): number => Math.ceil(Buffer.byteLength(text) / 6)
+
+/** The same, for those who send again what it wrote, whose words are long. */
+export const startWriter = (): Promise<SimulatedProvider> =>
+  SimulatedProvider.start({ prices, countText, behaviour: () => plain })
+
 /** The same, word by word: who leaves a stream early leaves before its end was sent. */
 export const startSlow = (): Promise<SimulatedProvider> =>
   SimulatedProvider.start({ prices, behaviour: () => ({ ...plain, delayMs: 20 }) })
@@ -88,8 +95,7 @@ const toolsOf = (body: unknown): ReadonlyArray<string> =>
 export const startWithTools = (calls: Readonly<Record<string, object>>): Promise<SimulatedProvider> =>
   SimulatedProvider.start({
     prices,
-    // A model is fed a tool in fewer tokens than its JSON has.
-    countText: (text) => Math.ceil(Buffer.byteLength(text) / 6),
+    countText,
     behaviour: ({ body }) => {
       const offered = toolsOf(body)
       // What was called is in the request, with its arguments, as the next one repeats it.
