@@ -39,6 +39,11 @@ const inTime = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     return yield* Fiber.join(fiber)
   })
 
+/** Lets who asked stand in line. */
+const settled = Effect.gen(function* () {
+  for (let step = 0; step < 10; step++) yield* TestClock.adjust(10)
+})
+
 const opened = (options?: StoredLedger.StoredOptions) =>
   Effect.gen(function* () {
     const store = ReferenceStore.make()
@@ -359,7 +364,7 @@ describe("an answer that is lost", () => {
       const waiting = yield* Effect.forkChild(
         Effect.exit(books.reserve({ account: "root", least: usd(60), waitAtMost: "2 seconds" }))
       )
-      yield* TestClock.adjust(100)
+      yield* settled
       store.faults.loses = (verb) => verb === "reserve"
       yield* inTime(books.release(full))
       yield* TestClock.adjust("3 seconds")
@@ -367,6 +372,36 @@ describe("an answer that is lost", () => {
       store.faults.loses = () => false
       yield* TestClock.adjust("1 second")
       assert.strictEqual((yield* books.balance("root")).reserved, 0)
+      yield* close
+    })
+  )
+
+  it.effect("under an id of the caller's goes on to be that of the other processes who got it", () =>
+    Effect.gen(function* () {
+      const { books, close, store } = yield* opened()
+      const scope = yield* Scope.make()
+      const other = yield* Effect.provideService(StoredLedger.make(store), Scope.Scope, scope)
+      const full = yield* books.reserve({ account: "root", least: usd(100) })
+      const waiting = yield* Effect.forkChild(
+        Effect.exit(books.reserve({ account: "root", least: usd(60), id: "mine", waitAtMost: "2 seconds" }))
+      )
+      yield* settled
+      // This one is let in, and never hears of it.
+      store.faults.loses = (verb) => verb === "reserve"
+      yield* inTime(books.release(full))
+      yield* TestClock.adjust(100)
+      store.faults.loses = () => false
+      yield* other.open({ account: "root", limit: usd(100) })
+      const held = yield* other.reserve({ account: "root", least: usd(60), id: "mine" })
+      store.faults.loses = (verb) => verb === "reserve"
+      yield* TestClock.adjust("3 seconds")
+      assert.isTrue(Exit.isFailure(yield* Fiber.join(waiting)))
+      store.faults.loses = () => false
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* other.balance("root")).reserved, 60)
+      assert.strictEqual((yield* other.settle(held, charge(7)))._tag, "Settled")
+      assert.deepStrictEqual((yield* LedgerAudit.audit(books)).findings, [])
+      yield* Scope.close(scope, Exit.void)
       yield* close
     })
   )
