@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Ledger, Usd } from "agent-budget"
+import { type BudgetError, Ledger, Usd } from "agent-budget"
 import * as LedgerAudit from "agent-budget/LedgerAudit"
-import { Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Logger, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { ledgerSuite } from "./LedgerTest.ts"
+import { includes } from "./utils/assertions.ts"
 
 ledgerSuite("the memory ledger", {
   fixture: Effect.sync(() => {
@@ -108,6 +109,179 @@ describe("options of a ledger in memory that cannot be", () => {
       yield* patient.open({ account: "root", limit: Usd.nanos(100) })
       const held = yield* patient.reserve({ account: "root", least: Usd.nanos(10) })
       assert.isTrue(Number.isSafeInteger(held.expiresAt))
+    })
+  )
+})
+
+describe("a lease in memory", () => {
+  const usd = Usd.nanos
+  const opened = (options: Ledger.MemoryOptions = {}) =>
+    Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory({ lease: 60, ...options })
+      yield* books.open({ account: "root", limit: usd(100), thresholds: [0.5] })
+      return books
+    })
+  const tags = (books: Ledger.Ledger["Service"]) =>
+    Effect.map(Stream.runCollect(books.entries()), (entries) => entries.map(({ _tag }) => _tag))
+
+  it.effect("that is renewed runs out after those that began later", () =>
+    Effect.gen(function* () {
+      const books = yield* opened()
+      const first = yield* books.reserve({ account: "root", least: usd(1) })
+      yield* TestClock.adjust(10)
+      yield* books.reserve({ account: "root", least: usd(2) })
+      yield* TestClock.adjust(10)
+      assert.strictEqual((yield* books.renew(first)).expiresAt, 80)
+      yield* TestClock.adjust(49)
+      assert.strictEqual((yield* books.balance("root")).spent, 0)
+      yield* TestClock.adjust(1)
+      assert.strictEqual((yield* books.balance("root")).spent, 2)
+      yield* TestClock.adjust(9)
+      assert.strictEqual((yield* books.balance("root")).spent, 2)
+      yield* TestClock.adjust(1)
+      assert.strictEqual((yield* books.balance("root")).spent, 3)
+    })
+  )
+
+  it.effect(
+    "runs out before the next is admitted, in the books too, with the thresholds that it crosses",
+    () =>
+      Effect.gen(function* () {
+        const books = yield* opened({ admissions: true })
+        yield* books.reserve({ account: "root", least: usd(60) })
+        yield* TestClock.adjust(60)
+        yield* books.reserve({ account: "root", least: usd(40) })
+        assert.deepStrictEqual(yield* tags(books), [
+          "Opened",
+          "Reserved",
+          "Expired",
+          "ThresholdCrossed",
+          "Reserved"
+        ])
+      })
+  )
+
+  it.effect("that runs out tells those who wait that they can never fit", () =>
+    Effect.gen(function* () {
+      const books = yield* opened()
+      yield* books.reserve({ account: "root", least: usd(60) })
+      const ask = { account: "root", least: usd(50), waitAtMost: "1 hour" } as const
+      const waiting = yield* Effect.forkChild(Effect.flip(books.reserve(ask)))
+      yield* TestClock.adjust(60)
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* books.balances
+      const { reason } = yield* Fiber.join(waiting)
+      includes(reason, { _tag: "BudgetExceeded", spent: 60, reserved: 0, waitedMillis: 60 })
+    })
+  )
+
+  it.effect("that ran out is why its reservation cannot be renewed or had again", () =>
+    Effect.gen(function* () {
+      const books = yield* opened()
+      const ask = { account: "root", least: usd(60), id: "mine" }
+      const held = yield* books.reserve(ask)
+      yield* TestClock.adjust(60)
+      yield* books.balance("root")
+      for (const late of [books.renew(held), books.reserve(ask)]) {
+        const { reason } = yield* Effect.flip(late)
+        includes(reason, {
+          _tag: "ReservationConflict",
+          reservation: "mine",
+          detail: "its lease has expired."
+        })
+      }
+      yield* books.settle(held, { amount: usd(5_000_000), verdict: "metered" })
+      for (const late of [books.renew(held), books.reserve(ask)]) {
+        includes((yield* Effect.flip(late)).reason, { detail: "it was settled for $0.005." })
+      }
+    })
+  )
+})
+
+describe("an account in memory that is joined", () => {
+  it.effect("keeps its thresholds where nothing is said of them, and takes new ones", () =>
+    Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory()
+      const open = (thresholds?: ReadonlyArray<number>) =>
+        books.open({ account: "root", limit: Usd.nanos(100), thresholds })
+      const spend = Effect.flatMap(books.reserve({ account: "root", least: Usd.nanos(30) }), (held) =>
+        books.settle(held, { amount: held.amount, verdict: "metered" })
+      )
+      yield* open([0.3])
+      yield* open()
+      yield* spend
+      yield* open([0.6, 0.5])
+      yield* spend
+      const crossed = (yield* Stream.runCollect(books.entries())).flatMap((entry) =>
+        entry._tag === "ThresholdCrossed" ? [entry.threshold] : []
+      )
+      assert.deepStrictEqual(crossed, [0.3, 0.5, 0.6])
+    })
+  )
+
+  it.effect("is said to differ by parent, limit or windows, each as it is", () =>
+    Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory()
+      yield* books.open({ account: "root", limit: Usd.nanos(100) })
+      yield* books.open({ account: "root/a", parent: "root", limit: Usd.nanos(5), window: "day" })
+      const reason = (request: Ledger.OpenRequest) =>
+        Effect.map(Effect.flip(books.open(request)), (error) => error.reason)
+      const parent = "root"
+      for (const [request, detail] of [
+        [{ account: "root/a" }, "it is open under root. Use another name."],
+        [{ account: "root", parent: "root/a" }, "it is open under no parent. Use another name."],
+        [
+          { account: "root/a", parent, window: "hour" },
+          'it is open in windows of "day UTC". Use the same, or another name.'
+        ],
+        [{ account: "root", window: "day" }, "it is open without windows. Use the same, or another name."]
+      ] as const) {
+        includes(yield* reason(request), { _tag: "InvalidAccount", account: request.account, detail })
+      }
+      includes(yield* reason({ account: "root/a", parent, limit: null }), { limit: 5, asked: null })
+    })
+  )
+})
+
+describe("the books in memory", () => {
+  it.effect("take a number of entries that is not whole as the whole ones in it", () =>
+    Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory({ entries: 2.9 })
+      yield* books.open({ account: "root" })
+      for (const limit of [1, 2, 3]) yield* books.setLimit("root", Usd.nanos(limit))
+      const kept = yield* Stream.runCollect(books.entries())
+      assert.deepStrictEqual(
+        kept.map(({ seq }) => seq),
+        [2, 3]
+      )
+    })
+  )
+
+  it.effect("say why a reservation that they did not make cannot end or be renewed", () =>
+    Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory()
+      const others = yield* Ledger.makeMemory()
+      for (const each of [books, others]) yield* each.open({ account: "root", limit: Usd.nanos(100) })
+      const foreign = yield* others.reserve({ account: "root", least: Usd.nanos(1) })
+      const charge = { amount: Usd.nanos(1), verdict: "metered" } as const
+      for (const refused of [books.settle(foreign, charge), books.release(foreign), books.renew(foreign)]) {
+        const { reason } = yield* Effect.flip<unknown, BudgetError.BudgetError, never>(refused)
+        includes(reason, { _tag: "ReservationConflict", detail: "it was not made by this ledger." })
+      }
+    })
+  )
+
+  it.effect("log that their sink failed, with the entry that is booked, and go on", () =>
+    Effect.gen(function* () {
+      const logged: Array<string> = []
+      const logger = Logger.make(
+        ({ logLevel, message }) => void logged.push(`${logLevel}: ${String(message)}`)
+      )
+      const books = yield* Ledger.makeMemory({ sink: () => Effect.die("the disk is full") })
+      yield* books.open({ account: "root" })
+      yield* Effect.provide(books.setLimit("root", Usd.nanos(1)), Logger.layer([logger]))
+      assert.lengthOf(logged, 1)
+      assert.match(logged[0] ?? "", /^Error: The sink of the ledger failed at entry 1, which is booked\./)
     })
   )
 })

@@ -14,11 +14,17 @@ export const modules: Readonly<Record<string, Module>> = {
   Usage: one("Usage"),
   Settlement: one("Settlement"),
   Quote: one("Quote"),
-  Pricing: one("Pricing"),
-  // The module itself only hands over: its books are the memory engine's, on the arithmetic of accounts.
+  Pricing: one("Pricing", "test/priceTable.test.ts"),
+  // The module itself only hands over: its books are the memory engine's, on the arithmetic of accounts and the checks of
+  // every engine.
   Ledger: {
-    files: ["src/Ledger.ts", "src/internal/accountTree.ts", "src/internal/ledgerChecks.ts"],
-    tests: ["test/Ledger.test.ts", "test/memoryLedger.test.ts"]
+    files: [
+      "src/Ledger.ts",
+      "src/internal/accountTree.ts",
+      "src/internal/ledgerChecks.ts",
+      "src/internal/memoryLedger.ts"
+    ],
+    tests: ["test/Ledger.test.ts", "test/memoryLedger.test.ts", "test/ledgerChecks.test.ts"]
   },
-  Budget: one("Budget", "test/budgetWindows.test.ts")
+  Budget: one("Budget", "test/budgetVerbs.test.ts", "test/budgetWindows.test.ts")
 }
