@@ -76,11 +76,11 @@ describe("regional processing", () => {
     }
     const table = tableOf({ x: { ...row, longContext: { threshold: 1_000, ...long } } })
     const { longContext, rates } = priceOf(table, "x", "standard", { regional: true })
-    const rounded = (figures: Readonly<Record<string, string>>) =>
+    const raised = (figures: Readonly<Record<string, string>>): object =>
       Object.fromEntries(Object.entries(figures).map(([name, figure]) => [name, Number(figure) * 1_100_000]))
-    assert.deepStrictEqual({ ...rates }, rounded(row))
-    assert.deepStrictEqual(longContext?.threshold, 1_000)
-    assert.deepStrictEqual({ ...longContext?.rates }, rounded(long))
+    assert.deepStrictEqual<object>(rates, raised(row))
+    assert.strictEqual(longContext?.threshold, 1_000)
+    assert.deepStrictEqual<object | undefined>(longContext?.rates, raised(long))
   })
 
   it("is that of the row whose alias an override takes, unless it says otherwise", () => {
