@@ -1,67 +1,32 @@
 /** How a budgeted model and the requests below it meet, where one of them fails, falls back, is left or is late. */
 import { assert, describe, it } from "@effect/vitest"
-import {
-  Budget,
-  BudgetedFetch,
-  BudgetedSession,
-  BudgetExceededError,
-  Pricing,
-  TokenCounter,
-  Usd
-} from "agent-budget"
+import { Budget, BudgetedFetch, BudgetedSession, BudgetExceededError, TokenCounter } from "agent-budget"
 import * as BudgetedEmbeddingModel from "agent-budget/BudgetedEmbeddingModel"
 import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
 import { Deferred, Effect, Exit, Fiber, Layer, Stream } from "effect"
-import { AiError, EmbeddingModel, LanguageModel, Model, type Response as Parts } from "effect/ai"
+import { AiError, EmbeddingModel, LanguageModel, Model } from "effect/ai"
 
-const options = { model: "gpt-4o-mini", maxOutputTokens: 100 }
-const url = "https://api.openai.com/v1/chat/completions"
-const Live = Layer.mergeAll(Budget.layerMemory({ limit: Usd.dollars("1") }), Pricing.layer)
+import {
+  answer,
+  ask,
+  bodyOf,
+  booksOf,
+  errorOf,
+  finish,
+  heard,
+  limited,
+  Live,
+  nanos,
+  options,
+  saying,
+  streaming,
+  text,
+  tooMany,
+  url
+} from "./utils/modelScripts.ts"
 
-/** gpt-4o-mini: $0.15 and $0.60 a million. */
-const nanos = (input: number, output: number): number => input * 150 + output * 600
 const whole = nanos(10, 100)
-
-const text: Parts.TextPartEncoded = { type: "text", text: "Hi" }
-const finish: Parts.FinishPartEncoded = {
-  type: "finish",
-  reason: "stop",
-  usage: { inputTokens: { total: 10 }, outputTokens: { total: 5 } }
-}
-const heard: ReadonlyArray<Parts.StreamPartEncoded> = [
-  { type: "text-start", id: "0" },
-  { type: "text-delta", id: "0", delta: "Hi" }
-]
-const errorOf = (reason: AiError.AiErrorReason) => AiError.make({ module: "Script", method: "x", reason })
-const limited = errorOf(new AiError.RateLimitError({}))
-
-const answer = (model: string): Response =>
-  Response.json({ model, choices: [], usage: { prompt_tokens: 10, completion_tokens: 5 } })
-const tooMany = (): Response => new Response("{}", { status: 429 })
-const bodyOf = (model: string, most = 50): RequestInit => ({
-  method: "POST",
-  body: JSON.stringify({
-    model,
-    max_completion_tokens: most,
-    messages: [{ role: "user", content: "Hello" }]
-  })
-})
-
-/** Sends and reads, and does not mind how it is answered. */
-const ask = async (fetch: BudgetedFetch.Fetch, model: string): Promise<void> => {
-  await (await fetch(url, bodyOf(model))).text()
-}
-
-const saying = (generateText: Effect.Effect<Array<Parts.PartEncoded>, AiError.AiError>) =>
-  LanguageModel.make({ generateText: () => generateText, streamText: () => Stream.empty })
-const streaming = (streamText: Stream.Stream<Parts.StreamPartEncoded, AiError.AiError>) =>
-  LanguageModel.make({ generateText: () => Effect.die("It is never asked."), streamText: () => streamText })
 const good = saying(Effect.succeed([text, finish]))
-
-const booksOf = ({ view }: Budget.Budget["Service"]) => {
-  const { calls, reserved, spent } = view()
-  return { calls, reserved: Number(reserved), spent: Number(spent) }
-}
 
 describe("a failure after a part of the answer", () => {
   const refused = Effect.gen(function* () {

@@ -70,65 +70,49 @@ const thought = (part: Prompt.ReasoningPart): string =>
 const resultOf = (part: Prompt.ToolResultPart): string | ReadonlyArray<UserPart> =>
   part.modelOutput === undefined ? textOf(part.result) : part.modelOutput
 
-// -- Responses ------------------------------------------------------------------------------------------------
-
-const inputPart = (part: UserPart): Json => {
-  if (part.type === "text") return { type: "input_text", text: part.text }
-  const address = addressOf(part)
-  if (isImage(part)) return { type: "input_image", image_url: address }
-  return isAddress(address)
-    ? { type: "input_file", file_url: address }
-    : { type: "input_file", filename: part.fileName ?? "file", file_data: address }
+/** How an API has the parts of a prompt written. */
+interface Writers {
+  readonly part: (part: UserPart) => Json
+  readonly said: (text: string) => Json
+  readonly call: (part: Prompt.ToolCallPart) => JsonObject
+  readonly result: (id: string, content: Json) => JsonObject
 }
 
-const callItem = (part: Prompt.ToolCallPart): JsonObject => ({
-  type: "function_call",
-  call_id: part.id,
-  name: part.name,
-  arguments: textOf(part.params)
-})
-
-const outputItem = (part: Prompt.ToolResultPart): JsonObject => {
-  const result = resultOf(part)
-  return {
-    type: "function_call_output",
-    call_id: part.id,
-    output: typeof result === "string" ? result : result.map(inputPart)
+const itemsOf =
+  (write: Writers) =>
+  (message: Prompt.Message): ReadonlyArray<JsonObject> => {
+    const said = (text: string): JsonObject => ({ role: "assistant", content: write.said(text) })
+    const resulted = (part: Prompt.ToolResultPart): JsonObject => {
+      const result = resultOf(part)
+      return write.result(part.id, typeof result === "string" ? result : result.map(write.part))
+    }
+    const itemOf = (part: Prompt.AssistantMessagePart): ReadonlyArray<JsonObject> => {
+      switch (part.type) {
+        case "text":
+          return [said(part.text)]
+        case "reasoning":
+          return [said(thought(part))]
+        case "file":
+          return [{ role: "user", content: [write.part(part)] }]
+        case "tool-call":
+          return [write.call(part)]
+        case "tool-result":
+          return [resulted(part)]
+        default:
+          return []
+      }
+    }
+    switch (message.role) {
+      case "system":
+        return [{ role: "system", content: message.content }]
+      case "user":
+        return [{ role: "user", content: message.content.map(write.part) }]
+      case "assistant":
+        return message.content.flatMap(itemOf)
+      case "tool":
+        return message.content.flatMap((part) => (part.type === "tool-result" ? [resulted(part)] : []))
+    }
   }
-}
-
-const assistantItem = (part: Prompt.AssistantMessagePart): ReadonlyArray<JsonObject> => {
-  const said = (text: string): ReadonlyArray<JsonObject> => [
-    { role: "assistant", content: [{ type: "output_text", text }] }
-  ]
-  switch (part.type) {
-    case "text":
-      return said(part.text)
-    case "reasoning":
-      return said(thought(part))
-    case "file":
-      return [{ role: "user", content: [inputPart(part)] }]
-    case "tool-call":
-      return [callItem(part)]
-    case "tool-result":
-      return [outputItem(part)]
-    default:
-      return []
-  }
-}
-
-const inputItems = (message: Prompt.Message): ReadonlyArray<JsonObject> => {
-  switch (message.role) {
-    case "system":
-      return [{ role: "system", content: message.content }]
-    case "user":
-      return [{ role: "user", content: message.content.map(inputPart) }]
-    case "assistant":
-      return message.content.flatMap(assistantItem)
-    case "tool":
-      return message.content.flatMap((part) => (part.type === "tool-result" ? [outputItem(part)] : []))
-  }
-}
 
 const choiceOf = (choice: Asked["toolChoice"], named: (name: string) => Json): Json => {
   if (typeof choice === "string") return choice
@@ -140,6 +124,22 @@ const functionOf = (tool: Tool.Any): JsonObject => ({
   description: Tool.getDescription(tool) ?? "",
   parameters: parametersOf(tool),
   strict: true
+})
+
+// -- Responses ------------------------------------------------------------------------------------------------
+
+const inputItems = itemsOf({
+  part: (part) => {
+    if (part.type === "text") return { type: "input_text", text: part.text }
+    const address = addressOf(part)
+    if (isImage(part)) return { type: "input_image", image_url: address }
+    return isAddress(address)
+      ? { type: "input_file", file_url: address }
+      : { type: "input_file", filename: part.fileName ?? "file", file_data: address }
+  },
+  said: (text) => [{ type: "output_text", text }],
+  call: ({ id, name, params }) => ({ type: "function_call", call_id: id, name, arguments: textOf(params) }),
+  result: (id, output) => ({ type: "function_call_output", call_id: id, output })
 })
 
 const responsesBody = (asked: Asked): JsonObject => {
@@ -172,56 +172,22 @@ const responsesBody = (asked: Asked): JsonObject => {
 
 // -- Chat -----------------------------------------------------------------------------------------------------
 
-const chatPart = (part: UserPart): Json => {
-  if (part.type === "text") return { type: "text", text: part.text }
-  const address = addressOf(part)
-  return isImage(part)
-    ? { type: "image_url", image_url: { url: address } }
-    : { type: "file", file: { filename: part.fileName ?? "file", file_data: address } }
-}
-
-const chatResult = (part: Prompt.ToolResultPart): JsonObject => {
-  const result = resultOf(part)
-  return {
-    role: "tool",
-    tool_call_id: part.id,
-    content: typeof result === "string" ? result : result.map(chatPart)
-  }
-}
-
-const assistantMessage = (part: Prompt.AssistantMessagePart): ReadonlyArray<JsonObject> => {
-  const said = (content: Json): ReadonlyArray<JsonObject> => [{ role: "assistant", content }]
-  switch (part.type) {
-    case "text":
-      return said(part.text)
-    case "reasoning":
-      return said(thought(part))
-    case "file":
-      return [{ role: "user", content: [chatPart(part)] }]
-    case "tool-call": {
-      const { id, name, params } = part
-      const call = { id, type: "function", function: { name, arguments: textOf(params) } }
-      return [{ role: "assistant", content: null, tool_calls: [call] }]
-    }
-    case "tool-result":
-      return [chatResult(part)]
-    default:
-      return []
-  }
-}
-
-const chatMessages = (message: Prompt.Message): ReadonlyArray<JsonObject> => {
-  switch (message.role) {
-    case "system":
-      return [{ role: "system", content: message.content }]
-    case "user":
-      return [{ role: "user", content: message.content.map(chatPart) }]
-    case "assistant":
-      return message.content.flatMap(assistantMessage)
-    case "tool":
-      return message.content.flatMap((part) => (part.type === "tool-result" ? [chatResult(part)] : []))
-  }
-}
+const chatMessages = itemsOf({
+  part: (part) => {
+    if (part.type === "text") return { type: "text", text: part.text }
+    const address = addressOf(part)
+    return isImage(part)
+      ? { type: "image_url", image_url: { url: address } }
+      : { type: "file", file: { filename: part.fileName ?? "file", file_data: address } }
+  },
+  said: (text) => text,
+  call: ({ id, name, params }) => ({
+    role: "assistant",
+    content: null,
+    tool_calls: [{ id, type: "function", function: { name, arguments: textOf(params) } }]
+  }),
+  result: (id, content) => ({ role: "tool", tool_call_id: id, content })
+})
 
 const chatBody = ({ prompt, responseFormat, toolChoice, tools }: Asked): JsonObject => ({
   messages: prompt.content.flatMap(chatMessages),

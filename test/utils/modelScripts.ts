@@ -1,5 +1,7 @@
 /** Models that are scripts, and what they send below. */
-import { Budget, Pricing, Usd, type BudgetedFetch } from "agent-budget"
+import { assert } from "@effect/vitest"
+import { Budget, BudgetedFetch, Pricing, Usd } from "agent-budget"
+import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
 import { Effect, Layer, Stream } from "effect"
 import { AiError, LanguageModel, type Response as Parts } from "effect/ai"
 
@@ -60,3 +62,35 @@ export const booksOf = ({ view }: Budget.Budget["Service"]) => {
 /** The part of what is booked that no provider confirmed. */
 export const assumedOf = ({ view }: Budget.Budget["Service"]): number =>
   Object.values(view().byModel).reduce((sum, { assumed }) => sum + assumed, 0)
+
+/** gpt-4o and its dated row: $2.50 and $10 a million, $5 and $15. */
+export const large = (input: number, output: number): number => input * 2_500 + output * 10_000
+export const dated = (input: number, output: number): number => input * 5_000 + output * 15_000
+
+/** A `fetch` that is answered by these, in turn. */
+export const answered = (...answers: ReadonlyArray<() => Response>) => {
+  let sent = 0
+  return BudgetedFetch.make({
+    fetch: () => Promise.resolve(answers[Math.min(sent++, answers.length - 1)]?.() ?? tooMany())
+  })
+}
+
+export type Ending = Effect.Effect<Array<Parts.PartEncoded>, AiError.AiError>
+export const ends = (...parts: ReadonlyArray<Parts.FinishPartEncoded>): Ending =>
+  Effect.succeed([text, ...parts])
+
+/** The books after a call of a model that runs `first` and ends like this. */
+export const booked = (
+  first: Effect.Effect<unknown, AiError.AiError, Budget.Budget>,
+  end: Ending,
+  given: BudgetedLanguageModel.Options = options
+) =>
+  Effect.gen(function* () {
+    const budget = yield* Budget.Budget
+    const sends = Effect.provideService(first, Budget.Budget, budget)
+    const model = yield* BudgetedLanguageModel.make(yield* saying(Effect.andThen(sends, end)), given)
+    yield* Effect.exit(model.generateText({ prompt: "Hello" }))
+    const { calls, reserved, spent } = booksOf(budget)
+    assert.strictEqual(reserved, 0)
+    return { calls, spent, assumed: assumedOf(budget) }
+  })
