@@ -1,6 +1,6 @@
 /** A budgeted model and a request below that asks for more, is refused, is left, or outlives it. */
 import { assert, describe, it } from "@effect/vitest"
-import { Budget, BudgetedFetch, BudgetExceededError, TokenCounter, Usd } from "agent-budget"
+import { Budget, BudgetedFetch, BudgetedSession, BudgetExceededError, TokenCounter, Usd } from "agent-budget"
 import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
 import { Deferred, Effect, Fiber, Logger, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -161,6 +161,55 @@ describe("a request below that asks for more", () => {
       const { calls, spent } = yield* booked(refused, ends(finish), cents)
       assert.deepStrictEqual([calls, spent], [1, large(10, 5)])
       assert.strictEqual(Number(budget.view().overrun), large(10, 5))
+    }).pipe(Effect.provide(live({ limit })))
+  )
+
+  it("and is refused, on the account of session.within: the overrun is booked there", async () => {
+    await using session = new BudgetedSession({ budgetUsd: 1 })
+    const model = await Effect.runPromise(
+      Effect.gen(function* () {
+        const fetch = yield* answered(() => answer("gpt-4o"))
+        const refused = Effect.promise(() => ask(fetch, "gpt-4o", 3_000))
+        const inner = yield* saying(Effect.andThen(refused, ends(finish)))
+        return yield* BudgetedLanguageModel.make(inner, cents)
+      }).pipe(Effect.provide(session.layer))
+    )
+    await session.within({ account: "ann", budgetUsd: "0.016" }, async () => {
+      await Effect.runPromise(model.generateText({ prompt: "Hello" }))
+      const balances = await session.balances()
+      assert.strictEqual(balances.find(({ account }) => account === "root/ann")?.spentUsd, large(10, 5) / 1e9)
+    })
+  })
+
+  it.effect("and is free: who is then interrupted is charged what is held by then", () =>
+    Effect.gen(function* () {
+      const budget = yield* Budget.Budget
+      const fetch = yield* answered(tooMany)
+      let held = 0
+      const sends = Effect.promise(async () => {
+        await ask(fetch, "gpt-4o", 1_200)
+        held = booksOf(budget).reserved
+      })
+      const { calls, spent } = yield* booked(sends, Effect.interrupt, cents)
+      assert.isAbove(held, large(10, 1_200))
+      assert.deepStrictEqual([calls, spent], [1, held])
+    }).pipe(Effect.provide(live({ limit })))
+  )
+
+  it.effect("and cannot be sent: what was sent without a budget is booked on what it held", () =>
+    Effect.gen(function* () {
+      const budget = yield* Budget.Budget
+      const fetch = yield* answered(() => answer("gpt-4o"))
+      const signal = new AbortController().signal
+      signal.addEventListener = () => {
+        throw new Error("It takes no listeners.")
+      }
+      const sends = Effect.promise(async () => {
+        const thrown = await fetch(url, { ...bodyOf("gpt-4o", 1_200), signal }).catch(String)
+        assert.strictEqual(thrown, "Error: It takes no listeners.")
+      })
+      const { calls, spent } = yield* booked(sends, ends(finish), cents)
+      assert.deepStrictEqual([calls, spent, Number(budget.view().overrun)], [1, large(10, 5), 0])
     }).pipe(Effect.provide(live({ limit })))
   )
 
@@ -408,6 +457,28 @@ describe("a call that is over before its request is", () => {
       yield* Deferred.succeed(counted, undefined)
       yield* Effect.promise(() => late)
       assert.deepStrictEqual(booksOf(budget), { calls: 1, reserved: 0, spent: nanos(12, 3) })
+    }).pipe(Effect.provide(Live))
+  )
+
+  it.effect("a stream that is left after a part of it, and whose request was free: whole", () =>
+    Effect.gen(function* () {
+      const budget = yield* Budget.Budget
+      const { fetch, gate, sent } = yield* gated
+      let late: Promise<void> = Promise.resolve()
+      const sends = Effect.sync(() => void (late = ask(fetch, "gpt-4o")))
+      const inner = yield* streaming(
+        Stream.concat(Stream.drain(Stream.fromEffect(sends)), Stream.fromIterable(heard))
+      )
+      const model = yield* BudgetedLanguageModel.make(inner, options)
+      yield* Stream.runDrain(
+        Stream.takeUntil(model.streamText({ prompt: "Hello" }), ({ type }) => type === "text-delta")
+      )
+      yield* Deferred.await(sent)
+      yield* Deferred.succeed(gate, tooMany())
+      yield* Effect.promise(() => late)
+      const { calls, reserved, spent } = booksOf(budget)
+      assert.deepStrictEqual([calls, reserved], [1, 0])
+      assert.isAbove(spent, nanos(0, 100))
     }).pipe(Effect.provide(Live))
   )
 

@@ -306,6 +306,41 @@ export const path: ReadonlyArray<Defect> = [
     "extra: 0"
   ),
   defect(
+    "internal/cover.ts",
+    "a model's call costs what was seen of it",
+    ["test/modelUnseen.test.ts", "is booked beside what one was billed"],
+    "isSum ? [] : told.filter",
+    "isSum || readings.length > 0 ? [] : told.filter"
+  ),
+  defect(
+    "internal/cover.ts",
+    "what was seen below a model is charged once more",
+    ["test/modelUnseen.test.ts", "by another row of the same name"],
+    "return sum.input === input && (sum.output === output || sum.said === output)",
+    "return sum.input < 0"
+  ),
+  defect(
+    "internal/takeOver.ts",
+    "what was billed is given back when more is asked for",
+    ["test/modelUnseen.test.ts", "after a guardrail of another model"],
+    "        book(budget, hold, bill),\n",
+    "        book(budget, hold, undefined),\n"
+  ),
+  defect(
+    "internal/takeOver.ts",
+    "who asks for more holds on to what he has",
+    ["test/modelOver.test.ts", "is admitted where there is room for it alone"],
+    "        book(budget, hold, bill),\n        Effect.map(budget.acquire(ask), (other) => (hold.reservation = other))",
+    "        Effect.void,\n        Effect.flatMap(budget.acquire(ask), (other) => Effect.as(book(budget, hold, bill), (hold.reservation = other)))"
+  ),
+  defect(
+    "internal/cover.ts",
+    "a call that is over forgets the request that is not",
+    ["test/modelOver.test.ts", "told another answer: both are booked"],
+    "return this.#conclude?.(this.#unbooked) ?? Effect.void",
+    "return Effect.void"
+  ),
+  defect(
     "OpenAiEndpoints.ts",
     "what is in no table is free",
     ["test/OpenAiEndpoints.test.ts", "that nobody has priced are refused"],
