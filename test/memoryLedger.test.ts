@@ -285,3 +285,49 @@ describe("the books in memory", () => {
     })
   )
 })
+
+describe("an account in memory below one with windows", () => {
+  it.effect("holds and charges in the window of that one", () =>
+    Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory()
+      yield* books.open({ account: "root", limit: Usd.nanos(100), window: { rolling: 60 } })
+      yield* books.open({ account: "root/a", parent: "root" })
+      yield* books.open({ account: "root/a/x", parent: "root/a" })
+      yield* TestClock.setTime(1_000)
+      const early = yield* books.reserve({ account: "root/a/x", least: Usd.nanos(80) })
+      yield* TestClock.setTime(2_000)
+      const late = yield* books.reserve({ account: "root/a/x", least: Usd.nanos(90) })
+      includes(yield* books.balance("root"), { reserved: 90, windowStart: 2_000, windowEnd: 2_060 })
+      const entry = yield* books.settle(early, { amount: Usd.nanos(70), verdict: "metered" })
+      assert.deepStrictEqual(entry.chain, [
+        { account: "root/a/x", window: null },
+        { account: "root/a", window: null },
+        { account: "root", window: 1_000 }
+      ])
+      includes(yield* books.balance("root"), { reserved: 90, spent: 0 })
+      includes(yield* books.balance("root/a"), {
+        reserved: 90,
+        spent: 70,
+        windowStart: null,
+        windowEnd: null
+      })
+      yield* books.release(late)
+    })
+  )
+})
+
+describe("the balances in memory", () => {
+  it.effect("say whose child each account is, and that every end is written", () =>
+    Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory()
+      yield* books.open({ account: "root" })
+      yield* books.open({ account: "root/a", parent: "root" })
+      const parents = (yield* books.balances).map(({ account, parent }) => [account, parent])
+      assert.deepStrictEqual(parents, [
+        ["root", null],
+        ["root/a", "root"]
+      ])
+      assert.deepStrictEqual(yield* books.unwritten, [])
+    })
+  )
+})

@@ -123,6 +123,11 @@ describe("a run of mutants", () => {
       [1, 9],
       [10, 11]
     ])
+    const members = ["class A {", "  a() {", "    b()", "", "    c()", "  }", "", "  d() {}", "}", "", "f()"]
+    assert.deepStrictEqual(cut(members.join("\n"), 3), [
+      [1, 7],
+      [8, 11]
+    ])
     for (const { files } of Object.values(modules)) {
       for (const file of files) {
         const ranges = cut(read(file), 3)

@@ -121,7 +121,7 @@ export const whole = (parts: ReadonlyArray<Report | undefined>): Report | undefi
   return { files: Object.fromEntries(files) as Report["files"] }
 }
 
-/** Ranges of lines that cut a file between its declarations, with about as much code in each. */
+/** Ranges of lines that cut a file between its declarations, or a class's, with about as much code in each. */
 export const cut = (source: string, count: number): ReadonlyArray<readonly [from: number, to: number]> => {
   const lines = source.split("\n")
   const isCode = (line: string) => line.trim() !== "" && !/^\s*(\/\*\*|\*|\/\/)/.test(line)
@@ -129,10 +129,14 @@ export const cut = (source: string, count: number): ReadonlyArray<readonly [from
   const ranges: Array<readonly [number, number]> = []
   let from = 1
   let code = 0
+  let margin = ""
   lines.forEach((line, index) => {
     if (isCode(line)) code++
+    if (/^(export )?class /.test(line)) margin = "  "
+    else if (line === "}") margin = ""
     // Whatever is at the margin, and does not close what came before, begins a declaration or its comment.
-    const isBetween = line === "" && /^[^\s)}\]]/.test(lines[index + 1] ?? "")
+    const next = lines[index + 1] ?? ""
+    const isBetween = line === "" && next.startsWith(margin) && /^[^\s)}\]]/.test(next.slice(margin.length))
     if (isBetween && code >= share && ranges.length < count - 1) {
       ranges.push([from, index + 1])
       from = index + 2

@@ -20,10 +20,11 @@ import {
   type TestRunner,
   TestStatus
 } from "@stryker-mutator/api/test-runner"
-import { registerHooks } from "node:module"
+import * as fs from "node:fs"
+import { registerHooks, stripTypeScriptTypes } from "node:module"
 import * as path from "node:path"
 import { performance } from "node:perf_hooks"
-import { pathToFileURL } from "node:url"
+import { fileURLToPath, pathToFileURL } from "node:url"
 import { collected, type Test } from "./standIn.ts"
 
 /** What the instrumented code reads and writes. */
@@ -48,10 +49,24 @@ let generation = 0
 
 const standIn = new URL("./standIn.ts", import.meta.url).href
 
+/** The sources without their types, which are the same in each generation: to take them out is half of a loading. */
+const stripped = new Map<string, string>()
+
+const sourceOf = (file: string): string => {
+  const source = stripped.get(file) ?? stripTypeScriptTypes(fs.readFileSync(fileURLToPath(file), "utf8"))
+  stripped.set(file, source)
+  return source
+}
+
 /** Makes `vitest` the stand-in, and each generation of the sandbox's files modules of their own. */
 const hookModules = (sandbox: string): void => {
   const own = pathToFileURL(sandbox + path.sep).href
   registerHooks({
+    load: (url, context, next) => {
+      const [file = ""] = url.split("?")
+      if (!file.startsWith(own) || !file.endsWith(".ts")) return next(url, context)
+      return { format: "module", source: sourceOf(file), shortCircuit: true }
+    },
     resolve: (specifier, context, next) => {
       if (specifier === "vitest" && context.parentURL !== standIn) return { url: standIn, shortCircuit: true }
       const found = next(specifier, context)
