@@ -2,8 +2,8 @@
  * Mutates a module and runs its tests on each mutant: `npm run mutate -- Usd`. Fails where a mutant lives that
  * docs/mutation.md does not explain.
  *
- * `--show` tells of the last run that came to its end, `--survivors` runs only those that lived then, `--part 1/3` a
- * third of the module (what was found counts when all three were run), `--write` writes docs/mutation.md.
+ * `--show` tells of the last run that came to its end, `--survivors` runs only those that lived then and are not
+ * explained, `--part 1/3` a third of the module (what was found counts when all three were run), `--write` writes docs/mutation.md.
  */
 import { Stryker } from "@stryker-mutator/core"
 import * as fs from "node:fs"
@@ -107,7 +107,7 @@ const mutate = async (name: string, part: string | undefined, survivorsOnly: boo
   }
   const before = reportOf(name)
   if (before === undefined) throw new Error(`Run the whole of ${name} first: npm run mutate -- ${name}`)
-  const ranges = rangesOf(before)
+  const ranges = rangesOf(before, explanations)
   if (ranges.length > 0) keep(name, merge(before, await run(name, module, ranges)))
   return true
 }

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type BudgetError, Ledger, Usd } from "agent-budget"
 import * as LedgerAudit from "agent-budget/LedgerAudit"
-import { Context, Effect, Exit, Fiber, Layer, Logger, Scope, Stream } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Logger, Scheduler, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { ledgerSuite } from "./LedgerTest.ts"
 import { includes } from "./utils/assertions.ts"
@@ -38,6 +38,8 @@ describe("a ledger in memory whose layer is closed", () => {
       for (const each of waits) assert.strictEqual((yield* Fiber.join(each)).reason._tag, "Closed")
       assert.strictEqual((yield* wait).reason._tag, "Closed")
       assert.strictEqual((yield* books.release(held))._tag, "Released")
+      // Also where there is room by now.
+      assert.strictEqual((yield* wait).reason._tag, "Closed")
     })
   )
 })
@@ -73,13 +75,17 @@ describe("a grant in line under an id of the caller's", () => {
 
   it.effect("stays where another got it, in line or by asking at that moment", () =>
     Effect.gen(function* () {
-      for (const asksAtOnce of [false, true]) {
+      for (const how of ["asks at once", "stands in line before it", "stands in line behind it"]) {
+        const asksAtOnce = how === "asks at once"
         const books = yield* Ledger.makeMemory()
         yield* books.open({ account: "root", limit: full })
         const ask = { account: "root", least: full, waitAtMost: "1 hour", id: "mine" } as const
         const held = yield* books.reserve({ account: "root", least: full })
-        const leaving = yield* Effect.forkChild(books.reserve(ask))
-        const other = asksAtOnce ? undefined : yield* Effect.forkChild(books.reserve(ask))
+        const waits = [yield* Effect.forkChild(books.reserve(ask))]
+        if (!asksAtOnce) waits.push(yield* Effect.forkChild(books.reserve(ask)))
+        if (how === "stands in line before it") waits.reverse()
+        const [leaving, other] = waits
+        if (leaving === undefined) return assert.fail("nobody waits")
         yield* TestClock.adjust(10)
         yield* books.release(held)
         const got = asksAtOnce ? yield* books.reserve(ask) : undefined
@@ -328,6 +334,122 @@ describe("the balances in memory", () => {
         ["root/a", "root"]
       ])
       assert.deepStrictEqual(yield* books.unwritten, [])
+    })
+  )
+})
+
+describe("a look at the books in memory", () => {
+  it.effect("begins no window that rolls, and says in the entries that there is none", () =>
+    Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory()
+      yield* books.open({ account: "root", limit: Usd.nanos(100), window: { rolling: "1 hour" } })
+      yield* TestClock.setTime(1_000)
+      for (const look of [books.balances, books.balances]) {
+        includes((yield* look)[0], { windowStart: null, windowEnd: null })
+      }
+      yield* books.setLimit("root", Usd.nanos(50))
+      const [entry] = yield* Stream.runCollect(books.entries())
+      assert.deepStrictEqual(entry?.chain, [{ account: "root", window: null }])
+    })
+  )
+
+  it.effect("tells the sink of what has run out, once, and of nothing before", () =>
+    Effect.gen(function* () {
+      const told: Array<Ledger.Entry> = []
+      const books = yield* Ledger.makeMemory({
+        lease: 60,
+        sink: (entry) => Effect.sync(() => told.push(entry))
+      })
+      yield* books.open({ account: "root", limit: Usd.nanos(10), thresholds: [0.5] })
+      yield* books.reserve({ account: "root", least: Usd.nanos(7) })
+      yield* TestClock.adjust(59)
+      yield* books.balances
+      assert.deepStrictEqual(told, [])
+      yield* TestClock.adjust(1)
+      yield* books.balances
+      yield* books.balances
+      assert.deepStrictEqual(
+        told.map(({ _tag }) => _tag),
+        ["Expired", "ThresholdCrossed"]
+      )
+      assert.deepStrictEqual(yield* Stream.runCollect(books.entries()), told)
+    })
+  )
+
+  it.effect("is there to the last: closing the last account answers what it came to", () =>
+    Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory()
+      const account = Ledger.rootAccount
+      yield* books.open({ account, limit: Usd.nanos(100) })
+      const held = yield* books.reserve({ account, least: Usd.nanos(10) })
+      yield* books.settle(held, { amount: Usd.nanos(7), verdict: "metered" })
+      includes(yield* books.close(account), { account: "root", spent: 7, reserved: 0, available: 93 })
+      assert.deepStrictEqual(yield* books.balances, [])
+    })
+  )
+})
+
+describe("a wait in memory", () => {
+  it.effect("tells how long it was, by the clock, whatever that shows", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(5_000)
+      const books = yield* Ledger.makeMemory()
+      yield* books.open({ account: "root", limit: Usd.nanos(100) })
+      const held = yield* books.reserve({ account: "root", least: Usd.nanos(60) })
+      const ask = { account: "root", least: Usd.nanos(50) }
+      const late = yield* Effect.forkChild(Effect.flip(books.reserve({ ...ask, waitAtMost: 30 })))
+      const hopeless = yield* Effect.forkChild(Effect.flip(books.reserve({ ...ask, waitAtMost: "1 hour" })))
+      yield* TestClock.adjust(30)
+      includes((yield* Fiber.join(late)).reason, { account: "root", waitedMillis: 30 })
+      yield* TestClock.adjust(10)
+      yield* books.settle(held, { amount: Usd.nanos(60), verdict: "metered" })
+      includes((yield* Fiber.join(hopeless)).reason, { account: "root", waitedMillis: 40 })
+    })
+  )
+
+  it.effect(
+    "under an id of the caller's loses no grant, however often those who ask yield to each other",
+    () =>
+      Effect.gen(function* () {
+        const ask = { account: "root", least: Usd.nanos(10), id: "mine" }
+        for (let every = 3; every <= 16; every++) {
+          const yielding = Effect.provideService(Scheduler.MaxOpsBeforeYield, every)
+          for (let after = 0; after <= 8; after++) {
+            for (const isFull of [false, true]) {
+              const books = yield* Ledger.makeMemory()
+              yield* books.open({ account: "root", limit: Usd.nanos(100) })
+              const full = yield* books.reserve({ account: "root", least: Usd.nanos(isFull ? 100 : 1) })
+              const waits = [
+                yield* Effect.forkChild(yielding(books.reserve({ ...ask, waitAtMost: "1 hour" }))),
+                yield* Effect.forkChild(yielding(books.reserve({ ...ask, waitAtMost: "1 hour" })))
+              ]
+              for (let turn = 0; turn < after; turn++) yield* Effect.yieldNow
+              const told = isFull ? yield* books.release(full) : yield* books.reserve(ask)
+              assert.isDefined(told)
+              for (let turn = 0; turn < 100; turn++) yield* Effect.yieldNow
+              const where = `a yield every ${every} steps, after ${after}, ${isFull ? "full" : "with room"}`
+              for (const each of waits) assert.isDefined(each.pollUnsafe(), where)
+              const { reserved } = yield* books.balance("root")
+              assert.strictEqual(reserved, isFull ? 10 : 11, where)
+            }
+          }
+        }
+      })
+  )
+})
+
+describe("a charge that would leave the exact range", () => {
+  it.effect("is refused by each account of its chain, of one with windows too", () =>
+    Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory()
+      yield* books.open({ account: "root", window: "day" })
+      yield* books.open({ account: "root/a", parent: "root" })
+      yield* books.open({ account: "root/b", parent: "root" })
+      yield* books.reserve({ account: "root/a", least: Usd.nanos(Number.MAX_SAFE_INTEGER - 1) })
+      const held = yield* books.reserve({ account: "root/b", least: Usd.nanos(1) })
+      const charge = { amount: Usd.nanos(2), verdict: "metered" } as const
+      includes((yield* Effect.flip(books.settle(held, charge))).reason, { _tag: "InvalidAmount" })
+      includes(yield* books.balance("root/b"), { spent: 0, reserved: 1 })
     })
   )
 })

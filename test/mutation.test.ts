@@ -93,9 +93,12 @@ describe("a run of mutants", () => {
     )
   })
 
-  it("of the survivors alone runs their ranges, and changes nothing but what it ran", () => {
+  it("of the survivors alone runs their ranges but for those explained, and changes nothing but what it ran", () => {
     const before = report(condition("Survived"), half("Killed"))
-    assert.deepStrictEqual(rangesOf(before), ["a.ts:2:4-3:9"])
+    assert.deepStrictEqual(rangesOf(before, {}), ["a.ts:2:4-3:9"])
+    const why = "nobody can see it"
+    const known = { "a.ts": [{ line: "if (one > 0 &&", from: "one > 0 && one < 2", to: "true", why }] }
+    assert.deepStrictEqual(rangesOf(before, known), [])
     assert.deepStrictEqual(
       merge(before, report(condition("Killed"))),
       report(condition("Killed"), half("Killed"))

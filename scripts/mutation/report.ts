@@ -146,13 +146,14 @@ export const cut = (source: string, count: number): ReadonlyArray<readonly [from
   return [...ranges, [from, lines.length]]
 }
 
-/** The survivors of a report as Stryker takes them: a file, and a range of it. */
-export const rangesOf = (report: Report): ReadonlyArray<string> =>
-  Object.entries(report.files).flatMap(([file, { mutants }]) =>
-    mutants.filter(isAlive).map(({ location: { end, start } }) => {
+/** The survivors of a report that are not explained, as Stryker takes them: a file, and a range of it. */
+export const rangesOf = (report: Report, explanations: Explanations): ReadonlyArray<string> =>
+  survivorsOf(report, explanations)
+    .filter(({ why }) => why === undefined)
+    .map(({ file, mutant: { location } }) => {
+      const { end, start } = location
       return `${file}:${start.line}:${start.column - 1}-${end.line}:${end.column - 1}`
     })
-  )
 
 /** Explanations of what does not stand in its file any more. */
 export const stale = (file: string, source: string, explained: ReadonlyArray<Explained>) => {
