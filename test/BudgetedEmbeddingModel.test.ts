@@ -4,11 +4,10 @@ import * as BudgetedEmbeddingModel from "agent-budget/BudgetedEmbeddingModel"
 import { Effect, Fiber } from "effect"
 import type { EmbeddingModel } from "effect/ai"
 import { type AiError } from "effect/ai"
-import { assertBooks, inWorld, ways, type World } from "./utils/modelWorld.ts"
-import type { Verdict } from "./utils/openAi.ts"
+import { assertBooks, inWorld, rows, ways, type World } from "./utils/modelWorld.ts"
 import { embeddingModel } from "./utils/openAiModel.ts"
 import { isRecord } from "./utils/providerBill.ts"
-import { Behaviours, type Behaviour } from "./utils/SimulatedProvider.ts"
+import { Behaviours } from "./utils/SimulatedProvider.ts"
 
 const model = "text-embedding-3-small"
 
@@ -22,20 +21,14 @@ type Call = (model: EmbeddingModel.EmbeddingModel) => Effect.Effect<unknown, AiE
 const many: Call = (embedding) => embedding.embedMany(["Hello there", "General"])
 const one: Call = (embedding) => embedding.embed("Hello there")
 
-const rows: Readonly<Record<string, readonly [Behaviour, Verdict]>> = {
-  "an answer": [{}, "metered"],
-  "status 400": [Behaviours.status(400), "nothing"],
-  "status 429": [Behaviours.status(429), "nothing"],
-  "status 409": [Behaviours.status(409, { billed: true }), "assumed"],
-  "status 500": [Behaviours.status(500, { billed: true }), "assumed"],
-  "a connection that is reset": [Behaviours.refuse, "assumed"],
-  "a body that is cut": [Behaviours.cutBody(), "assumed"],
+const answers: typeof rows = {
+  ...rows,
   "an answer with a usage of zeros": [Behaviours.usageZero, "assumed"]
 }
 
 for (const way of Object.keys(ways)) {
   describe(`a budgeted embedding model over ${way}`, () => {
-    for (const [name, [behaviour, verdict]] of Object.entries(rows)) {
+    for (const [name, [behaviour, verdict]] of Object.entries(answers)) {
       for (const [kind, call] of Object.entries({ embed: one, embedMany: many })) {
         it(
           `${name} is charged once: ${verdict} (${kind})`,

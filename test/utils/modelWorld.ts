@@ -5,7 +5,12 @@ import { Effect, Layer, type Scope } from "effect"
 import OpenAI from "openai"
 import { assertNeverAbove, prices, watchedLedger, type Verdict } from "./openAi.ts"
 import { byClient, type Calling } from "./openAiModel.ts"
-import { SimulatedProvider, type Options as ProviderOptions } from "./SimulatedProvider.ts"
+import {
+  Behaviours,
+  SimulatedProvider,
+  type Behaviour,
+  type Options as ProviderOptions
+} from "./SimulatedProvider.ts"
 
 export interface World {
   readonly provider: SimulatedProvider
@@ -47,6 +52,26 @@ export const inWorld =
     )
     assertNeverAbove(moments)
   }
+
+/** How a provider answers, and what is then booked: the same for whatever face of the budget sees it. */
+export const rows: Readonly<Record<string, readonly [Behaviour, Verdict]>> = {
+  "an answer": [{}, "metered"],
+  ...Object.fromEntries(
+    [400, 401, 403, 404, 413, 422, 429].map((status) => [
+      `status ${status}`,
+      [Behaviours.status(status), "nothing"]
+    ])
+  ),
+  ...Object.fromEntries(
+    [402, 408, 409, 500, 503].map((status) => [
+      `status ${status}`,
+      [Behaviours.status(status, { billed: true }), "assumed"]
+    ])
+  ),
+  "a connection that is reset": [Behaviours.refuse, "assumed"],
+  "a body that is cut": [Behaviours.cutBody(), "assumed"],
+  "a body that is not JSON": [Behaviours.malformedJson, "assumed"]
+}
 
 /** The ways that a model's provider may send: without a budget of its own, and over each budgeted face. */
 export const ways: Readonly<
