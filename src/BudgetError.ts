@@ -390,7 +390,7 @@ export class Unwritten extends Schema.TaggedError<Unwritten>()("Unwritten", {
       )
     const more = this.endings.length - lines.length
     return (
-      `The ledger could not be reached up to its close, and the ends of calls that are not in its books ` +
+      `The ledger could not be reached up to its close, and the ends of calls that are not known to be in its books ` +
       `(${this.endings.length}) are these: ${lines.join(", ")}${more > 0 ? `, and ${more} more (endings has them all)` : ""}. ` +
       `Such a call is charged whole when its lease is over. To correct that, settle it by its id on an open ledger ` +
       `(Ledger.settle).`

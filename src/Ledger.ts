@@ -269,7 +269,9 @@ export type Entry = Types.Entry
  * - `entries`: what was booked, oldest first. `booked`: what this ledger books from now on, as it happens; a reader
  *   that falls 1,024 entries behind loses the oldest.
  * - `unwritten`: the endings that are still to be written, and those that the store refused when they reached it; nothing
- *   in an engine without a store. It can be asked after the engine was closed too: then it is what was never written.
+ *   in an engine without a store. It can be asked after the engine was closed too: then it is
+ *   what is not known to be written. A write whose answer was lost may be in the books nevertheless: look for the
+ *   reservation there before you book it by hand.
  *
  * An engine whose scope closes turns away all who wait, and in one with a store whoever asks after that: `Closed`. What it
  * held can still be ended while its store is there; an end that is not written then is not kept, and says so.

@@ -63,6 +63,9 @@ export const storeSuite = (
         assert.deepStrictEqual(again, ended._tag === "Ended" ? { ...ended, again: true } : undefined)
         assert.strictEqual(yield* tagOf(store.end(ending("a", 8))), "Differs")
         assert.strictEqual(yield* tagOf(store.reserve(ask("a", 10))), "Taken")
+        yield* store.reserve(ask("free", 10))
+        yield* store.end({ ...ending("free", 3), verdict: "released" })
+        assert.deepStrictEqual(yield* rowOf(store, "root"), { spent: 7, reserved: 0 })
         assert.lengthOf((yield* store.pause("root", true)) ?? [], 1)
         assert.lengthOf((yield* store.pause("root", true)) ?? [], 0)
         assert.lengthOf((yield* store.setLimit("root", usd(50))) ?? [], 1)
@@ -71,6 +74,8 @@ export const storeSuite = (
           "Opened",
           "Reserved",
           "Settled",
+          "Reserved",
+          "Released",
           "Paused",
           "LimitChanged"
         ])

@@ -100,6 +100,70 @@ describe("a grant in line under an id of the caller's", () => {
   )
 })
 
+describe("an id of the caller's, however often its fibers yield to each other,", () => {
+  const full = Usd.nanos(100)
+  const least = Usd.nanos(10)
+
+  it.effect("gives back what it held once when all who waited leave at once", () =>
+    Effect.gen(function* () {
+      let met = 0
+      for (let every = 4; every <= 40; every++) {
+        for (const admissions of [false, true]) {
+          const books = yield* Ledger.makeMemory({ admissions })
+          yield* books.open({ account: "root", limit: full })
+          const held = yield* books.reserve({ account: "root", least: full })
+          const ask = books.reserve({ account: "root", least, id: "mine", waitAtMost: "1 hour" })
+          const waits = yield* Effect.forEach([ask, ask, ask], (each) =>
+            Effect.forkChild(Effect.provideService(each, Scheduler.MaxOpsBeforeYield, every))
+          )
+          for (let step = 0; step < 6; step++) yield* TestClock.adjust(10)
+          yield* Effect.andThen(
+            books.release(held),
+            Effect.sync(() => waits.forEach((each) => each.interruptUnsafe()))
+          )
+          const exits = yield* Effect.forEach(waits, (each) => Fiber.await(each))
+          if (exits.every(Exit.hasInterrupts)) met++
+          const { reserved } = yield* books.balance("root")
+          assert.strictEqual(reserved, exits.some(Exit.isSuccess) ? 10 : 0, `every ${every}`)
+          assert.deepStrictEqual((yield* LedgerAudit.audit(books)).findings, [])
+        }
+      }
+      assert.isAbove(met, 20)
+    })
+  )
+
+  it.effect("is held once when one who does not wait gets it before another stands in line", () =>
+    Effect.gen(function* () {
+      let met = 0
+      for (let every = 4; every <= 40; every++) {
+        for (let turns = 0; turns <= 8; turns++) {
+          const books = yield* Ledger.makeMemory({ admissions: true })
+          yield* books.open({ account: "root", limit: full })
+          const held = yield* books.reserve({ account: "root", least: full })
+          const ask = { account: "root", least, id: "mine" } as const
+          const waiting = yield* Effect.forkChild(
+            Effect.provideService(
+              books.reserve({ ...ask, waitAtMost: "1 hour" }),
+              Scheduler.MaxOpsBeforeYield,
+              every
+            )
+          )
+          for (let turn = 0; turn < turns; turn++) yield* Effect.yieldNow
+          yield* books.release(held)
+          const got = yield* books.reserve(ask)
+          if (waiting.pollUnsafe() === undefined) met++
+          const same = yield* Fiber.join(waiting)
+          assert.deepStrictEqual([same.id, same.at], [got.id, got.at])
+          assert.strictEqual((yield* books.balance("root")).reserved, 10, `every ${every}, after ${turns}`)
+          yield* books.settle(got, { amount: Usd.nanos(7), verdict: "metered" })
+          assert.deepStrictEqual((yield* LedgerAudit.audit(books)).findings, [])
+        }
+      }
+      assert.isAbove(met, 20)
+    })
+  )
+})
+
 describe("options of a ledger in memory that cannot be", () => {
   it.effect("lose no money: a lease is a millisecond at least, and no entries are kept", () =>
     Effect.gen(function* () {

@@ -534,6 +534,32 @@ describe("clocks that disagree", () => {
   )
 })
 
+describe("books that know a window that this process does not", () => {
+  it.effect("admit nothing there, and tell those who wait so, each time", () =>
+    Effect.gen(function* () {
+      const { books, close, store } = yield* opened()
+      yield* store.open({
+        account: "root/a",
+        parent: "root",
+        limit: null,
+        frame: "of another version",
+        thresholds: undefined,
+        opener: null
+      })
+      const ask = { account: "root/a", least: usd(10) }
+      assert.strictEqual(yield* tagOf(books.reserve(ask)), "LedgerUnavailable")
+      for (let time = 0; time < 2; time++) {
+        assert.strictEqual(
+          yield* tagOf(books.reserve({ ...ask, waitAtMost: "2 seconds" })),
+          "LedgerUnavailable"
+        )
+      }
+      yield* inTime(books.reserve({ account: "root", least: usd(10) }))
+      yield* close
+    })
+  )
+})
+
 describe("a process that lives", () => {
   it.effect("keeps what it holds from running out, as long as it takes", () =>
     Effect.gen(function* () {

@@ -378,7 +378,8 @@ class MemoryBooks {
         const line = Effect.callback<Reservation, BudgetError.BudgetError>((answer) => {
           mine = answer
           place.told.add(mine)
-          if (!place.isInLine) this.join(fiber, place)
+          // Others may have run since the place was made: one of them may have got it by the id alone.
+          if (!place.isInLine && place.outcome === undefined) this.join(fiber, place)
           if (place.outcome !== undefined) answer(place.outcome)
         })
         const timed = Effect.timeoutOrElse(
@@ -397,8 +398,8 @@ class MemoryBooks {
         )
         return Effect.onExit(Effect.interruptible(timed), (exit) => {
           place.told.delete(mine)
-          place.askers--
           if (Exit.isSuccess(exit)) {
+            place.askers--
             if (place.taken !== undefined) received(place.taken)
             return Effect.void
           }
@@ -480,7 +481,9 @@ class MemoryBooks {
    * theirs. What nobody got goes back, and the id is free: whoever asks under it again asks anew.
    */
   leave(fiber: AnyFiber, place: Place): Effect.Effect<void> {
-    const { askers, request, taken, waiter } = place
+    // Counted in the step that decides, or two who leave would both be the last.
+    const askers = --place.askers
+    const { request, taken, waiter } = place
     if (waiter.state === "waiting") {
       if (askers > 0) return Effect.void
       this.give(place)

@@ -167,7 +167,11 @@ export const make = (sql: PgClient.PgClient, options: Options): LedgerStore => {
       Effect.asVoid(server.call("stay", [ids.map(Rows.toStored), String(place)], Rows.nothing)),
     leave: (id) => Effect.asVoid(server.call("leave", [text(id)], Rows.nothing)),
     end: (ask) =>
-      server.call("end", [text(ask.id), String(ask.amount), ask.verdict, text(ask.label)], Rows.end),
+      server.call(
+        "end",
+        [text(ask.id), ask.verdict === "released" ? "0" : String(ask.amount), ask.verdict, text(ask.label)],
+        Rows.end
+      ),
     cancel: (id) => Effect.asVoid(server.call("cancel", [text(id)], Rows.nothing)),
     renew: (ids, lease) => server.call("renew", [ids.map(Rows.toStored), String(lease)], Rows.renew),
     expire: (most) => server.call("expire", [String(most)], Rows.entries),

@@ -27,10 +27,9 @@ import type {
   EndAsk,
   HeldRow,
   LedgerStore,
-  ReserveAsk,
-  StoreUnavailable
+  ReserveAsk
 } from "./ledgerStore.ts"
-import { noLimit } from "./ledgerStore.ts"
+import { noLimit, StoreUnavailable } from "./ledgerStore.ts"
 import type {
   Balance,
   Charge,
@@ -374,7 +373,11 @@ class StoredBooks {
       const key = answer.row.frame ?? ""
       const span = fromKey(key)?.at(answer.now)
       return span === undefined
-        ? Effect.die(new Error(`The books know a window that this version does not: "${key}".`))
+        ? Effect.fail(
+            new StoreUnavailable({
+              detail: `The books know a window that this version of the library does not: "${key}".`
+            })
+          )
         : Effect.andThen(this.store.roll(answer.row.account, key, span.start, span.end), once)
     })
     return Effect.catch(briefly(once), (failure) => Effect.succeed(failure))
@@ -713,7 +716,8 @@ class StoredBooks {
     if (left.length === 0) return Effect.void
     const logged = Effect.forEach(left, (each) =>
       Effect.logError(
-        `${lineOf(each)} The ledger is closed, and this is not in its books: its store could not be reached, or refused it.`
+        `${lineOf(each)} The ledger is closed, and nobody knows that this is in its books: its store could not be ` +
+          "reached, or refused it. Look there for the reservation before you book it by hand."
       )
     )
     return Effect.andThen(logged, this.options.onUnwritten?.(left) ?? Effect.void)

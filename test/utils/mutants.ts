@@ -23,7 +23,7 @@ const mutant = (file: string, name: string, from: string, to = ""): Mutant => ({
 
 const memory: Engine = {
   files: ["test/memoryLedger.test.ts"],
-  suites: ["the memory ledger: "],
+  suites: ["the memory ledger: ", "a grant in line under", "an id of the caller's, however often"],
   mutants: [
     mutant(
       "accountTree.ts",
@@ -55,6 +55,12 @@ const memory: Engine = {
       "a grant to one who left",
       "    if (taken === undefined) return Effect.void\n",
       "    if (taken === undefined || taken.ended === undefined) return Effect.void\n"
+    ),
+    mutant(
+      "memoryLedger.ts",
+      "a place that another got by its id",
+      "if (!place.isInLine && place.outcome === undefined) this.join(fiber, place)",
+      "if (!place.isInLine) this.join(fiber, place)"
     ),
     mutant("memoryLedger.ts", "one place an id", "    if (shared !== undefined) return shared\n"),
     mutant(

@@ -265,7 +265,8 @@ class Books {
     return held.chain.flatMap(({ account, window }) => (account.start === window ? [account] : []))
   }
 
-  end({ amount, id, label, verdict }: Store.EndAsk): Store.EndAnswer {
+  end({ amount: cost, id, label, verdict }: Store.EndAsk): Store.EndAnswer {
+    const amount = verdict === "released" ? 0 : cost
     const held = this.reservations.get(id)
     if (held === undefined) return { _tag: "Unknown" }
     const { ending, row } = held
