@@ -13,7 +13,7 @@ export const modules: Readonly<Record<string, Module>> = {
   Usd: one("Usd"),
   Usage: one("Usage"),
   Settlement: one("Settlement"),
-  Quote: one("Quote"),
+  Quote: one("Quote", "test/quoteEdges.test.ts"),
   Pricing: one("Pricing", "test/priceTable.test.ts"),
   // The module itself only hands over: its books are the memory engine's, on the arithmetic of accounts and the checks of
   // every engine.

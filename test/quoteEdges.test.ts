@@ -1,0 +1,147 @@
+/** Quotes at the edges of what they are made of: overrides, tiers that a host does not take, floors that are none. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Result } from "effect"
+import * as Host from "../src/Host.ts"
+import * as Pricing from "../src/Pricing.ts"
+import * as Quote from "../src/Quote.ts"
+import * as TokenCounter from "../src/TokenCounter.ts"
+
+const pricing = await Effect.runPromise(Pricing.make())
+
+const make = (
+  path: string,
+  body: unknown,
+  options: Quote.Options = {},
+  more: { readonly host?: Host.Host; readonly previous?: Quote.Lookup; readonly table?: typeof pricing } = {}
+) => Quote.make(more.table ?? pricing, { method: "POST", path, body, at: 0, ...more }, options)
+
+const quoted = (...request: Parameters<typeof make>): Quote.Quote => Result.getOrThrow(make(...request))
+
+const whyOf = (...request: Parameters<typeof make>): object => {
+  const made = make(...request)
+  return Result.isFailure(made) ? made.failure.reason : assert.fail("it was quoted")
+}
+
+const chat = { model: "gpt-4o", messages: [] }
+const hi = { model: "gpt-5.2", input: "hi", max_output_tokens: 9 }
+
+describe("an endpoint that is overridden", () => {
+  it("is refused for a maximum that is none, and has no quote where it is vouched for or free", () => {
+    const of = (word: NonNullable<Quote.Options["endpoints"]>[string]) =>
+      whyOf("/videos", {}, { endpoints: { "POST /videos": word } })
+    assert.deepInclude(of({ maxUsd: "much" }), { _tag: "InvalidAmount" })
+    assert.deepInclude(of({ maxUsd: "1" }), { _tag: "UnsupportedEndpoint", method: "POST", path: "/videos" })
+    assert.deepInclude(of("free"), { _tag: "UnsupportedEndpoint", method: "POST", path: "/videos" })
+  })
+})
+
+describe("a host that takes no tier", () => {
+  const local = { host: Host.of(new URL("http://localhost:1234/v1")) }
+  const tiers = (options: Quote.Options) =>
+    quoted("/responses", hi, options, local).prices.map(({ tier }) => tier)
+
+  it("is quoted at batch rates where those are vouched for, and at either of two where a tier is asked for", () => {
+    assert.deepStrictEqual(tiers({}), ["standard"])
+    assert.deepStrictEqual(tiers({ tier: "standard" }), ["standard"])
+    assert.deepStrictEqual(tiers({ tier: "batch" }), ["batch"])
+    assert.deepStrictEqual(tiers({ tier: "priority" }), ["standard", "priority"])
+  })
+})
+
+describe("the tier that the project decides", () => {
+  it("may be any that the model has, each once, in the order in which they are thought of", () => {
+    const auto = (model: string) =>
+      quoted("/responses", { ...hi, model, service_tier: "auto" }).prices.map(({ tier }) => tier)
+    assert.deepStrictEqual(auto("gpt-5.2"), ["standard", "flex", "priority"])
+    assert.deepStrictEqual(auto("gpt-4o"), ["standard", "priority"])
+    assert.deepStrictEqual(auto("gpt-6.1-sol"), ["standard", "flex", "priority", "ultrafast"])
+  })
+
+  it("is standard where all cost the same", () => {
+    const rates = { input: "1", output: "2" }
+    const overrides = { even: { ...rates, tiers: { flex: rates, priority: rates } } }
+    const table = Effect.runSync(Pricing.make({ bundled: false, overrides }))
+    const quote = quoted("/responses", { ...hi, model: "even", service_tier: "auto" }, {}, { table })
+    assert.deepStrictEqual([quote.prices.length, quote.price.tier], [3, "standard"])
+  })
+})
+
+describe("settings of an uncapped call that cannot be", () => {
+  it("are named with both numbers, whichever of them is wrong", () => {
+    for (const [uncapped, share, floor] of [
+      [{ floor: 0 }, 0.1, 0],
+      [{ floor: -1 }, 0.1, -1],
+      [{ floor: 1.5 }, 0.1, 1.5],
+      [{ floor: NaN }, 0.1, NaN],
+      [{ share: 0 }, 0, 1_024],
+      [{ share: -0.5 }, -0.5, 1_024],
+      [{ share: 1.01 }, 1.01, 1_024],
+      [{ share: NaN, floor: 5 }, NaN, 5]
+    ] as const) {
+      assert.deepInclude(whyOf("/chat/completions", chat, { uncapped }), {
+        _tag: "UnboundedRequest",
+        detail: `uncapped has a share of ${share} and a floor of ${floor}.`,
+        fix: "Set max_completion_tokens, or uncapped: { share, floor }."
+      })
+    }
+  })
+})
+
+describe("the most output of a call without a cap", () => {
+  const own = { input: "1", output: "2" }
+  const table = Effect.runSync(
+    Pricing.make({
+      bundled: false,
+      overrides: {
+        apart: { ...own, contextWindow: 10_000, maxInput: 4_000, maxOutput: 8_000 },
+        small: { ...own, contextWindow: 2_000, maxOutput: 500 },
+        thinking: { ...own, maxOutput: 100_000, reasoning: true },
+        full: { ...own, contextWindow: 3_000 }
+      }
+    })
+  )
+  const capOf = (model: string, input: string, uncapped?: Quote.Options["uncapped"]) => {
+    const { cap } = quoted("/responses", { model, input }, { uncapped }, { table })
+    return [cap?.least, cap?.most]
+  }
+
+  it("is the model's own, and no more than the input leaves of the window", () => {
+    assert.deepStrictEqual(capOf("apart", "hi"), [1_024, 8_000])
+    // Of more than 4,000 tokens nothing is taken: 6,000 are left at the least.
+    assert.deepStrictEqual(capOf("apart", "w".repeat(9_000)), [1_024, 6_000])
+    assert.deepStrictEqual(capOf("small", "hi"), [500, 500])
+    assert.deepStrictEqual(capOf("thinking", "hi"), [4_096, 100_000])
+  })
+
+  it("is never below the floor, also where the input fills the window", () => {
+    assert.deepStrictEqual(capOf("full", "w".repeat(9_000)), [1_024, 1_024])
+    assert.deepStrictEqual(capOf("full", "w".repeat(9_000), "modelMaximum"), [1_024, 1_024])
+    assert.deepStrictEqual(capOf("full", "w".repeat(9_000), { floor: 7 }), [7, 7])
+  })
+})
+
+describe("a bound that no count betters", () => {
+  const counter = Effect.runSync(TokenCounter.make())
+
+  it("stays the quote that it is", async () => {
+    const short = quoted("/responses", { ...hi, model: "gpt-4o" })
+    const counted = await Effect.runPromise(Quote.countedBy(counter, short))
+    assert.isAtMost(counted.input, short.input)
+    assert.strictEqual(await Effect.runPromise(Quote.countedBy(counter, counted)), counted)
+    // As much as is held already is no better.
+    const same = { ...short, input: counted.input }
+    assert.strictEqual(await Effect.runPromise(Quote.countedBy(counter, same)), same)
+  })
+})
+
+describe("a follow-up of a response with images", () => {
+  it("holds them beyond the window, which bounds the rest", () => {
+    const previous = () => ({ model: "gpt-4o", tokens: 100, images: 40, reasoning: 0 })
+    const followUp = { model: "gpt-4o", input: "And?", previous_response_id: "r", max_output_tokens: 9 }
+    const quote = quoted("/responses", followUp, {}, { previous })
+    assert.deepStrictEqual([quote.bound, quote.input], ["bytes", quote.plan.input.tokens + 100])
+    const large = () => ({ model: "gpt-4o", tokens: 128_000, images: 40, reasoning: 0 })
+    const window = quoted("/responses", followUp, {}, { previous: large })
+    assert.deepStrictEqual([window.bound, window.input, window.margin], ["window", 128_040, 0])
+  })
+})
