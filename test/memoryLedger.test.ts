@@ -51,7 +51,7 @@ describe("a grant in line under an id of the caller's", () => {
     Effect.gen(function* () {
       for (const admissions of [false, true]) {
         for (const waiters of [1, 2]) {
-          const books = yield* Ledger.makeMemory({ admissions })
+          const books = yield* Ledger.makeMemory({ admissions, lease: "1 hour" })
           yield* books.open({ account: "root", limit: full })
           const ask = { account: "root", least: full, waitAtMost: "1 hour", id: "mine" } as const
           const held = yield* books.reserve({ account: "root", least: full })
@@ -66,6 +66,7 @@ describe("a grant in line under an id of the caller's", () => {
           for (const each of waits) assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(each)))
           assert.strictEqual((yield* books.balance("root")).reserved, 0)
           yield* books.settle(yield* books.reserve(ask), { amount: Usd.nanos(7), verdict: "metered" })
+          yield* TestClock.adjust("2 hours")
           assert.strictEqual((yield* books.balance("root")).spent, 7)
           assert.deepStrictEqual((yield* LedgerAudit.audit(books)).findings, [])
         }
@@ -382,6 +383,9 @@ describe("an account in memory below one with windows", () => {
         windowEnd: null
       })
       yield* books.release(late)
+      for (const account of ["root", "root/a", "root/a/x"]) {
+        includes(yield* books.balance(account), { reserved: 0 })
+      }
     })
   )
 })

@@ -24,7 +24,12 @@ export const modules: Readonly<Record<string, Module>> = {
       "src/internal/ledgerChecks.ts",
       "src/internal/memoryLedger.ts"
     ],
-    tests: ["test/Ledger.test.ts", "test/memoryLedger.test.ts", "test/ledgerChecks.test.ts"]
+    tests: [
+      "test/Ledger.test.ts",
+      "test/memoryLedger.test.ts",
+      "test/memoryLines.test.ts",
+      "test/ledgerChecks.test.ts"
+    ]
   },
   Budget: one("Budget", "test/budgetVerbs.test.ts", "test/budgetWindows.test.ts")
 }
