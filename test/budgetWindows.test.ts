@@ -122,6 +122,33 @@ for (const [name, rolling] of both({ window: { rolling: "1 hour" } })) {
   )
 }
 
+it.effect(
+  "a window that the store has come to before this process is that of the view from the first call in it",
+  () =>
+    Effect.gen(function* () {
+      const minute = hour / 60
+      yield* pay(90, 70)
+      yield* TestClock.adjust(hour - 5 * minute)
+      const budget = yield* Budget.Budget
+      const held = yield* budget.acquire({ least: cents(40) })
+      assert.strictEqual(held.at, hour + minute)
+      const { nextWindow, reserved, spent } = yield* Budget.summary
+      assert.deepStrictEqual([spent, reserved, nextWindow], [cents(0), cents(40), 2 * hour])
+      yield* budget.release(held)
+    }).pipe(
+      Effect.provide(
+        Budget.layer({ limit, window: "hour" }).pipe(
+          Layer.provide(
+            Layer.effect(
+              Ledger.Ledger,
+              Effect.suspend(() => StoredLedger.make(ReferenceStore.make(360_000)))
+            )
+          )
+        )
+      )
+    )
+)
+
 describe("an account that was there before", () => {
   const before = Effect.gen(function* () {
     const ledger = yield* Ledger.Ledger

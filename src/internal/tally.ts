@@ -83,7 +83,8 @@ export class Tally {
   }
 
   opened(reservation: Reservation, label: string | undefined): void {
-    this.#turn()
+    // The ledger's clock decides, and may be ahead of this one.
+    this.#turn(reservation.at)
     this.open.set(reservation, label)
     if (this.#isCurrent(reservation)) this.#reserved = Usd.add(this.#reserved, reservation.amount)
   }
@@ -147,11 +148,11 @@ export class Tally {
     return start >= known
   }
 
-  /** Goes on to the next window, by time alone. A rolling one begins when the ledger says so. */
-  #turn(): void {
+  /** Goes on to the next window, by time alone: it is `at` at least. A rolling one begins when the ledger says so. */
+  #turn(at = -Infinity): void {
     const end = this.#window?.end ?? null
     if (end === null) return
-    const now = this.#clock()
+    const now = Math.max(at, this.#clock())
     if (now < end) return
     this.#begin(this.#frame?.rolls === false ? this.#frame.at(now) : { start: end, end: null })
   }
