@@ -132,7 +132,7 @@ class WatchedResponse implements Response {
   text(): Promise<string> {
     const watching = this.#watching
     if (watching === undefined) return (this.#copy ?? this.#response).text()
-    return this.#wholeText(watching).then((text) => {
+    return this.#whole(watching, (text) => {
       readWhole(parse(text), watching.observer, watching.options)
       return text
     })
@@ -141,7 +141,7 @@ class WatchedResponse implements Response {
   json(): Promise<unknown> {
     const watching = this.#watching
     if (watching === undefined) return (this.#copy ?? this.#response).json()
-    return this.#wholeText(watching).then((text) => {
+    return this.#whole(watching, (text) => {
       // Parsed once for its reader and for its bill, which is read before its reader can change it.
       const value = parse(text)
       readWhole(value, watching.observer, watching.options)
@@ -170,9 +170,9 @@ class WatchedResponse implements Response {
     return this.#otherwise().clone()
   }
 
-  #wholeText({ observer }: { readonly observer: Observer }): Promise<string> {
+  #whole<A>({ observer }: { readonly observer: Observer }, read: (text: string) => A): Promise<A> {
     this.#watching = undefined
-    return this.#response.text().catch((error: unknown) => {
+    return this.#response.text().then(read, (error: unknown) => {
       observer.lost("the response was cut")
       throw error
     })
