@@ -32,6 +32,16 @@ describe("an account that is opened", () => {
     }
   })
 
+  it("takes the same limits later on", () => {
+    for (const limit of [null, usd(0), Usd.maximum]) assert.isUndefined(Checks.checkLimit("team", limit))
+    for (const limit of [-1, 0.5, NaN, most + 1]) {
+      assert.strictEqual(
+        Checks.checkLimit("team", untyped(limit)),
+        `The limit ${limit} of account team is not an amount.`
+      )
+    }
+  })
+
   it("has a name, and a window that there is", () => {
     includes(reasonOf(open({ account: "" })), {
       _tag: "InvalidAccount",

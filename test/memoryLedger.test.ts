@@ -521,3 +521,87 @@ describe("a charge that would leave the exact range", () => {
     })
   )
 })
+
+describe("a refusal in memory", () => {
+  const reasonOf = (books: Ledger.Ledger["Service"], least: number) =>
+    Effect.map(
+      Effect.flip(books.reserve({ account: "root", least: Usd.nanos(least) })),
+      ({ reason }) => reason
+    )
+
+  it.effect("names the next window where there is one, and none where there is not", () =>
+    Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory()
+      yield* books.open({ account: "root", limit: Usd.nanos(100) })
+      const without = yield* reasonOf(books, 101)
+      includes(without, { _tag: "BudgetExceeded", account: "root", required: 101 })
+      assert.notProperty(without, "nextWindow")
+    })
+  )
+
+  it.effect("is by a pause, unless it would not fit without that either", () =>
+    Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory()
+      yield* books.open({ account: "root", limit: Usd.nanos(100) })
+      yield* books.reserve({ account: "root", least: Usd.nanos(40) })
+      yield* books.pause("root")
+      assert.strictEqual((yield* reasonOf(books, 100))._tag, "AccountPaused")
+      assert.strictEqual((yield* reasonOf(books, 101))._tag, "BudgetExceeded")
+    })
+  )
+})
+
+describe("the sink in memory", () => {
+  it.effect("hears of pauses, and of no threshold where there is no limit", () =>
+    Effect.gen(function* () {
+      const told: Array<unknown> = []
+      const books = yield* Ledger.makeMemory({ sink: (entry) => Effect.sync(() => told.push(entry)) })
+      yield* books.open({ account: "root", thresholds: [0.5] })
+      const held = yield* books.reserve({ account: "root", least: Usd.nanos(10) })
+      yield* books.pause("root")
+      yield* books.settle(held, { amount: Usd.nanos(10), verdict: "metered" })
+      yield* books.resume("root")
+      const entries = yield* Stream.runCollect(books.entries())
+      assert.deepStrictEqual(
+        entries.map(({ _tag }) => _tag),
+        ["Paused", "Settled", "Resumed"]
+      )
+      assert.deepStrictEqual(told, entries)
+    })
+  )
+
+  it.effect("that is none is no failure", () =>
+    Effect.gen(function* () {
+      const logged: Array<unknown> = []
+      const logger = Logger.make(({ message }) => void logged.push(message))
+      const books = yield* Ledger.makeMemory()
+      yield* Effect.gen(function* () {
+        yield* books.open({ account: "root" })
+        const held = yield* books.reserve({ account: "root", least: Usd.nanos(10) })
+        yield* books.settle(held, { amount: Usd.nanos(10), verdict: "metered" })
+        yield* books.setLimit("root", Usd.nanos(50))
+        yield* books.pause("root")
+      }).pipe(Effect.provide(Logger.layer([logger])))
+      assert.deepStrictEqual(logged, [])
+    })
+  )
+})
+
+describe("entries in memory that are being read", () => {
+  it.effect("are those of the moment at which they were asked for", () =>
+    Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory({ entries: 3 })
+      yield* books.open({ account: "root" })
+      let limit = 0
+      const write = Effect.suspend(() => books.setLimit("root", Usd.nanos(++limit)))
+      yield* write
+      yield* write
+      const seen: Array<number> = []
+      yield* Stream.runForEach(books.entries(), ({ seq }) => {
+        seen.push(seq)
+        return Effect.andThen(write, write)
+      })
+      assert.deepStrictEqual(seen, [1, 2])
+    })
+  )
+})

@@ -24,6 +24,22 @@ const tree = (options?: Ledger.MemoryOptions) =>
     return books
   })
 
+/** A clock that stands wherever it is put, and at which nobody wakes. */
+const still = () => {
+  const time = { now: 0 }
+  const nanos = () => BigInt(time.now) * 1_000_000n
+  const clock: Clock.Clock = {
+    currentTimeMillisUnsafe: () => time.now,
+    currentTimeMillis: Effect.sync(() => time.now),
+    currentTimeNanosUnsafe: nanos,
+    currentTimeNanos: Effect.sync(nanos),
+    monotonicTimeNanosUnsafe: nanos,
+    monotonicTimeNanos: Effect.sync(nanos),
+    sleep: () => Effect.never
+  }
+  return { clock, time }
+}
+
 const settled = Effect.forEach(Array.from({ length: 12 }), () => Effect.yieldNow, { discard: true })
 
 const fork = <A>(effect: Effect.Effect<A, BudgetError.BudgetError>) =>
@@ -99,23 +115,40 @@ describe("a line at an account", () => {
   )
 })
 
+describe("a window that begins with a grant in one line", () => {
+  it.effect("lets in those who stand in the lines below it, too", () => {
+    const { clock, time } = still()
+    return Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory()
+      yield* books.open({ account: "root", limit: usd(200) })
+      yield* books.open({ account: "root/b", parent: "root" })
+      yield* books.open({
+        account: "root/w",
+        parent: "root",
+        limit: usd(100),
+        window: { rolling: "1 minute" }
+      })
+      const spent = yield* take(books, "root/w", 80)
+      yield* books.settle(spent, { amount: usd(80), verdict: "metered" })
+      const full = yield* take(books, "root/b", 120)
+      // The first stands at `root`, which has nothing left, the second below it, at `root/w`, which has 20.
+      const fibers = [yield* fork(wait(books, "root/w", 10)), yield* fork(wait(books, "root/w", 50))]
+      time.now = 90_000
+      yield* books.release(full)
+      yield* settled
+      assert.deepStrictEqual(outcomes(fibers), [10, 50])
+      includes(yield* books.balance("root/w"), { reserved: 60, windowStart: 90_000 })
+    }).pipe(Effect.provideService(Clock.Clock, clock))
+  })
+})
+
 describe("an ask whose window ends before it stands in line", () => {
   it.effect("is held in the next one, at whatever step that is", () => {
-    let now = 0
-    const nanos = () => BigInt(now) * 1_000_000n
-    const still: Clock.Clock = {
-      currentTimeMillisUnsafe: () => now,
-      currentTimeMillis: Effect.sync(() => now),
-      currentTimeNanosUnsafe: nanos,
-      currentTimeNanos: Effect.sync(nanos),
-      monotonicTimeNanosUnsafe: nanos,
-      monotonicTimeNanos: Effect.sync(nanos),
-      sleep: () => Effect.never
-    }
+    const { clock, time } = still()
     return Effect.gen(function* () {
       for (let every = 3; every <= 16; every++) {
         for (let after = 0; after <= 6; after++) {
-          now = 0
+          time.now = 0
           const books = yield* Ledger.makeMemory()
           yield* books.open({ account: "root", limit: usd(100), window: { rolling: "1 minute" } })
           yield* take(books, "root", 100)
@@ -124,7 +157,7 @@ describe("an ask whose window ends before it stands in line", () => {
             Effect.forkChild
           )
           for (let turn = 0; turn < after; turn++) yield* Effect.yieldNow
-          now = 90_000
+          time.now = 90_000
           for (let turn = 0; turn < 100; turn++) yield* Effect.yieldNow
           yield* books.balance("root")
           const held = yield* Fiber.join(waiting)
@@ -135,7 +168,7 @@ describe("an ask whose window ends before it stands in line", () => {
           assert.deepStrictEqual(chain, [{ account: "root", window: 90_000 }], where)
         }
       }
-    }).pipe(Effect.provideService(Clock.Clock, still))
+    }).pipe(Effect.provideService(Clock.Clock, clock))
   })
 })
 
