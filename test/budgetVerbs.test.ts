@@ -114,6 +114,19 @@ describe("an ask that can be worked out more tightly", () => {
     }).pipe(Effect.provide(budget({ onExceeded: "wait" })))
   )
 
+  it.effect("of a budget that does not wait passes those in line, as its other asks do", () =>
+    Effect.gen(function* () {
+      const ledger = yield* Ledger.Ledger
+      yield* ledger.reserve({ account: "root", least: cents(60) })
+      const ask = { account: "root", least: cents(50), waitAtMost: "1 hour" } as const
+      yield* Effect.forkChild(ledger.reserve(ask))
+      yield* settled
+      const { state, tighter } = worked(30)
+      const held = yield* (yield* Budget.Budget).acquire({ least: cents(40), tighter })
+      assert.deepStrictEqual([state.times, Number(held.amount)], [0, cents(40)])
+    }).pipe(Effect.provide(budget()))
+  )
+
   it.effect("can be interrupted while it is worked out, and holds nothing then", () =>
     Effect.gen(function* () {
       const { acquire } = yield* Budget.Budget
@@ -140,6 +153,107 @@ describe("a pause", () => {
       yield* Budget.resume
       yield* ann(pay(1))
       assert.strictEqual((yield* Budget.balance).spent, cents(3))
+    }).pipe(Effect.provide(budget()))
+  )
+})
+
+describe("who was forked inside of a call", () => {
+  it.effect("may wait for room when that call is over, and not before", () =>
+    Effect.gen(function* () {
+      const ends: Array<string> = []
+      const inside = Effect.gen(function* () {
+        ends.push((yield* reasonOf(pay(50)))._tag)
+        const later = Effect.andThen(Effect.sleep(100), pay(50))
+        return yield* Effect.forkDetach(later)
+      })
+      const outer = Budget.withBudget(inside, { quote: cents(60), cost: () => cents(30) })
+      const child = yield* outer
+      yield* (yield* Budget.Budget).acquire({ least: cents(30) })
+      assert.deepStrictEqual(ends, ["BudgetExceeded"])
+      yield* TestClock.adjust(100)
+      yield* settled
+      assert.isUndefined(child.pollUnsafe())
+      yield* Budget.setLimit(cents(120))
+      yield* Fiber.join(child)
+      assert.strictEqual((yield* Budget.balance).spent, cents(80))
+    }).pipe(Effect.provide(budget({ onExceeded: "wait" })))
+  )
+})
+
+describe("what remains", () => {
+  it.effect("is told without asking the ledger, by itself and in the summary", () =>
+    Effect.gen(function* () {
+      const { acquire, remaining } = yield* Budget.Budget
+      yield* pay(30)
+      yield* acquire({ least: cents(15) })
+      assert.strictEqual(remaining(), cents(55))
+      assert.strictEqual((yield* Budget.summary).remaining, cents(55))
+    }).pipe(Effect.provide(budget()))
+  )
+
+  it.effect("is not less for what ran out in a window that is over", () =>
+    Effect.gen(function* () {
+      const ledger = yield* Ledger.Ledger
+      yield* Effect.forkChild(Stream.runDrain(Budget.events))
+      yield* settled
+      for (const account of ["root", "root/ann"]) {
+        if (account !== "root") yield* Budget.open({ account: "ann" })
+        yield* ledger.reserve({ account, least: cents(30) })
+        yield* TestClock.adjust("90 minutes")
+        yield* ledger.balances
+        yield* settled
+        includes(yield* Budget.summary, { spent: Usd.zero, reserved: Usd.zero, remaining: limit })
+        includes(yield* Budget.balance, { spent: Usd.zero, reserved: Usd.zero, available: limit })
+      }
+      // What runs out in the window that it began in is.
+      yield* TestClock.setTime(10 * 3_600_000)
+      yield* ledger.reserve({ account: "root", least: cents(20) })
+      yield* TestClock.adjust("31 minutes")
+      yield* ledger.balances
+      yield* settled
+      includes(yield* Budget.summary, { spent: cents(20), remaining: cents(80) })
+    }).pipe(
+      Effect.provide(
+        Budget.layer({ limit, window: "hour" }).pipe(
+          Layer.provideMerge(Ledger.layerMemory({ lease: "30 minutes" }))
+        )
+      )
+    )
+  )
+})
+
+describe("an account that is opened below", () => {
+  it.effect("is gone with its last visitor where it is only gone into, and stays where it is opened", () =>
+    Effect.gen(function* () {
+      const opened: Array<Ledger.OpenRequest> = []
+      const layer = over((books) => ({
+        open: (request) => {
+          opened.push(request)
+          return books.open(request)
+        }
+      }))
+      yield* Effect.gen(function* () {
+        yield* Budget.open({ account: "ann" })
+        yield* Budget.within(Effect.void, { account: "bob" })
+      }).pipe(Effect.provide(layer))
+      assert.deepStrictEqual(
+        opened.map(({ account, parent, temporary }) => [account, parent, temporary]),
+        [
+          ["root", undefined, undefined],
+          ["root/ann", "root", false],
+          ["root/bob", "root", true]
+        ]
+      )
+    })
+  )
+
+  it.effect("is refused by a name that is no part of a path, saying what is", () =>
+    Effect.gen(function* () {
+      includes(yield* reasonOf(Budget.open({ account: "a/b" })), {
+        _tag: "InvalidAccount",
+        account: "a/b",
+        detail: "a name has 1 to 256 characters, no slash and no control character. Choose another."
+      })
     }).pipe(Effect.provide(budget()))
   )
 })
@@ -415,6 +529,21 @@ describe("the events of a budget", () => {
       includes(full, { _tag: "Refused", account: "root/ann" })
       includes(reserved, { _tag: "Reserved", account: "root/ann", amount: 0 })
     }).pipe(Effect.provide(budget()))
+  )
+
+  it.effect("of the ledger are told from the very step in which somebody reads", () =>
+    Effect.gen(function* () {
+      const told = yield* Effect.forkChild(
+        Budget.events.pipe(
+          Stream.filter(({ _tag }) => _tag === "ThresholdCrossed"),
+          Stream.runHead
+        ),
+        { startImmediately: true }
+      )
+      yield* pay(60)
+      yield* settled
+      includes(Option.getOrUndefined(yield* Fiber.join(told)), { threshold: 0.5, spent: cents(60) })
+    }).pipe(Effect.provide(budget({ thresholds: [0.5] })))
   )
 
   it.effect("are told to those who read from when they read, and the ledger is listened to no longer", () =>

@@ -294,6 +294,59 @@ describe("a grant to one who has left", () => {
   )
 })
 
+describe("a grant under one id to some of whom one leaves", () => {
+  it.effect("stays with the others, at whatever step that one leaves", () =>
+    Effect.gen(function* () {
+      let left = 0
+      for (let every = 3; every <= 16; every++) {
+        for (let after = 0; after <= 8; after++) {
+          const books = yield* tree()
+          const full = yield* take(books, "root", 100)
+          const staying = yield* fork(wait(books, "root/b", 80, "mine"))
+          const leaving = yield* wait(books, "root/b", 80, "mine").pipe(
+            Effect.provideService(Scheduler.MaxOpsBeforeYield, every),
+            Effect.forkChild
+          )
+          yield* settled
+          yield* books.release(full)
+          for (let turn = 0; turn < after; turn++) yield* Effect.yieldNow
+          leaving.interruptUnsafe()
+          const held = yield* Fiber.join(staying)
+          if (Exit.isFailure(yield* Fiber.await(leaving))) left++
+          const where = `a yield every ${every} steps, left after ${after}`
+          assert.strictEqual((yield* books.balance("root")).reserved, 80, where)
+          yield* books.release(held)
+        }
+      }
+      assert.isAbove(left, 14)
+    })
+  )
+})
+
+describe("a grant in the millisecond in which a wait is over", () => {
+  it.effect("is had, or goes back: nothing stays held that nobody has", () =>
+    Effect.gen(function* () {
+      for (const isFirst of [false, true]) {
+        const books = yield* tree()
+        const full = yield* take(books, "root", 100)
+        const releasing = Effect.forkChild(Effect.andThen(Effect.sleep(100), books.release(full)))
+        if (isFirst) yield* releasing
+        const waiting = yield* fork(
+          Effect.result(books.reserve({ account: "root/b", least: usd(80), waitAtMost: 100 }))
+        )
+        if (!isFirst) yield* releasing
+        yield* settled
+        yield* TestClock.adjust(100)
+        yield* settled
+        const told = yield* Fiber.join(waiting)
+        const { reserved } = yield* books.balance("root")
+        assert.strictEqual(reserved, told._tag === "Success" ? 80 : 0)
+        assert.strictEqual(told._tag, isFirst ? "Success" : "Failure")
+      }
+    })
+  )
+})
+
 describe("an admission under one id", () => {
   it.effect("is told to the sink once, however many waited for it", () =>
     Effect.gen(function* () {
