@@ -324,25 +324,47 @@ describe("a grant under one id to some of whom one leaves", () => {
 })
 
 describe("a grant in the millisecond in which a wait is over", () => {
-  it.effect("is had, or goes back: nothing stays held that nobody has", () =>
+  it.effect("is had, or was never made: nothing stays held that nobody has", () =>
     Effect.gen(function* () {
+      const had: Record<string, number> = {}
       for (const isFirst of [false, true]) {
-        const books = yield* tree()
-        const full = yield* take(books, "root", 100)
-        const releasing = Effect.forkChild(Effect.andThen(Effect.sleep(100), books.release(full)))
-        if (isFirst) yield* releasing
-        const waiting = yield* fork(
-          Effect.result(books.reserve({ account: "root/b", least: usd(80), waitAtMost: 100 }))
-        )
-        if (!isFirst) yield* releasing
-        yield* settled
-        yield* TestClock.adjust(100)
-        yield* settled
-        const told = yield* Fiber.join(waiting)
-        const { reserved } = yield* books.balance("root")
-        assert.strictEqual(reserved, told._tag === "Success" ? 80 : 0)
-        assert.strictEqual(told._tag, isFirst ? "Success" : "Failure")
+        for (let every = 3; every <= 10; every++) {
+          for (let after = 0; after <= 6; after++) {
+            const books = yield* tree({ admissions: true })
+            const full = yield* take(books, "root", 100)
+            const release = Effect.gen(function* () {
+              yield* Effect.sleep(100)
+              for (let turn = 0; turn < after; turn++) yield* Effect.yieldNow
+              yield* books.release(full)
+            })
+            if (isFirst) yield* Effect.forkChild(release)
+            const waiting = yield* books
+              .reserve({ account: "root/b", least: usd(80), waitAtMost: 100 })
+              .pipe(
+                Effect.provideService(Scheduler.MaxOpsBeforeYield, every),
+                Effect.result,
+                Effect.forkChild
+              )
+            yield* settled
+            if (!isFirst) yield* Effect.forkChild(release)
+            yield* settled
+            yield* TestClock.adjust(100)
+            yield* settled
+            const told = yield* Fiber.join(waiting)
+            const { reserved } = yield* books.balance("root")
+            const where = `a yield every ${every} steps, released ${isFirst ? "first" : "last"}, after ${after}`
+            assert.strictEqual(reserved, told._tag === "Success" ? 80 : 0, where)
+            // What was granted was not given back.
+            const admitted = (yield* Stream.runCollect(books.entries())).filter(
+              ({ _tag }) => _tag === "Reserved"
+            )
+            assert.lengthOf(admitted, told._tag === "Success" ? 2 : 1, where)
+            const key = `${told._tag} ${isFirst ? "first" : "last"}`
+            had[key] = (had[key] ?? 0) + 1
+          }
+        }
       }
+      assert.sameMembers(Object.keys(had), ["Success first", "Success last", "Failure last"])
     })
   )
 })

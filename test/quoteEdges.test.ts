@@ -134,6 +134,46 @@ describe("a bound that no count betters", () => {
   })
 })
 
+describe("a quote that was counted", () => {
+  const counter = Effect.runSync(TokenCounter.make())
+  /** A counter that remembers what it was asked. */
+  const asking = () => {
+    const asked: Array<string> = []
+    const count: typeof counter.count = (text, encoding) => {
+      asked.push(text)
+      return counter.count(text, encoding)
+    }
+    return { asked, counter: { ...counter, count } }
+  }
+  const remote = (tokens: number) => ({ count: () => Effect.succeed(tokens) })
+
+  it("asks nobody again, whoever counted it", async () => {
+    const text = "word ".repeat(1_000)
+    const image = { type: "input_image", image_url: "https://example.com/a.png" }
+    const content = [{ type: "input_text", text }, image]
+    const quote = quoted("/responses", { model: "gpt-4o", input: [{ role: "user", content }] })
+    const first = asking()
+    const home = await Effect.runPromise(Quote.countedBy(first.counter, quote))
+    assert.strictEqual(home.bound, "counted")
+    assert.isNotEmpty(first.asked)
+    const away = await Effect.runPromise(Quote.countedRemotelyBy(remote(1_100), counter, quote))
+    assert.deepStrictEqual([away.bound, away.count], ["remote", 1_100])
+    const again = asking()
+    for (const each of [home, away]) {
+      assert.strictEqual(await Effect.runPromise(Quote.countedBy(again.counter, each)), each)
+    }
+    assert.deepStrictEqual(again.asked, [])
+  })
+
+  it("by the provider alone holds that count, where nobody here knows how to count", async () => {
+    const overrides = { mine: { input: "1", output: "2", contextWindow: 50_000 } }
+    const table = Effect.runSync(Pricing.make({ bundled: false, overrides }))
+    const quote = quoted("/responses", { model: "mine", input: "w".repeat(9_000) }, {}, { table })
+    const away = await Effect.runPromise(Quote.countedRemotelyBy(remote(2_000), counter, quote))
+    assert.deepStrictEqual([away.bound, away.input, away.margin], ["remote", 2_020 + 24, 20 + 24])
+  })
+})
+
 describe("a follow-up of a response with images", () => {
   it("holds them beyond the window, which bounds the rest", () => {
     const previous = () => ({ model: "gpt-4o", tokens: 100, images: 40, reasoning: 0 })
