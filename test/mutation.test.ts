@@ -52,6 +52,10 @@ describe("the page on mutants", () => {
     const again = await pageOf(page, () => undefined)
     assert.strictEqual(page, again)
     const scores = [...page.matchAll(/^\| (\w+) +\|.* ([\d.]+) % +\|$/gm)]
+    assert.deepStrictEqual(
+      scores.map(([, name]) => name),
+      Object.keys(modules)
+    )
     for (const [, name, score] of scores) assert.isAtLeast(Number(score), 85, name)
   })
 

@@ -192,6 +192,22 @@ describe("a row of your own", () => {
     )
   })
 
+  it("may have zeros behind its prices, however many", () => {
+    for (const [price, rate] of [
+      ["1.2500000000", 1_250_000],
+      ["1.0000000000", 1_000_000],
+      ["10.0102030000000", 10_010_203],
+      ["100", 100_000_000],
+      ["0.000", 0]
+    ] as const) {
+      assert.strictEqual(priceOf(tableOf({ x: { input: price, output: "1" } }), "x").rates.input, rate, price)
+    }
+  })
+
+  it("is refused in words that stand apart, in one line", () => {
+    assert.include(whyOf({ input: "1" }), 'Missing key at ["output"]')
+  })
+
   it("is refused for a price that is no plain decimal number, with that price", () => {
     for (const price of ["1 USD", "1e3", "1.", ".5", "1.5.2", "+1", "1,5", "0x10", "1\n2"]) {
       assert.include(
