@@ -9,7 +9,10 @@ import * as Pricing from "../src/Pricing.ts"
 import * as Usage from "../src/Usage.ts"
 import * as Usd from "../src/Usd.ts"
 
-const bundled = await Effect.runPromise(Pricing.make())
+/** At a time of its own: an old table is warned of once in a process, which a test below looks for. */
+const make = (options?: Pricing.Options) => Effect.provide(Pricing.make(options), TestClock.layer())
+
+const bundled = await Effect.runPromise(make())
 const tiers = Pricing.Tier.literals
 const snapshotPath = new URL("../../shared/facts/openai-prices.json", import.meta.url)
 
@@ -25,7 +28,7 @@ const reasonOf = (answer: Result.Result<unknown, BudgetError.BudgetError>): stri
 
 /** The only price of a table with one row of one's own. */
 const own = (row: Pricing.PriceOverride): Pricing.Price =>
-  priceOf("own", "standard", {}, Effect.runSync(Pricing.make({ bundled: false, overrides: { own: row } })))
+  priceOf("own", "standard", {}, Effect.runSync(make({ bundled: false, overrides: { own: row } })))
 
 const nanosOf = (price: Pricing.Price, parts: Partial<Usage.Usage>): number =>
   Result.getOrThrow(Pricing.cost(price, Usage.make(parts)))
@@ -629,7 +632,7 @@ describe("calls of hosted tools", () => {
   })
 
   it("cost what you say, and without the bundled table nothing else", () => {
-    const fees = (options: Pricing.Options) => Effect.runSync(Pricing.make(options)).toolFees
+    const fees = (options: Pricing.Options) => Effect.runSync(make(options)).toolFees
     const mine = { webSearch: "1", container: { "4g": "0.5" } }
     assert.deepStrictEqual(fees({ toolFees: mine }), {
       ...bundled.toolFees,
@@ -643,7 +646,7 @@ describe("calls of hosted tools", () => {
       fileSearch: undefined,
       container: { ...none, "4g": 500_000_000_000 }
     })
-    const error = Effect.runSync(Effect.flip(Pricing.make({ toolFees: { webSearch: "a cent" } })))
+    const error = Effect.runSync(Effect.flip(make({ toolFees: { webSearch: "a cent" } })))
     assert.match(error.message, /toolFees.*"a cent" is not a price.*webSearch/)
   })
 })
@@ -880,7 +883,7 @@ describe("rows of your own", () => {
   )
 
   it("replace a bundled row wholly: its other tiers, its long context and its aliases too", () => {
-    const table = Effect.runSync(Pricing.make({ overrides: { "gpt-5.4": { input: "9", output: "9" } } }))
+    const table = Effect.runSync(make({ overrides: { "gpt-5.4": { input: "9", output: "9" } } }))
     assert.strictEqual(priceOf("gpt-5.4", "standard", {}, table).rates.cachedInput, 9_000_000)
     assert.isUndefined(priceOf("gpt-5.4", "standard", {}, table).longContext)
     assert.strictEqual(reasonOf(table.price("gpt-5.4", "batch")), "UnpricedTier")
@@ -891,7 +894,7 @@ describe("rows of your own", () => {
   it("take a bundled alias alone, or a bundled name as their alias", () => {
     const price = { input: "9", output: "9" }
     const table = Effect.runSync(
-      Pricing.make({ overrides: { "gpt-4o-2024-08-06": price, mine: { ...price, aliases: ["gpt-4"] } } })
+      make({ overrides: { "gpt-4o-2024-08-06": price, mine: { ...price, aliases: ["gpt-4"] } } })
     )
     assert.strictEqual(table.find("gpt-4o-2024-08-06")?.id, "gpt-4o-2024-08-06")
     assert.deepStrictEqual(table.find("gpt-4o")?.aliases, ["gpt-4o-2024-11-20"])
@@ -907,14 +910,14 @@ describe("rows of your own", () => {
       new: price,
       flat: { ...price, regionalUplift: false }
     }
-    const table = Effect.runSync(Pricing.make({ overrides }))
+    const table = Effect.runSync(make({ overrides }))
     const input = (id: string) => priceOf(id, "standard", { regional: true }, table).rates.input
     assert.deepStrictEqual(Object.keys(overrides).map(input), [1_000_000, 1_100_000, 1_100_000, 1_000_000])
   })
 
   it("an uplift that is not whole is rounded up", () => {
     const table = Effect.runSync(
-      Pricing.make({ bundled: false, overrides: { own: { input: "0.000001", output: "0.00001" } } })
+      make({ bundled: false, overrides: { own: { input: "0.000001", output: "0.00001" } } })
     )
     const { rates } = priceOf("own", "standard", { regional: true }, table)
     assert.deepStrictEqual([rates.input, rates.output], [2, 11])
@@ -929,9 +932,7 @@ describe("rows of your own", () => {
   })
 
   it("can be the whole table", () => {
-    const table = Effect.runSync(
-      Pricing.make({ bundled: false, overrides: { own: { input: 0, output: 0 } } })
-    )
+    const table = Effect.runSync(make({ bundled: false, overrides: { own: { input: 0, output: 0 } } }))
     assert.deepStrictEqual(
       table.models.map((model) => model.id),
       ["own"]
