@@ -13,7 +13,7 @@ import * as Model from "effect/ai/Model"
 import * as Budget from "./Budget.ts"
 import * as BudgetedFetch from "./BudgetedFetch.ts"
 import * as BudgetError from "./BudgetError.ts"
-import { lasting, placesOf } from "./internal/callContext.ts"
+import { Covering, Held, lasting, placesOf } from "./internal/callContext.ts"
 import { EmbeddingReadings } from "./internal/modelBill.ts"
 import { around, type ModelEdge } from "./internal/modelCall.ts"
 import { refusedBy } from "./internal/modelRefusal.ts"
@@ -125,8 +125,13 @@ export const make = (
             usage: { inputTokens: usage.inputTokens }
           }))
         ),
-      // What is compared is compared by its parts.
-      batchKey: (context) => [placesOf(context).get(budget), options.batchKey?.(context)]
+      // What is compared is compared by its parts. Who holds something must not wait with those who hold nothing.
+      batchKey: (context) => [
+        placesOf(context).get(budget),
+        Context.get(context, Held),
+        Context.get(context, Covering),
+        options.batchKey?.(context)
+      ]
     })
   })
 

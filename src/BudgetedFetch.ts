@@ -25,10 +25,11 @@ import { sinkOf, traceRefusal, type Called } from "./internal/callTrace.ts"
 import type { Cover } from "./internal/cover.ts"
 import { edit, isObject, type Json, type JsonObject } from "./internal/json.ts"
 import { refusalResponse } from "./internal/refusals.ts"
-import { readRequest, type ReadRequest } from "./internal/requestBody.ts"
+import { readRequest, textOf, type ReadRequest } from "./internal/requestBody.ts"
 import { ResponseRecords } from "./internal/responseRecords.ts"
 import { watch } from "./internal/responseWatch.ts"
 import { coverOf, reserve } from "./internal/takeOver.ts"
+import { Unsent } from "./internal/unsent.ts"
 import type * as Ledger from "./Ledger.ts"
 import * as Pricing from "./Pricing.ts"
 import * as Quote from "./Quote.ts"
@@ -333,7 +334,7 @@ const lookup =
 const passes = (edge: Edge, url: string, body: unknown): boolean => {
   const passing = callContext.getStore()?.passing
   if (passing === undefined || passing.used || passing.owner !== edge.budget) return false
-  if (passing.url !== url || passing.body !== body) return false
+  if (passing.url !== url || passing.body !== (textOf(body) ?? body)) return false
   passing.used = true
   return true
 }
@@ -682,6 +683,7 @@ const send = (
 /** Whether this comes from a budgeted `fetch` right below, which refused. What it refused, we did not send either. */
 const sentNothing = (edge: Edge, end: unknown): boolean => {
   if (typeof end !== "object" || end === null) return false
+  if (end instanceof Unsent) return true
   const refuser = unsent.get(end)
   if (refuser === undefined || refuser !== edges.get(edge.inner)) return false
   unsent.set(end, edge)

@@ -18,6 +18,8 @@ import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import type * as Budget from "./Budget.ts"
 import * as BudgetError from "./BudgetError.ts"
 import * as BudgetedFetch from "./BudgetedFetch.ts"
+import { textOf } from "./internal/requestBody.ts"
+import { Unsent } from "./internal/unsent.ts"
 import type * as Pricing from "./Pricing.ts"
 
 /**
@@ -59,13 +61,8 @@ const bodyOf = (body: HttpBody.HttpBody): BodyInit | undefined => {
   switch (body._tag) {
     case "Empty":
       return undefined
-    case "Uint8Array": {
-      // A text that is not quite one must not become another.
-      const text = Result.try(() =>
-        new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body.body)
-      )
-      return Result.isSuccess(text) ? text.success : new Blob()
-    }
+    case "Uint8Array":
+      return textOf(body.body) ?? new Blob()
     case "Raw":
       return typeof body.body === "string" ? body.body : new Blob()
     default:
@@ -119,20 +116,29 @@ const toWeb = (
   return new Response(Stream.toReadableStreamWith(body, context), { status, headers })
 }
 
+/** The budgeted client that refused, of an error for which it sent nothing. */
+const refusers = new WeakMap<HttpClientError.HttpClientError, HttpClient.HttpClient>()
+
 /**
  * A refusal as an error of the client: of all its reasons only this one stands for a request that was not sent and is
  * never retried. The refusal is its cause.
  */
 const toError =
-  (request: HttpClientRequest.HttpClientRequest) =>
-  (cause: unknown): HttpClientError.HttpClientError => {
-    if (HttpClientError.isHttpClientError(cause)) return cause
+  (request: HttpClientRequest.HttpClientRequest, self: () => HttpClient.HttpClient) =>
+  (thrown: unknown): HttpClientError.HttpClientError => {
+    const cause = thrown instanceof Unsent ? thrown.error : thrown
     const refused = BudgetError.find(cause)
-    const reason =
-      refused === undefined
-        ? new HttpClientError.TransportError({ request, cause })
-        : new HttpClientError.EncodeError({ request, cause: refused, description: refused.message })
-    return new HttpClientError.HttpClientError({ reason })
+    const error = HttpClientError.isHttpClientError(cause)
+      ? cause
+      : new HttpClientError.HttpClientError({
+          reason:
+            refused === undefined
+              ? new HttpClientError.TransportError({ request, cause })
+              : new HttpClientError.EncodeError({ request, cause: refused, description: refused.message })
+        })
+    const isOwn = refused !== undefined && error !== cause
+    if (isOwn || thrown instanceof Unsent) refusers.set(error, self())
+    return error
   }
 
 /**
@@ -146,7 +152,7 @@ const refusalOf = ({ response }: HttpClientError.HttpClientError): Response | un
 
 /** The effect's value or the error that it failed with, as a promise: what `fetch` below the budget answers. */
 const promised = async (
-  effect: Effect.Effect<Response, HttpClientError.HttpClientError>,
+  effect: Effect.Effect<Response, HttpClientError.HttpClientError | Unsent>,
   context: Context.Context<never>,
   signal: AbortSignal
 ): Promise<Response> => {
@@ -209,7 +215,9 @@ export const make = (
           const sent = client.postprocess(Effect.succeed(requestOf(request, asked, url, init)))
           const answered = Effect.catch(
             Effect.map(sent, (response) => toWeb(response, leaves, caller)),
-            (error) => {
+            (error): Effect.Effect<Response, HttpClientError.HttpClientError | Unsent> => {
+              // What a budgeted client right below refused, this one did not send either.
+              if (refusers.get(error) === client) return Effect.fail(new Unsent({ error }))
               const refused = refusalOf(error)
               if (refused === undefined) return Effect.fail(error)
               made = error
@@ -220,7 +228,10 @@ export const make = (
         }
         const { headers, method } = request
         const init = { method, headers, signal, [sender]: send, ...(asked.body && { body: asked.body }) }
-        return Effect.tryPromise({ try: () => fetch(asked.url, init), catch: toError(request) }).pipe(
+        return Effect.tryPromise({
+          try: () => fetch(asked.url, init),
+          catch: toError(request, () => self)
+        }).pipe(
           Effect.flatMap((response) =>
             made === undefined
               ? Effect.succeed(HttpClientResponse.fromWeb(request, response))
@@ -228,7 +239,7 @@ export const make = (
           )
         )
       })
-    return HttpClient.makeWith(
+    const self: HttpClient.HttpClient = HttpClient.makeWith(
       Effect.flatMap((request: HttpClientRequest.HttpClientRequest) =>
         Effect.contextWith((caller: Context.Context<never>) =>
           // The client below has the request's span.
@@ -241,6 +252,7 @@ export const make = (
       ),
       client.preprocess
     )
+    return self
   })
 
 /**

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Budget, BudgetExceededError, Usd } from "agent-budget"
 import * as BudgetedEmbeddingModel from "agent-budget/BudgetedEmbeddingModel"
-import { Effect, Fiber } from "effect"
+import { Effect, Exit, Fiber } from "effect"
 import type { EmbeddingModel } from "effect/ai"
 import { type AiError } from "effect/ai"
 import { assertBooks, inWorld, rows, ways, type World } from "./utils/modelWorld.ts"
@@ -106,6 +106,36 @@ for (const way of Object.keys(ways)) {
             Number(spent.get("root"))
           )
         })
+      )
+    )
+
+    it(
+      "a text of someone who holds something does not wait with those of others for room that he holds himself",
+      inWorld(
+        (world) =>
+          Effect.gen(function* () {
+            const embedding = yield* modelOver(way, world)
+            const quote = Usd.dollars("0.001")
+            const holding = Budget.withBudget({ quote, cost: () => Usd.zero })
+            const [inside, outside] = yield* Effect.all(
+              [
+                holding(
+                  Effect.gen(function* () {
+                    // The other one asks first.
+                    yield* Effect.yieldNow
+                    return yield* Effect.flip(embedding.embed("inside"))
+                  })
+                ),
+                Effect.exit(embedding.embed("outside"))
+              ],
+              { concurrency: "unbounded" }
+            )
+            assert.isTrue(BudgetExceededError.is(inside))
+            assert.isTrue(Exit.isSuccess(outside))
+            assert.strictEqual(world.provider.requests.length, 1)
+            assert.strictEqual(world.budget.view().reserved, 0)
+          }),
+        { budget: { limit: Usd.dollars("0.001"), onExceeded: "wait", waitAtMost: "2 seconds" } }
       )
     )
   })

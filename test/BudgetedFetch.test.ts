@@ -107,6 +107,20 @@ describe("what a failed attempt is charged: nothing", () => {
   }
 
   it(
+    "bytes that are no text",
+    withSession(async (setup) => {
+      const url = `${setup.provider.baseURL}/chat/completions`
+      const send = (body: Uint8Array<ArrayBuffer>) => setup.session.fetch(url, { method: "POST", body })
+      assert.strictEqual((await send(new Uint8Array([0x7b, 0xff, 0x7d]))).status, 402)
+      assert.strictEqual(setup.provider.requests.length, 0)
+      await assertBooks(setup, "nothing")
+      // Those that are one are priced as it.
+      await (await send(new TextEncoder().encode(JSON.stringify(capped)))).json()
+      await assertBooks(setup, "metered")
+    })
+  )
+
+  it(
     "ECONNREFUSED, at each attempt",
     withSession(async (setup) => {
       await setup.provider.unplug()

@@ -1,6 +1,6 @@
 import { NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Budget, BudgetError, BudgetExceededError, Usd } from "agent-budget"
+import { Budget, BudgetedFetch, BudgetError, BudgetExceededError, Usd } from "agent-budget"
 import * as BudgetedHttpClient from "agent-budget/BudgetedHttpClient"
 import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
 import { Effect, Fiber, identity, Layer, Result, Schedule, Schema, Stream } from "effect"
@@ -326,6 +326,82 @@ describe("a budgeted model over a budgeted client", () => {
         world.provider.next(Behaviours.status(429), Behaviours.status(429))
         yield* model.generateText({ prompt: "Hello there" })
         assert.strictEqual(world.provider.requests.length, 3)
+        assert.strictEqual(world.budget.view().calls, 1)
+        yield* assertBooks(world, "metered")
+      })
+    )
+  )
+})
+
+describe("a budgeted client over another budget", () => {
+  /** Another budget, and what is made inside it. */
+  const inside = <A, E, R>(limit: string, make: Effect.Effect<A, E, R | Budget.Budget>) =>
+    Effect.gen(function* () {
+      const context = yield* Layer.build(Layer.fresh(Budget.layerMemory({ limit: Usd.dollars(limit) })))
+      const made = yield* Effect.provideContext(make, context)
+      return { made, budget: yield* Effect.provideContext(Budget.Budget, context) }
+    })
+
+  it(
+    "is charged nothing for what that one refuses, right below it, and as it is asked for what that one sends",
+    inWorld((world) =>
+      Effect.gen(function* () {
+        const plain = yield* Effect.provide(HttpClient.HttpClient, FetchHttpClient.layer)
+        const poor = yield* inside("0.000001", BudgetedHttpClient.make(plain))
+        const client = (yield* BudgetedHttpClient.make(poor.made)).pipe(
+          HttpClient.mapRequest(HttpClientRequest.prependUrl(world.provider.baseURL))
+        )
+        const error = yield* Effect.flip(whole(client))
+        assert.isTrue(BudgetExceededError.is(error))
+        assert.strictEqual(world.provider.requests.length, 0)
+        assert.strictEqual(world.budget.view().spent, 0)
+        assert.strictEqual(world.budget.view().reserved, 0)
+        assert.strictEqual(poor.budget.view().refused, 1)
+        const rich = yield* inside("1", BudgetedHttpClient.make(plain))
+        yield* whole(
+          (yield* BudgetedHttpClient.make(rich.made)).pipe(
+            HttpClient.mapRequest(HttpClientRequest.prependUrl(world.provider.baseURL))
+          )
+        )
+        yield* assertBooks(world, "metered")
+        assert.strictEqual(rich.budget.view().spent, world.budget.view().spent)
+      })
+    )
+  )
+
+  it(
+    "is charged whole where something else is between them, which may have sent more",
+    inWorld((world) =>
+      Effect.gen(function* () {
+        const plain = yield* Effect.provide(HttpClient.HttpClient, FetchHttpClient.layer)
+        const poor = yield* inside("0.000001", BudgetedHttpClient.make(plain))
+        const between = poor.made.pipe(HttpClient.tapError(() => Effect.void))
+        const client = (yield* BudgetedHttpClient.make(between)).pipe(
+          HttpClient.mapRequest(HttpClientRequest.prependUrl(world.provider.baseURL))
+        )
+        yield* Effect.flip(whole(client))
+        assert.isAbove(world.budget.view().spent, 0)
+        assert.strictEqual(world.budget.view().reserved, 0)
+      })
+    )
+  )
+})
+
+describe("a budgeted client over a budgeted fetch of the same budget", () => {
+  it(
+    "is charged once, though the client between them sends bytes",
+    inWorld((world) =>
+      Effect.gen(function* () {
+        const fetch = yield* BudgetedFetch.make()
+        const plain = yield* Effect.provide(
+          HttpClient.HttpClient,
+          FetchHttpClient.layer.pipe(Layer.provide(Layer.succeed(FetchHttpClient.Fetch, fetch)))
+        )
+        const client = (yield* BudgetedHttpClient.make(plain)).pipe(
+          HttpClient.mapRequest(HttpClientRequest.prependUrl(world.provider.baseURL)),
+          HttpClient.transformResponse(Effect.provideService(FetchHttpClient.Fetch, fetch))
+        )
+        yield* whole(client)
         assert.strictEqual(world.budget.view().calls, 1)
         yield* assertBooks(world, "metered")
       })

@@ -19,11 +19,19 @@ const writesTwice = (text: string, body: JsonObject): boolean => {
 const malformed = (detail: string, fix: string): Result.Result<never, BudgetError.BudgetError> =>
   Result.fail(BudgetError.because(new BudgetError.MalformedRequest({ detail, fix })))
 
+/** A body that is text, or bytes that are one: a text that is not quite one must not become another. */
+export const textOf = (body: unknown): string | undefined => {
+  if (typeof body === "string") return body
+  if (!(body instanceof Uint8Array)) return undefined
+  const text = Result.try(() => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body))
+  return Result.isSuccess(text) ? text.success : undefined
+}
+
 export const readRequest = (
   init: RequestInit | undefined
 ): Result.Result<ReadRequest, BudgetError.BudgetError> => {
-  const text = init?.body
-  if (typeof text !== "string") return malformed("its body is not a string.", "Send the JSON as a string.")
+  const text = textOf(init?.body)
+  if (text === undefined) return malformed("its body is not a string.", "Send the JSON as a string.")
   const headers = init?.headers instanceof Headers ? init.headers : new Headers(init?.headers)
   if (headers.has("content-encoding")) {
     return malformed("its body is encoded.", "Send it without content-encoding.")
