@@ -1,9 +1,11 @@
 /** The Vercel AI SDK over `session.fetch`. */
 import { createOpenAI } from "@ai-sdk/openai"
 import { generateText, isStepCount, streamText, tool } from "ai"
+import { BudgetExceededError } from "agent-budget"
+import { assert, it } from "vitest"
 import { z } from "zod"
 import { frameworkSuite, type Api } from "./utils/frameworkSuite.ts"
-import type { Setup } from "./utils/openAi.ts"
+import { withSession, type Setup } from "./utils/openAi.ts"
 
 const modelOf = ({ provider, session }: Setup, api: Api) => {
   const openai = createOpenAI({ baseURL: provider.baseURL, apiKey: "none", fetch: session.fetch })
@@ -56,3 +58,29 @@ frameworkSuite({
     }
   }
 })
+
+it(
+  "a stream of the AI SDK tells a refusal to onError and in fullStream, and nowhere else",
+  withSession(
+    async (setup) => {
+      const told: Array<unknown> = []
+      const { fullStream } = streamText({
+        model: modelOf(setup, "chat"),
+        ...common,
+        onError: ({ error }) => void told.push(error)
+      })
+      for await (const part of fullStream) if (part.type === "error") told.push(part.error)
+      assert.lengthOf(told, 2)
+      assert.isTrue(told.every((error) => BudgetExceededError.is(error)))
+      const { text } = streamText({ model: modelOf(setup, "chat"), ...common, onError: () => undefined })
+      const thrown = await Promise.resolve(text).then(
+        () => undefined,
+        (error: unknown) => error
+      )
+      assert.instanceOf(thrown, Error)
+      assert.isFalse(BudgetExceededError.is(thrown))
+      assert.strictEqual(setup.provider.requests.length, 0)
+    },
+    { budgetUsd: "0.0000001" }
+  )
+)

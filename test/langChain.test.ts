@@ -2,12 +2,20 @@
 import { HumanMessage, type AIMessageChunk, type BaseMessage } from "@langchain/core/messages"
 import { tool } from "@langchain/core/tools"
 import { ChatOpenAI } from "@langchain/openai"
+import { BudgetExceededError } from "agent-budget"
+import { assert, it } from "vitest"
 import { z } from "zod"
 import { frameworkSuite, type Api } from "./utils/frameworkSuite.ts"
-import type { Setup } from "./utils/openAi.ts"
+import { withSession, type Setup } from "./utils/openAi.ts"
 
-const modelOf = ({ provider, session }: Setup, api: Api, retries: "its own" | "none"): ChatOpenAI =>
+const modelOf = (
+  { provider, session }: Setup,
+  api: Api,
+  retries: "its own" | "none",
+  options: { readonly maxConcurrency?: number } = {}
+): ChatOpenAI =>
   new ChatOpenAI({
+    ...options,
     model: "gpt-4o-mini",
     apiKey: "none",
     maxTokens: 100,
@@ -58,3 +66,23 @@ frameworkSuite({
     }
   })
 })
+
+it(
+  "LangChain with a queue of its own: each account pays for the client that was made inside it, and for no other",
+  withSession(async (setup) => {
+    const spent = new Map<string, number>()
+    const askAll = (account: string, budgetUsd: string) =>
+      setup.session.within({ account, budgetUsd }, async () => {
+        const model = modelOf(setup, "chat", "none", { maxConcurrency: 1 })
+        const answers = await Promise.allSettled(["a", "b", "c"].map((text) => model.invoke(text)))
+        spent.set(account, (await setup.session.balance()).spentUsd)
+        return answers
+      })
+    const [ann, bob] = await Promise.all([askAll("ann", "0.5"), askAll("bob", "0.0000001")])
+    assert.isTrue(ann.every(({ status }) => status === "fulfilled"))
+    assert.isTrue(bob.every((each) => each.status === "rejected" && BudgetExceededError.is(each.reason)))
+    assert.strictEqual(setup.provider.requests.length, 3)
+    assert.strictEqual(spent.get("bob"), 0)
+    assert.strictEqual(spent.get("ann"), setup.session.getTotalSpent())
+  })
+)
