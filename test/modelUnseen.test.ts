@@ -5,7 +5,7 @@ import * as BudgetedEmbeddingModel from "agent-budget/BudgetedEmbeddingModel"
 import * as BudgetedHttpClient from "agent-budget/BudgetedHttpClient"
 import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
 import { Effect, Stream } from "effect"
-import { EmbeddingModel } from "effect/ai"
+import { AiError, EmbeddingModel } from "effect/ai"
 import { HttpClient, HttpClientRequest, HttpClientResponse } from "effect/http"
 import {
   answer,
@@ -15,6 +15,7 @@ import {
   booked,
   booksOf,
   dated,
+  errorOf,
   ends,
   finish,
   finishOf,
@@ -31,6 +32,8 @@ import {
   url,
   type Ending
 } from "./utils/modelScripts.ts"
+
+const unknown = errorOf(new AiError.UnknownError({}))
 
 describe("an answer that no budgeted request was billed for", () => {
   it.effect("is booked beside what one was billed", () =>
@@ -80,6 +83,29 @@ describe("an answer that no budgeted request was billed for", () => {
           end
         )
         assert.isAbove(spent - before, large(20, 1) + nanos(10, 100))
+      }
+    }).pipe(Effect.provide(Live))
+  )
+
+  it.effect("is charged whole beside two guardrails, as what the model asked for is held to its end", () =>
+    Effect.gen(function* () {
+      const budget = yield* Budget.Budget
+      const untold = [Effect.interrupt, Effect.succeed([text]), Effect.fail(unknown)]
+      const told = ends(finishOf(10, 900))
+      for (const end of [told, ...untold]) {
+        const before = booksOf(budget).spent
+        const fetch = yield* answered(() => answer("gpt-4o-mini", 20, 1))
+        let held = 0
+        const sends = Effect.promise(async () => {
+          await ask(fetch, "gpt-4o-mini", 5)
+          await ask(fetch, "gpt-4o-mini", 5)
+          held = booksOf(budget).reserved
+        })
+        const { spent } = yield* booked(sends, end, { model: "gpt-4o", maxOutputTokens: 1_000 })
+        assert.isAbove(held, large(10, 1_000))
+        const own = end === told ? large(10, 900) : held
+        assert.strictEqual(spent - before, 2 * nanos(20, 1) + own)
+        if (end === told) assert.strictEqual(Number(budget.view().overrun), 0)
       }
     }).pipe(Effect.provide(Live))
   )

@@ -1,6 +1,7 @@
 /** What a call of a model holds, as the requests that it comes to see it. */
 import * as Effect from "effect/Effect"
 import * as Usage from "../Usage.ts"
+import * as Usd from "../Usd.ts"
 import type { Charge, Reservation } from "./ledgerTypes.ts"
 import type { Reading } from "./wireUsage.ts"
 
@@ -62,6 +63,8 @@ export class Cover {
   readonly owner: object
   readonly account: string
   readonly model: string
+  /** What it asked for by itself. */
+  readonly least: Usd.Usd
   readonly hold: Hold
   readonly outer: Cover | undefined
   #isTaken = false
@@ -81,12 +84,14 @@ export class Cover {
     readonly owner: object
     readonly account: string
     readonly model: string
+    readonly least: Usd.Usd
     readonly hold: Hold
     readonly outer: Cover | undefined
   }) {
     this.owner = options.owner
     this.account = options.account
     this.model = options.model
+    this.least = options.least
     this.hold = options.hold
     this.outer = options.outer
   }
@@ -164,6 +169,15 @@ export class Cover {
     if (!this.#isTaken) return conclude(this.#unbooked)
     this.#conclude = conclude
     return Effect.void
+  }
+
+  /** What is to be held for the calls that are not over: each of them may yet come to what it asked for. */
+  get floor(): Usd.Usd {
+    let floor = Usd.zero
+    for (let each: Cover | undefined = this; each?.hold === this.hold; each = each.outer) {
+      if (!each.#isOver && each.least > floor) floor = each.least
+    }
+    return floor
   }
 
   /** What it is waiting for is a request below, which tells by its own end what was billed. */

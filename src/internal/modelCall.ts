@@ -15,6 +15,7 @@ import * as Quote from "../Quote.ts"
 import * as Settlement from "../Settlement.ts"
 import type * as TokenCounter from "../TokenCounter.ts"
 import * as Usage from "../Usage.ts"
+import * as Usd from "../Usd.ts"
 import { askOf, Attempt, firstAsk } from "./attempt.ts"
 import { Covering, Held, Places, placesOf, telling } from "./callContext.ts"
 import { sinkOf, traceRefusal, type Called } from "./callTrace.ts"
@@ -104,7 +105,14 @@ class ModelCall {
     this.#places = Context.get(context, Places)
     const hold = under?.hold ?? new Hold(reservation, Context.get(context, Held))
     this.#hold = hold
-    const cover = new Cover({ owner: budget, account, model: quote.model, hold, outer: covers })
+    const cover = new Cover({
+      owner: budget,
+      account,
+      model: quote.model,
+      least: quote.least,
+      hold,
+      outer: covers
+    })
     this.#cover = cover
     const price = Quote.priceAt(quote, pricing, reservation.at)
     // Where nobody stated it, the provider may have asked for writes that are kept for 12 hours.
@@ -132,7 +140,8 @@ class ModelCall {
       bound: quote,
       decide: (outcome) => {
         // More may be held by now, or nothing at all.
-        const { amount: reserved } = hold.reservation ?? reservation
+        const held = hold.reservation?.amount ?? Usd.zero
+        const reserved = held > reservation.amount ? held : reservation.amount
         const verdict = Settlement.decide(outcome, { ...terms, reserved }, pricing)
         if (verdict._tag !== "Metered") return verdict
         budget.unverified("unverifiedModel")

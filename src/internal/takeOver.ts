@@ -47,9 +47,21 @@ const replaced =
       }
       return Effect.andThen(
         book(budget, hold, bill),
-        Effect.map(budget.acquire(ask), (other) => (hold.reservation = other))
+        Effect.map(budget.acquire(raised(ask, cover.floor)), (other) => (hold.reservation = other))
       )
     })
+
+/** The ask, of no less than what the calls above may come to. */
+const raised = (ask: Budget.Ask, floor: Usd.Usd): Budget.Ask => {
+  const { least, most = least, tighter } = ask
+  if (least >= floor) return ask
+  return {
+    ...ask,
+    least: floor,
+    most: most > floor ? most : floor,
+    tighter: tighter && Effect.map(tighter, (counted) => raised(counted, floor))
+  }
+}
 
 /** Ends what a call of a model holds. */
 export const book = (budget: Service, hold: Hold, bill: Bill | undefined): Effect.Effect<void> =>
