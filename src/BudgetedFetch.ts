@@ -479,12 +479,13 @@ const vouched = (
   const { name } = called.endpoint
   const held = acquire(edge, { least: most, label: name }, given?.signal, () => undefined)
   const init = Result.isResult(held) ? given : asPriced(given)
-  return whenHeld(edge, held, called, (holding) => {
-    const attempt = attemptOf(edge, holding, {
+  const begin = (holding: Holding): Attempt =>
+    attemptOf(edge, holding, {
       label: name,
       bound: undefined,
-      decide: (outcome) => Settlement.decideWhole(outcome, holding.reservation.amount)
+      decide: (outcome) => Settlement.decideWhole(outcome, most)
     })
+  return whenHeld(edge, held, called, begin, (attempt) => {
     attempt.traceAs(called, undefined)
     return send(edge, attempt, called.url, init, init?.body, (response) => {
       attempt.end(answered(response))
@@ -498,15 +499,17 @@ const whenHeld = (
   edge: Edge,
   asked: Held | Promise<Held>,
   called: Called,
-  go: (holding: Holding) => Promise<Response>
+  begin: (holding: Holding) => Attempt,
+  go: (attempt: Attempt) => Promise<Response>
 ): Response | Promise<Response> => {
-  if (!Result.isResult(asked)) return asked.then((held) => whenHeld(edge, held, called, go))
+  if (!Result.isResult(asked)) return asked.then((held) => whenHeld(edge, held, called, begin, go))
   if (Result.isFailure(asked)) return refuseHeld(edge, asked.failure, called)
+  const attempt = begin(asked.success)
   try {
-    return go(asked.success)
+    return go(attempt)
   } catch (error) {
     // What throws here has sent nothing. Where the attempt has ended this is of no effect.
-    Effect.runForkWith(edge.context)(giveUp(edge, asked.success))
+    attempt.end({ _tag: "NotSent" })
     throw error
   }
 }
@@ -547,7 +550,13 @@ const priced = (edge: Edge, priced: PricedCall): Response | Promise<Response> =>
   )
   const held = acquire(edge, ask, priced.init?.signal, coverOf)
   const call = Result.isResult(held) ? priced : { ...priced, init: asPriced(priced.init) }
-  return whenHeld(edge, held, call, (holding) => sendPriced(edge, { ...call, quote }, holding))
+  return whenHeld(
+    edge,
+    held,
+    call,
+    (holding) => begun(edge, { ...call, quote }, holding),
+    (attempt) => sendPriced(edge, { ...call, quote }, attempt)
+  )
 }
 
 /** The quote with its input counted, here and, where that was asked for, by the provider. */
@@ -572,18 +581,15 @@ const warnUncounted = ({ budget }: Edge, error: InputTokens.InputTokensError): E
     )
   })
 
-const sendPriced = (edge: Edge, priced: PricedCall, holding: Holding): Promise<Response> => {
-  const { endpoint, quote, host, request, url, init } = priced
-  const { budget, policy, pricing } = edge
-  if (!host.verified) budget.unverified("unverifiedHost")
-  if (quote.bound === "remote") budget.unverified("unverifiedCount")
+const begun = (edge: Edge, priced: PricedCall, holding: Holding): Attempt => {
+  const { quote } = priced
+  const { pricing } = edge
   const { regional, longCache } = quote
-  const { reservation } = holding
-  const { amount: reserved, at } = reservation
+  const { amount: reserved, at } = holding.reservation
   const price = Quote.priceAt(quote, pricing, at)
   const { tools } = quote.plan
   const terms = { reserved, model: quote.model, tier: price.tier, price, regional, longCache, tools, at }
-  const attempt = attemptOf(edge, holding, {
+  return attemptOf(edge, holding, {
     label: quote.model,
     bound: quote,
     decide: (outcome) => {
@@ -594,8 +600,15 @@ const sendPriced = (edge: Edge, priced: PricedCall, holding: Holding): Promise<R
       return verdict
     }
   })
+}
+
+const sendPriced = (edge: Edge, priced: PricedCall, attempt: Attempt): Promise<Response> => {
+  const { endpoint, quote, host, request, url, init } = priced
+  const { budget, policy } = edge
+  if (!host.verified) budget.unverified("unverifiedHost")
+  if (quote.bound === "remote") budget.unverified("unverifiedCount")
   const { plan } = quote
-  const cap = Quote.capFor(quote, reservation.amount)
+  const cap = Quote.capFor(quote, attempt.reservation.amount)
   attempt.traceAs(priced, cap ?? plan.output?.cap)
   if (cap !== undefined && quote.cap !== undefined && quote.cap.most > quote.cap.least) {
     attempt.run(budget.capped(quote.model, cap))

@@ -196,21 +196,35 @@ describe("a request below that asks for more", () => {
     }).pipe(Effect.provide(live({ limit })))
   )
 
-  it.effect("and cannot be sent: what was sent without a budget is booked on what it held", () =>
-    Effect.gen(function* () {
-      const budget = yield* Budget.Budget
-      const fetch = yield* answered(() => answer("gpt-4o"))
-      const signal = new AbortController().signal
-      signal.addEventListener = () => {
-        throw new Error("It takes no listeners.")
-      }
-      const sends = Effect.promise(async () => {
+  const unsendable = Effect.map(
+    answered(() => answer("gpt-4o")),
+    (fetch) =>
+      Effect.promise(async () => {
+        const { signal } = new AbortController()
+        signal.addEventListener = () => {
+          throw new Error("It takes no listeners.")
+        }
         const thrown = await fetch(url, { ...bodyOf("gpt-4o", 1_200), signal }).catch(String)
         assert.strictEqual(thrown, "Error: It takes no listeners.")
       })
-      const { calls, spent } = yield* booked(sends, ends(finish), cents)
+  )
+
+  it.effect("and cannot be sent: what was sent without a budget is booked on what it held", () =>
+    Effect.gen(function* () {
+      const budget = yield* Budget.Budget
+      const { calls, spent } = yield* booked(yield* unsendable, ends(finish), cents)
       assert.deepStrictEqual([calls, spent, Number(budget.view().overrun)], [1, large(10, 5), 0])
     }).pipe(Effect.provide(live({ limit })))
+  )
+
+  it.effect("and cannot be sent: a model that goes on is not taken for it", () =>
+    Effect.gen(function* () {
+      const free = yield* booked(yield* unsendable, Effect.fail(limited), cents)
+      assert.deepStrictEqual([free.calls, free.spent], [0, 0])
+      const { calls, spent } = yield* booked(yield* unsendable, Effect.interrupt, cents)
+      assert.strictEqual(calls, 1)
+      assert.isAbove(spent, large(10, 1_200))
+    }).pipe(Effect.provide(live({ limit: Usd.dollars("1") })))
   )
 
   it.effect("and is refused: what cannot be booked even as an overrun is told, to the nano-dollar", () =>

@@ -94,9 +94,9 @@ export class Attempt {
   readonly aborted = (): void => this.end({ _tag: "Lost", why: "the call was aborted" })
 
   endOnAbort(signal: AbortSignal | null | undefined): void {
-    this.#signal = signal
     // It takes itself away as it ends, once, so that it need not be told to.
     signal?.addEventListener("abort", this.aborted)
+    this.#signal = signal
   }
 
   end(outcome: Settlement.Outcome): void {

@@ -172,9 +172,9 @@ export class Cover {
   }
 
   /** What is to be held for the calls that are not over: each of them may yet come to what it asked for. */
-  get floor(): Usd.Usd {
+  static floorOf(cover: Cover): Usd.Usd {
     let floor = Usd.zero
-    for (let each: Cover | undefined = this; each?.hold === this.hold; each = each.outer) {
+    for (let each: Cover | undefined = cover; each?.hold === cover.hold; each = each.outer) {
       if (!each.#isOver && each.least > floor) floor = each.least
     }
     return floor

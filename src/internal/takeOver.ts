@@ -47,7 +47,7 @@ const replaced =
       }
       return Effect.andThen(
         book(budget, hold, bill),
-        Effect.map(budget.acquire(raised(ask, cover.floor)), (other) => (hold.reservation = other))
+        Effect.map(budget.acquire(raised(ask, Cover.floorOf(cover))), (other) => (hold.reservation = other))
       )
     })
 

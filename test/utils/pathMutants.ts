@@ -330,8 +330,8 @@ export const path: ReadonlyArray<Defect> = [
     "internal/takeOver.ts",
     "who asks for more holds on to what he has",
     ["test/modelOver.test.ts", "is admitted where there is room for it alone"],
-    "        book(budget, hold, bill),\n        Effect.map(budget.acquire(ask), (other) => (hold.reservation = other))",
-    "        Effect.void,\n        Effect.flatMap(budget.acquire(ask), (other) => Effect.as(book(budget, hold, bill), (hold.reservation = other)))"
+    "        book(budget, hold, bill),\n        Effect.map(budget.acquire(raised(ask, Cover.floorOf(cover))), (other) => (hold.reservation = other))",
+    "        Effect.void,\n        Effect.flatMap(budget.acquire(raised(ask, Cover.floorOf(cover))), (other) => Effect.as(book(budget, hold, bill), (hold.reservation = other)))"
   ),
   defect(
     "internal/cover.ts",
