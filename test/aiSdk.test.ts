@@ -60,16 +60,16 @@ frameworkSuite({
 })
 
 it(
-  "a stream of the AI SDK tells a refusal to onError and in fullStream, and nowhere else",
+  "a stream of the AI SDK tells a refusal to onError and in its stream, and nowhere else",
   withSession(
     async (setup) => {
       const told: Array<unknown> = []
-      const { fullStream } = streamText({
+      const { stream } = streamText({
         model: modelOf(setup, "chat"),
         ...common,
         onError: ({ error }) => void told.push(error)
       })
-      for await (const part of fullStream) if (part.type === "error") told.push(part.error)
+      for await (const part of stream) if (part.type === "error") told.push(part.error)
       assert.lengthOf(told, 2)
       assert.isTrue(told.every((error) => BudgetExceededError.is(error)))
       const { text } = streamText({ model: modelOf(setup, "chat"), ...common, onError: () => undefined })
