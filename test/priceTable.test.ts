@@ -303,6 +303,21 @@ describe("a file of prices", () => {
   )
 })
 
+describe("a bound with audio", () => {
+  it("is its audio at the price of that, and the rest at the price of text", () => {
+    const rates = { input: "1", output: "2", audioInput: "10", audioOutput: "20" }
+    const price = priceOf(tableOf({ x: rates }), "x")
+    const bound = Usage.make({ input: 100, audioInput: 40, output: 50, audioOutput: 30 })
+    assert.strictEqual(
+      Result.getOrThrow(Pricing.worst(price, bound)),
+      60 * 1_000 + 40 * 10_000 + 20 * 2_000 + 30 * 20_000
+    )
+    // No more of it is audio than there is.
+    const all = Usage.make({ input: 100, audioInput: 400, output: 50, audioOutput: 300 })
+    assert.strictEqual(Result.getOrThrow(Pricing.worst(price, all)), 100 * 10_000 + 50 * 20_000)
+  })
+})
+
 describe("an exact sum", () => {
   it("is taken from where doubles end, and answers what a sum of them would just before", () => {
     const table = tableOf({ x: { input: "0.000001", output: "0.000001" } })
