@@ -29,7 +29,7 @@ describe("the defects on the path of a call", () => {
 })
 
 describe("the mutants of the ledgers", () => {
-  for (const [name, { files, mutants }] of Object.entries(ledgers)) {
+  for (const [name, { files, mutants, suites }] of Object.entries(ledgers)) {
     it(`stand where they say in ${name}, four at least, each by a name of its own`, () => {
       const wrong = mutants
         .map((each) => mutate(source(each.file), each))
@@ -38,6 +38,18 @@ describe("the mutants of the ledgers", () => {
       assert.isAtLeast(mutants.length, 4)
       assert.strictEqual(new Set(mutants.map((each) => each.name)).size, mutants.length)
       for (const file of files) assert.isTrue(fs.existsSync(path.join(import.meta.dirname, "..", file)), file)
+    })
+
+    it(`of ${name} are held against suites that are there, which the tests run by the first words of their names`, () => {
+      const text = files
+        .map((file) => fs.readFileSync(path.join(import.meta.dirname, "..", file), "utf8"))
+        .join("\n")
+      // A suite and a test of it are told apart by this; a shared suite is named by whoever runs it.
+      const parts = suites.flatMap((suite) => suite.split(" > ")).map((part) => part.replace(/: $/, '"'))
+      assert.deepStrictEqual(
+        parts.filter((part) => !text.includes(`"${part}`)),
+        []
+      )
     })
   }
 

@@ -132,7 +132,7 @@ const postgres: Engine = {
   suites: [
     "a store in PostgreSQL: ",
     "a ledger in PostgreSQL: ",
-    "every verb is on the disk",
+    "every verb > is on the disk",
     "others at the ledger"
   ],
   mutants: [
