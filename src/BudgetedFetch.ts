@@ -405,18 +405,17 @@ interface Holding {
 type Held = Result.Result<Holding, BudgetError.BudgetError>
 
 /**
- * Reserves, or answers the refusal: at once where nobody has to wait. A caller that goes away while it waits holds
- * nothing. `take`: what to take over, of the call of a model.
+ * Reserves, or takes over what the call of a model holds, or answers the refusal: at once where nobody has to wait. A
+ * caller that goes away while it waits holds nothing.
  */
 const acquire = (
   edge: Edge,
   ask: Budget.Ask | Effect.Effect<Budget.Ask>,
-  signal: AbortSignal | null | undefined,
-  take: (budget: Budget.Budget["Service"], context: Context.Context<never>) => Cover | undefined
+  signal: AbortSignal | null | undefined
 ): Held | Promise<Held> => {
   signal?.throwIfAborted()
   const context = contextOf(edge)
-  const cover = take(edge.budget, context)
+  const cover = coverOf(edge.budget, context)
   // Only a count, and a ledger's wait, let themselves be interrupted: what was granted is always in the exit.
   const fiber = Effect.runForkWith(context)(reserve(edge.budget, cover, ask), { uninterruptible: true })
   const exit = fiber.pollUnsafe()
@@ -477,7 +476,7 @@ const vouched = (
   given: RequestInit | undefined
 ): Response | Promise<Response> => {
   const { name } = called.endpoint
-  const held = acquire(edge, { least: most, label: name }, given?.signal, () => undefined)
+  const held = acquire(edge, { least: most, label: name }, given?.signal)
   const init = Result.isResult(held) ? given : asPriced(given)
   const begin = (holding: Holding): Attempt =>
     attemptOf(edge, holding, {
@@ -548,7 +547,7 @@ const priced = (edge: Edge, priced: PricedCall): Response | Promise<Response> =>
     Quote.inputCost(quote),
     counted
   )
-  const held = acquire(edge, ask, priced.init?.signal, coverOf)
+  const held = acquire(edge, ask, priced.init?.signal)
   const call = Result.isResult(held) ? priced : { ...priced, init: asPriced(priced.init) }
   return whenHeld(
     edge,

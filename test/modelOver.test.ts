@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Budget, BudgetedFetch, BudgetedSession, BudgetExceededError, TokenCounter, Usd } from "agent-budget"
 import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
-import { Deferred, Effect, Fiber, Logger, Stream } from "effect"
+import { Deferred, Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import {
   answer,
@@ -45,6 +45,16 @@ const asking = (fetch: BudgetedFetch.Fetch) =>
     BudgetedLanguageModel.make(inner, cents)
   )
 
+/** Two go on when both have come. */
+const meeting = (both: Deferred.Deferred<undefined>) => {
+  let begun = 0
+  return Effect.suspend(() =>
+    ++begun === 2
+      ? Effect.andThen(Deferred.succeed(both, undefined), Deferred.await(both))
+      : Deferred.await(both)
+  )
+}
+
 describe("a request below that asks for more", () => {
   it.effect("is admitted where there is room for it alone", () =>
     Effect.gen(function* () {
@@ -86,12 +96,7 @@ describe("a request below that asks for more", () => {
       const budget = yield* Budget.Budget
       const both = yield* Deferred.make<undefined>()
       const fetch = yield* answered(() => answer("gpt-4o"))
-      let begun = 0
-      const meets = Effect.suspend(() =>
-        ++begun === 2
-          ? Effect.andThen(Deferred.succeed(both, undefined), Deferred.await(both))
-          : Deferred.await(both)
-      )
+      const meets = meeting(both)
       const inner = yield* saying(Effect.as(Effect.andThen(meets, more(fetch)), [text, finish]))
       const model = yield* BudgetedLanguageModel.make(inner, { ...cents, maxOutputTokens: 700 })
       const agents = Effect.all(
@@ -143,25 +148,85 @@ describe("a request below that asks for more", () => {
       }).pipe(Effect.provide(live({ limit, onExceeded: "wait" })))
   )
 
-  it.effect("and is refused: nothing is held, and what is then sent without a budget is booked", () =>
+  it.effect(
+    "and is refused: what the model asked for is held again, and what is then sent is booked on it",
+    () =>
+      Effect.gen(function* () {
+        const budget = yield* Budget.Budget
+        const fetch = yield* answered(() => answer("gpt-4o"))
+        let held = -1
+        const refused = Effect.promise(async () => {
+          assert.isTrue(BudgetExceededError.is(await fetch(url, bodyOf("gpt-4o", 3_000))))
+          held = booksOf(budget).reserved
+        })
+        assert.deepStrictEqual(yield* booked(refused, Effect.fail(limited), cents), {
+          calls: 0,
+          spent: 0,
+          assumed: 0
+        })
+        assert.isAbove(held, large(10, 1_000))
+        const { calls, spent } = yield* booked(refused, ends(finish), cents)
+        assert.deepStrictEqual([calls, spent], [1, large(10, 5)])
+        assert.deepStrictEqual([Number(budget.view().overrun), budget.view().refused], [0, 2])
+      }).pipe(Effect.provide(live({ limit })))
+  )
+
+  /** Two agents, of one model, each of which is refused more, and then told an answer that nobody saw. */
+  const refusedTwice = (fetch: BudgetedFetch.Fetch, between: Effect.Effect<unknown, never, Budget.Budget>) =>
+    Effect.gen(function* () {
+      const budget = yield* Budget.Budget
+      const gate = yield* Deferred.make<undefined>()
+      const meets = meeting(yield* Deferred.make<undefined>())
+      let refused = 0
+      const sends = Effect.promise(async () => {
+        assert.isTrue(BudgetExceededError.is(await fetch(url, bodyOf("gpt-4o", 3_000))))
+        refused++
+      })
+      const inner = yield* saying(
+        Effect.as(Effect.andThen(Effect.andThen(meets, sends), Deferred.await(gate)), [text, finish])
+      )
+      const model = yield* BudgetedLanguageModel.make(inner, cents)
+      const agents = yield* Effect.forkChild(
+        Effect.all([model.generateText({ prompt: "Hello" }), model.generateText({ prompt: "Hello" })], {
+          concurrency: 2
+        })
+      )
+      const turns = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      yield* turns
+      yield* between
+      yield* turns
+      assert.strictEqual(refused, 2)
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(agents)
+      return booksOf(budget)
+    })
+
+  it.effect("and is refused, of two at once, while somebody takes the rest: each is booked", () =>
     Effect.gen(function* () {
       const budget = yield* Budget.Budget
       const fetch = yield* answered(() => answer("gpt-4o"))
-      let held = -1
-      const refused = Effect.promise(async () => {
-        assert.isTrue(BudgetExceededError.is(await fetch(url, bodyOf("gpt-4o", 3_000))))
-        held = booksOf(budget).reserved
-      })
-      assert.deepStrictEqual(yield* booked(refused, Effect.fail(limited), cents), {
-        calls: 0,
-        spent: 0,
-        assumed: 0
-      })
-      assert.strictEqual(held, 0)
-      const { calls, spent } = yield* booked(refused, ends(finish), cents)
-      assert.deepStrictEqual([calls, spent], [1, large(10, 5)])
-      assert.strictEqual(Number(budget.view().overrun), large(10, 5))
-    }).pipe(Effect.provide(live({ limit })))
+      const rest = Effect.suspend(() => Effect.orDie(budget.acquire({ least: budget.remaining() })))
+      const { calls, spent } = yield* refusedTwice(fetch, rest)
+      assert.deepStrictEqual([calls, spent], [2, 2 * large(10, 5)])
+      assert.strictEqual(Number(budget.view().overrun), 0)
+    }).pipe(Effect.provide(live({ limit: Usd.dollars("0.03") })))
+  )
+
+  it.effect(
+    "and is refused, of two that wait, as the limit falls below what is held: each is an overrun",
+    () =>
+      Effect.gen(function* () {
+        const budget = yield* Budget.Budget
+        const fetch = yield* answered(() => answer("gpt-4o"))
+        const first = yield* budget.acquire({ least: Usd.dollars("0.025") })
+        const lowered = Effect.suspend(() => {
+          assert.strictEqual(booksOf(budget).reserved, Number(first.amount))
+          return Effect.orDie(budget.setLimit("root", Usd.dollars("0.001")))
+        })
+        const { calls, reserved, spent } = yield* refusedTwice(fetch, lowered)
+        assert.deepStrictEqual([calls, reserved, spent], [2, Number(first.amount), 2 * large(10, 5)])
+        assert.strictEqual(Number(budget.view().overrun), 2 * large(10, 5))
+      }).pipe(Effect.provide(live({ limit: Usd.dollars("0.05"), onExceeded: "wait" })))
   )
 
   it("and is refused, on the account of session.within: the overrun is booked there", async () => {
@@ -227,22 +292,22 @@ describe("a request below that asks for more", () => {
     }).pipe(Effect.provide(live({ limit: Usd.dollars("1") })))
   )
 
-  it.effect("and is refused: what cannot be booked even as an overrun is told, to the nano-dollar", () =>
+  it.effect("and is refused at once where the budget is paused: what is held is kept, and booked on", () =>
     Effect.gen(function* () {
       const budget = yield* Budget.Budget
       const fetch = yield* answered(() => answer("gpt-4o"))
-      const lines: Array<string> = []
-      const logger = Logger.make(({ message }) => void lines.push(String(message)))
+      let held = -1
       const refused = Effect.andThen(
-        Effect.promise(() => ask(fetch, "gpt-4o", 3_000)),
-        Effect.orDie(Budget.pause)
+        Effect.orDie(Budget.pause),
+        Effect.promise(async () => {
+          await ask(fetch, "gpt-4o", 1_200)
+          held = booksOf(budget).reserved
+        })
       )
-      const { calls, spent } = yield* booked(refused, ends(finish), cents).pipe(
-        Effect.provideService(Logger.CurrentLoggers, new Set([logger]))
-      )
-      assert.deepStrictEqual([calls, spent], [0, 0])
-      assert.match(lines.join(), /\$0\.000075 for gpt-4o could not be booked/)
-      assert.include(budget.view().unverified, "unbooked")
+      const { calls, spent } = yield* booked(refused, ends(finish), cents)
+      assert.deepStrictEqual([calls, spent], [1, large(10, 5)])
+      assert.isAbove(held, large(10, 1_000))
+      assert.strictEqual(Number(budget.view().overrun), 0)
     }).pipe(Effect.provide(live({ limit, onExceeded: "wait" })))
   )
 })

@@ -1,6 +1,6 @@
 /** A budgeted model some of whose requests its budget sees below: one call is charged once, and all of it. */
 import { assert, describe, it } from "@effect/vitest"
-import { Budget } from "agent-budget"
+import { Budget, BudgetedFetch } from "agent-budget"
 import * as BudgetedEmbeddingModel from "agent-budget/BudgetedEmbeddingModel"
 import * as BudgetedHttpClient from "agent-budget/BudgetedHttpClient"
 import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
@@ -233,6 +233,25 @@ describe("an answer that a budgeted request was billed for is charged as it was 
       calls: 3,
       spent: large(20, 1) + nanos(22, 8)
     },
+    "which is the sum of two, with another one between them": {
+      sent: [
+        ["gpt-4o-mini", () => answer("gpt-4o-mini")],
+        ["gpt-4o", () => answer("gpt-4o", 20, 1)],
+        ["gpt-4o-mini", () => answer("gpt-4o-mini", 30, 7)]
+      ],
+      end: ends(finishOf(40, 12)),
+      calls: 3,
+      spent: nanos(40, 12) + large(20, 1)
+    },
+    "which is the sum of many in a row": {
+      sent: [
+        ["gpt-4o", () => answer("gpt-4o", 20, 1)],
+        ...Array.from({ length: 13 }, () => ["gpt-4o-mini", () => answer("gpt-4o-mini")] as const)
+      ],
+      end: ends(finishOf(130, 65)),
+      calls: 14,
+      spent: nanos(130, 65) + large(20, 1)
+    },
     "after one that was refused": {
       sent: [
         ["gpt-4o-mini", tooMany],
@@ -334,6 +353,139 @@ describe("an answer that a budgeted request was billed for is charged as it was 
       assert.strictEqual(calls, 1)
       assert.deepStrictEqual(Object.keys(budget.view().byModel), ["gpt-4o"])
       assert.isAbove(spent, large(10, 50))
+    }).pipe(Effect.provide(Live))
+  )
+})
+
+describe("an answer whose bill was lost below", () => {
+  /** Its usage comes beside a part of the answer, and its end does not come. */
+  const lost = (): Response =>
+    new Response(
+      `data: ${JSON.stringify({
+        model: "gpt-4o-mini",
+        choices: [{ index: 0, delta: { content: "Hi" } }],
+        usage: { prompt_tokens: 10, completion_tokens: 5 }
+      })}\n\n`,
+      { headers: { "content-type": "text/event-stream" } }
+    )
+  const streamed = (fetch: BudgetedFetch.Fetch, model: string) =>
+    Effect.promise(async () => {
+      const body = JSON.stringify({ ...askedOf(model), stream: true })
+      await (await fetch(url, { method: "POST", body })).text()
+    })
+  /** What it is charged by itself, on what a model with these options holds. */
+  const held = Effect.gen(function* () {
+    const budget = yield* Budget.Budget
+    let reserved = 0
+    yield* booked(
+      Effect.sync(() => (reserved = booksOf(budget).reserved)),
+      Effect.fail(limited)
+    )
+    return reserved
+  })
+
+  it.effect("is charged once, whole, where the model tells what costs no more", () =>
+    Effect.gen(function* () {
+      const whole = yield* held
+      const { spent } = yield* booked(streamed(yield* answered(lost), "gpt-4o-mini"), ends(finish))
+      assert.strictEqual(spent, whole)
+      assert.strictEqual(Number((yield* Budget.Budget).view().overrun), 0)
+    }).pipe(Effect.provide(Live))
+  )
+
+  it.effect("is none of two that are told: the other one is booked beside it", () =>
+    Effect.gen(function* () {
+      const whole = yield* held
+      const { spent } = yield* booked(
+        streamed(yield* answered(lost), "gpt-4o-mini"),
+        ends(finish, finishOf(12, 3))
+      )
+      assert.strictEqual(spent, whole + nanos(12, 3))
+    }).pipe(Effect.provide(Live))
+  )
+
+  it.effect("is none that costs more than it was charged", () =>
+    Effect.gen(function* () {
+      const whole = yield* held
+      const { spent } = yield* booked(
+        streamed(yield* answered(lost), "gpt-4o-mini"),
+        ends(finishOf(10, 5_000))
+      )
+      assert.strictEqual(spent, whole + nanos(10, 5_000))
+    }).pipe(Effect.provide(Live))
+  )
+
+  it.effect("is not that of another model, nor of a request that has none", () =>
+    Effect.gen(function* () {
+      const budget = yield* Budget.Budget
+      for (const [respond, model] of [
+        [lost, "gpt-4o"],
+        [() => new Response("{}", { status: 500 }), "gpt-4o-mini"]
+      ] as const) {
+        const before = booksOf(budget).spent
+        let reserved = 0
+        const fetch = yield* BudgetedFetch.make({
+          fetch: () => {
+            reserved = booksOf(budget).reserved
+            return Promise.resolve(respond())
+          }
+        })
+        const { spent } = yield* booked(streamed(fetch, model), ends(finish))
+        assert.strictEqual(spent - before, reserved + nanos(10, 5))
+      }
+    }).pipe(Effect.provide(Live))
+  )
+})
+
+describe("an answer of an endpoint at the user's own maximum", () => {
+  const chat = "https://api.openai.com/v1/my/chat"
+  /** The books after a model that sends one request there, and what was held while it was under way. */
+  const chatted = (maxUsd: string, status: number, end: Ending) =>
+    Effect.gen(function* () {
+      const budget = yield* Budget.Budget
+      let reserved = 0
+      const fetch = yield* BudgetedFetch.make({
+        fetch: () => {
+          reserved = booksOf(budget).reserved
+          return Promise.resolve(new Response("{}", { status }))
+        }
+      }).pipe(Effect.provideService(BudgetedFetch.Policy, { endpoints: { "POST /my/chat": { maxUsd } } }))
+      const sends = Effect.promise(async () => {
+        await (await fetch(chat, { method: "POST", body: "{}" })).text()
+      })
+      const { calls, spent } = yield* booked(sends, end)
+      return { calls, spent, reserved }
+    })
+
+  it.effect("is charged once, that maximum, which alone is held", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* chatted("0.05", 200, ends(finish)), {
+        calls: 1,
+        spent: 50_000_000,
+        reserved: 50_000_000
+      })
+    }).pipe(Effect.provide(Live))
+  )
+
+  it.effect("is charged that maximum also where the model held more", () =>
+    Effect.gen(function* () {
+      const { calls, reserved, spent } = yield* chatted("0.00001", 200, ends(finish))
+      assert.deepStrictEqual([calls, spent], [1, 10_000])
+      assert.isAbove(reserved, nanos(10, 100))
+    }).pipe(Effect.provide(Live))
+  )
+
+  it.effect("is another one than a told usage that costs more", () =>
+    Effect.gen(function* () {
+      const { spent } = yield* chatted("0.000001", 200, ends(finish))
+      assert.strictEqual(spent, 1_000 + nanos(10, 5))
+    }).pipe(Effect.provide(Live))
+  )
+
+  it.effect("is what the model tells where it was refused there", () =>
+    Effect.gen(function* () {
+      const { calls, spent } = yield* chatted("0.05", 429, ends(finish))
+      assert.deepStrictEqual([calls, spent], [1, nanos(10, 5)])
     }).pipe(Effect.provide(Live))
   )
 })

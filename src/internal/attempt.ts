@@ -50,10 +50,14 @@ export interface AttemptOptions {
 }
 
 /** What the calls above learn of an end that may have been billed. */
-const seenOf = (outcome: Settlement.Outcome): Pick<Seen, "reading" | "isLost"> => ({
-  reading: outcome._tag === "Reported" ? outcome.reading : undefined,
-  isLost: outcome._tag === "Lost" || (outcome._tag === "Answered" && outcome.status >= 300)
-})
+const seenOf = (outcome: Settlement.Outcome, charged: Usd.Usd): Omit<Seen, "model"> => {
+  const isError = outcome._tag === "Answered" && outcome.status >= 300
+  return {
+    reading: outcome._tag === "Reported" ? outcome.reading : undefined,
+    isLost: isError || outcome._tag === "Lost",
+    unread: isError ? Usd.zero : charged
+  }
+}
 
 /** One end for what was billed below and what was not seen there: nobody confirmed that the one is not the other. */
 const sumOf = (below: Bill | undefined, own: Bill | undefined): Bill | undefined => {
@@ -116,7 +120,7 @@ export class Attempt {
     const verdict = decide(outcome)
     const bill = verdict._tag === "Released" ? undefined : this.#billOf(verdict)
     if (covers !== undefined) {
-      Cover.ended(covers, budget, bill && { model: label, ...seenOf(outcome) })
+      Cover.ended(covers, budget, bill && { model: label, ...seenOf(outcome, bill.amount) })
     }
     const booking = this.#book(sumOf(below, bill))
     const trace = this.#trace

@@ -21,8 +21,13 @@ export class Hold implements Holding {
     this.outer = outer
   }
 
+  get amount(): Usd.Usd {
+    return this.reservation?.amount ?? Usd.zero
+  }
+
+  /** Nobody waits for what holds nothing. */
   get held(): boolean {
-    return this.reservation !== undefined
+    return this.amount > 0
   }
 }
 
@@ -39,19 +44,28 @@ export interface Seen {
   readonly reading: Reading | undefined
   /** It went wrong, so that a call which was made of it does too. */
   readonly isLost: boolean
+  /** What it was charged, where its answer may have told a usage that was not read. */
+  readonly unread: Usd.Usd
 }
 
-/** Whether the readings of some requests, one after another, add up to a usage: its totals are what everybody tells. */
-const addUpTo = (readings: ReadonlyArray<Reading>, { input, output }: Usage.Usage): boolean =>
-  readings.some((_, first) => {
-    const sum = { input: 0, output: 0, said: 0 }
-    return readings.slice(first).some(({ said, usage }) => {
-      sum.input += usage.input
-      sum.output += usage.output
-      sum.said += said ?? usage.output
-      return sum.input === input && (sum.output === output || sum.said === output)
-    })
-  })
+/** Of more readings than this only those in a row are added up: there are too many other ways. */
+const mostAnyhow = 12
+
+/** Whether the readings of some requests add up to a usage: its totals are what everybody tells. */
+const addUpTo = (readings: ReadonlyArray<Reading>, told: Usage.Usage): boolean => {
+  const isAnyhow = readings.length <= mostAnyhow
+  const areLeft = (from: number, input: number, output: number, said: number): boolean => {
+    if (input === 0 && (output === 0 || said === 0)) return true
+    const next = readings[from]
+    if (next === undefined || input <= 0) return false
+    const { usage } = next
+    return (
+      areLeft(from + 1, input - usage.input, output - usage.output, said - (next.said ?? usage.output)) ||
+      (isAnyhow && areLeft(from + 1, input, output, said))
+    )
+  }
+  return readings.some((_, first) => areLeft(first, told.input, told.output, told.output))
+}
 
 /**
  * A call of a model reserves before it knows what will be sent for it. A request below it, on the same budget and
@@ -155,6 +169,11 @@ export class Cover {
     }
   }
 
+  /** There is something left to book. */
+  get isOwed(): boolean {
+    return this.#unbooked !== undefined
+  }
+
   /** What is left to book, for whoever books it now. */
   unbooked(): Bill | undefined {
     const bill = this.#unbooked
@@ -197,12 +216,29 @@ export class Cover {
 
   /**
    * Of what the model told of its answers, what no request of its own budget was billed for. Two of the same usage,
-   * one of them seen and one not, are one: nobody can tell.
+   * one of them seen and one not, are one: nobody can tell. So are one whose bill was lost and one that costs no more
+   * than it was charged, unless they name different models. `served`: the model that was told.
    */
-  unseen(told: ReadonlyArray<Usage.Usage>): ReadonlyArray<Usage.Usage> {
+  unseen(
+    told: ReadonlyArray<Usage.Usage>,
+    served: string | undefined,
+    costOf: (usage: Usage.Usage) => Usd.Usd
+  ): ReadonlyArray<Usage.Usage> {
     const readings = this.#seen.flatMap(({ reading }) => (reading === undefined ? [] : [reading]))
     const isSum = addUpTo(readings, told.reduce(Usage.add, Usage.zero))
-    return isSum ? [] : told.filter((usage) => !addUpTo(readings, usage))
+    const unread = this.#seen.filter(
+      ({ isLost, model, reading }) =>
+        reading === undefined && (!isLost || model === this.model || model === served)
+    )
+    return isSum
+      ? []
+      : told.filter((usage) => {
+          if (addUpTo(readings, usage)) return false
+          const cost = costOf(usage)
+          const index = unread.findIndex((seen) => cost <= seen.unread)
+          if (index >= 0) unread.splice(index, 1)
+          return index < 0
+        })
   }
 
   /**

@@ -96,6 +96,8 @@ class ModelCall {
   readonly #hold: Hold
   readonly #readings: Told
   readonly #places: Context.Service.Shape<typeof Places>
+  /** What a usage that the model told comes to. */
+  readonly #costOf: (usage: Usage.Usage) => Usd.Usd
 
   constructor(edge: ModelEdge, admitted: Admitted, options: CallOptions, context: Context.Context<never>) {
     const { budget, pricing } = edge
@@ -127,6 +129,16 @@ class ModelCall {
       tools: quote.plan.tools,
       at: reservation.at
     }
+    const decide = (outcome: Settlement.Outcome): Settlement.Verdict => {
+      // More may be held by now, or nothing at all.
+      const reserved = hold.amount > reservation.amount ? hold.amount : reservation.amount
+      return Settlement.decide(outcome, { ...terms, reserved }, pricing)
+    }
+    this.#costOf = (usage) => {
+      const { model, reading } = options.readings
+      const verdict = decide({ _tag: "Reported", reading: { usage, model, tier: reading?.tier } })
+      return verdict._tag === "Released" ? Usd.zero : verdict.amount
+    }
     this.#attempt = new Attempt({
       budget,
       context,
@@ -139,10 +151,7 @@ class ModelCall {
       label: quote.model,
       bound: quote,
       decide: (outcome) => {
-        // More may be held by now, or nothing at all.
-        const held = hold.reservation?.amount ?? Usd.zero
-        const reserved = held > reservation.amount ? held : reservation.amount
-        const verdict = Settlement.decide(outcome, { ...terms, reserved }, pricing)
+        const verdict = decide(outcome)
         if (verdict._tag !== "Metered") return verdict
         budget.unverified("unverifiedModel")
         const { amount, usage } = verdict
@@ -172,7 +181,7 @@ class ModelCall {
   /** Books what requests below were billed, and what the model tells of others that nobody saw. */
   #conclude(outcome: Settlement.Outcome, below: Bill | undefined): Effect.Effect<void> {
     const { model, usages } = this.#readings
-    const unseen = this.#cover.unseen(usages)
+    const unseen = this.#cover.unseen(usages, model, this.#costOf)
     const isReported = outcome._tag === "Reported"
     const isTheirs = unseen.length === 0 && (isReported || this.#cover.isChargedBelow(model))
     if (isTheirs) return this.#attempt.yielding(below)

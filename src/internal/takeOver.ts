@@ -34,20 +34,35 @@ export const reserve = (
   })
 }
 
-/** What is held ends first: who holds it while he asks, and waits, for more may wait for himself. */
+/**
+ * What is held ends first: who holds it while he asks, and waits, for more may wait for himself. What is then held is
+ * nothing, and yet a reservation: what may still come of the call is booked on it, as an overrun. Who does not even get
+ * that is on an account that is shut, paused or over its limit: he keeps what he has, and is refused.
+ */
 const replaced =
   (budget: Service, cover: Cover) =>
   (ask: Budget.Ask): Effect.Effect<Ledger.Reservation, BudgetError.BudgetError> =>
     Effect.suspend(() => {
       const { hold } = cover
-      const bill = cover.unbooked()
       const { reservation } = hold
-      if (bill === undefined && reservation !== undefined && ask.least <= reservation.amount) {
+      if (!cover.isOwed && reservation !== undefined && ask.least <= reservation.amount) {
         return Effect.succeed(reservation)
       }
-      return Effect.andThen(
-        book(budget, hold, bill),
-        Effect.map(budget.acquire(raised(ask, Cover.floorOf(cover))), (other) => (hold.reservation = other))
+      const swapped = (next: Ledger.Reservation): Effect.Effect<Ledger.Reservation> =>
+        Effect.as(book(budget, hold, cover.unbooked(), next), next)
+      const atMost = (most: Usd.Usd): Effect.Effect<void> => {
+        const asked = budget.acquire({ least: Usd.zero, most, share: 1, label: ask.label })
+        return Effect.ignore(Effect.flatMap(Effect.provideService(asked, Held, unwaiting), swapped))
+      }
+      // What the call itself may come to is held again, as far as it fits, while it goes on.
+      const kept = Effect.suspend(() => {
+        const floor = Cover.floorOf(cover)
+        return hold.amount < floor ? atMost(floor) : Effect.void
+      })
+      return atMost(Usd.zero).pipe(
+        Effect.andThen(Effect.suspend(() => budget.acquire(raised(ask, Cover.floorOf(cover))))),
+        Effect.onError(() => kept),
+        Effect.flatMap(swapped)
       )
     })
 
@@ -63,29 +78,19 @@ const raised = (ask: Budget.Ask, floor: Usd.Usd): Budget.Ask => {
   }
 }
 
-/** Ends what a call of a model holds. */
-export const book = (budget: Service, hold: Hold, bill: Bill | undefined): Effect.Effect<void> =>
+/** Ends what a call of a model holds, for what stands in its place. */
+export const book = (
+  budget: Service,
+  hold: Hold,
+  bill: Bill | undefined,
+  next?: Ledger.Reservation
+): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { reservation } = hold
-    hold.reservation = undefined
-    if (reservation === undefined) return bill === undefined ? Effect.void : beyond(budget, bill)
+    hold.reservation = next
+    if (reservation === undefined) return Effect.void
     return bill === undefined ? budget.release(reservation) : budget.settle(reservation, bill)
   })
 
-/** Nobody waits to book what is owed. */
+/** Nobody waits for what he holds nothing without. */
 const unwaiting: Holding = { held: true, outer: undefined }
-
-/** Nothing is held any more, as more was refused, and yet something was sent: an overrun, of all of it. */
-const beyond = (budget: Service, bill: Bill): Effect.Effect<void> =>
-  Effect.matchEffect(
-    Effect.provideService(budget.acquire({ least: Usd.zero, label: bill.label }), Held, unwaiting),
-    {
-      onFailure: (error) => {
-        budget.unverified("unbooked")
-        return Effect.logError(
-          `${Usd.format(bill.amount)} for ${bill.label ?? "a call"} could not be booked. ${error.message}`
-        )
-      },
-      onSuccess: (reservation) => budget.settle(reservation, bill)
-    }
-  )

@@ -109,8 +109,8 @@ export const path: ReadonlyArray<Defect> = [
     "BudgetedFetch.ts",
     "a retry shares a reservation",
     fetched("each retry reserves anew"),
-    "acquire(edge, ask, priced.init?.signal, coverOf)",
-    '(edge.options["held"] ??= acquire(edge, ask, priced.init?.signal, coverOf))'
+    "acquire(edge, ask, priced.init?.signal)",
+    '(edge.options["held"] ??= acquire(edge, ask, priced.init?.signal))'
   ),
   defect(
     "BudgetedFetch.ts",
@@ -309,29 +309,43 @@ export const path: ReadonlyArray<Defect> = [
     "internal/cover.ts",
     "a model's call costs what was seen of it",
     ["test/modelUnseen.test.ts", "is booked beside what one was billed"],
-    "isSum ? [] : told.filter",
-    "isSum || readings.length > 0 ? [] : told.filter"
+    "if (addUpTo(readings, usage)) return false",
+    "if (readings.length > 0) return false"
   ),
   defect(
     "internal/cover.ts",
     "what was seen below a model is charged once more",
     ["test/modelUnseen.test.ts", "by another row of the same name"],
-    "return sum.input === input && (sum.output === output || sum.said === output)",
-    "return sum.input < 0"
+    "if (input === 0 && (output === 0 || said === 0)) return true",
+    "if (input === -1) return true"
+  ),
+  defect(
+    "internal/cover.ts",
+    "an answer whose bill was lost is charged once more",
+    ["test/modelUnseen.test.ts", "is charged once, whole, where the model tells what costs no more"],
+    "return index < 0",
+    "return true"
   ),
   defect(
     "internal/takeOver.ts",
     "what was billed is given back when more is asked for",
     ["test/modelUnseen.test.ts", "after a guardrail of another model"],
-    "        book(budget, hold, bill),\n",
-    "        book(budget, hold, undefined),\n"
+    "Effect.as(book(budget, hold, cover.unbooked(), next), next)",
+    "Effect.as(book(budget, hold, cover.unbooked() && undefined, next), next)"
   ),
   defect(
     "internal/takeOver.ts",
     "who asks for more holds on to what he has",
     ["test/modelOver.test.ts", "is admitted where there is room for it alone"],
-    "        book(budget, hold, bill),\n        Effect.map(budget.acquire(raised(ask, Cover.floorOf(cover))), (other) => (hold.reservation = other))",
-    "        Effect.void,\n        Effect.flatMap(budget.acquire(raised(ask, Cover.floorOf(cover))), (other) => Effect.as(book(budget, hold, bill), (hold.reservation = other)))"
+    "return atMost(Usd.zero).pipe(",
+    "return Effect.void.pipe("
+  ),
+  defect(
+    "internal/takeOver.ts",
+    "a model holds no more than the last request below it",
+    ["test/modelUnseen.test.ts", "is charged whole beside two guardrails"],
+    "budget.acquire(raised(ask, Cover.floorOf(cover)))",
+    "budget.acquire(ask)"
   ),
   defect(
     "internal/cover.ts",
