@@ -281,25 +281,29 @@ const redisBench = Effect.gen(function* () {
   yield* open(ledger)
   const settings = yield* redis.send("CONFIG", "GET", "append*")
   console.log(
-    `Redis ${JSON.stringify(settings)}; bare: EVALSHA of two HINCRBY and a comparison, by the same connection`
+    `Redis ${JSON.stringify(settings)}; bare: EVAL of two HINCRBY and a comparison, by the same connection`
   )
   const rounds = isQuick ? 8 : 30
   const compareWith = Effect.fnUntraced(function* (
     lua: string,
     name: string,
     account: string,
-    clients: number
+    clients: number,
+    command: "EVAL" | "EVALSHA"
   ) {
     const sha = yield* redis.send<string>("SCRIPT", "LOAD", lua)
-    const bare = redis.send("EVALSHA", sha, "1", hot, "1", "9007199254740991")
+    const script = command === "EVAL" ? lua : sha
+    const bare = redis.send(command, script, "1", hot, "1", "9007199254740991")
     yield* compare({ name, ledger, bare, account, clients, calls: clients === 1 ? 256 : 512, rounds })
   })
   for (const clients of [1, 64]) {
     for (const [name, account] of Object.entries(accounts)) {
-      yield* compareWith(counters, `${clients} at a time, ${name}`, account, clients)
+      yield* compareWith(counters, `${clients} at a time, ${name}`, account, clients, "EVAL")
     }
+    // Harder than the mark says: a script that Redis has already, as ours are.
+    yield* compareWith(counters, `${clients} at a time, over EVALSHA`, "root", clients, "EVALSHA")
   }
-  yield* compareWith("return 1", "1 at a time, over EVALSHA of `return 1`", "root", 1)
+  yield* compareWith("return 1", "1 at a time, over EVALSHA of `return 1`", "root", 1, "EVALSHA")
   yield* hold("64 fibers over 8, one account", ledger, 8, 64, 640, rounds)
 }).pipe(Effect.scoped, Effect.provide(NodeRedis.layer({ url: redisUrl })))
 
