@@ -100,7 +100,12 @@ const main = async (): Promise<void> => {
     `${played} worlds of ${steps} steps in ${seconds.toFixed(1)} s (${(played / seconds).toFixed(1)} a second).`
   )
   if (failed === undefined) {
-    print("Both promises held.")
+    if (played === seeds) print("Both promises held.")
+    else {
+      // A worker that ends early, for whatever reason, has shown nothing of the rest.
+      print(`Only ${played} of ${seeds} worlds were played.`)
+      process.exitCode = 1
+    }
     return
   }
   process.exitCode = 1
