@@ -430,39 +430,27 @@ describe("a call that is over before its request is", () => {
     "failed, and that was free: nothing": [Effect.fail(limited), tooMany, 0, 0]
   }
   for (const [name, [end, respond, calls, spent]] of Object.entries(rows)) {
-    it.effect(name, () =>
-      Effect.gen(function* () {
-        const budget = yield* Budget.Budget
-        const { fetch, gate, sent } = yield* gated
-        let late: Promise<void> = Promise.resolve()
-        const sends = Effect.sync(() => void (late = ask(fetch, "gpt-4o")))
-        const inner = yield* saying(Effect.andThen(Effect.andThen(sends, Deferred.await(sent)), end))
-        // Once by itself, and once below another one.
-        const lower = yield* BudgetedLanguageModel.make(inner, options)
-        yield* Effect.exit(lower.generateText({ prompt: "Hello" }))
-        assert.isAbove(booksOf(budget).reserved, 0)
-        yield* Deferred.succeed(gate, respond())
-        yield* Effect.promise(() => late)
-        assert.deepStrictEqual(booksOf(budget), { calls, reserved: 0, spent })
-      }).pipe(Effect.provide(Live))
-    )
-
-    it.effect(`${name} (below another model)`, () =>
-      Effect.gen(function* () {
-        const budget = yield* Budget.Budget
-        const { fetch, gate, sent } = yield* gated
-        let late: Promise<void> = Promise.resolve()
-        const sends = Effect.sync(() => void (late = ask(fetch, "gpt-4o")))
-        const inner = yield* saying(Effect.andThen(Effect.andThen(sends, Deferred.await(sent)), end))
-        const lower = yield* BudgetedLanguageModel.make(inner, options)
-        const upper = yield* BudgetedLanguageModel.make(lower, options)
-        yield* Effect.exit(upper.generateText({ prompt: "Hello" }))
-        assert.isAbove(booksOf(budget).reserved, 0)
-        yield* Deferred.succeed(gate, respond())
-        yield* Effect.promise(() => late)
-        assert.deepStrictEqual(booksOf(budget), { calls, reserved: 0, spent })
-      }).pipe(Effect.provide(Live))
-    )
+    for (const [where, isBelow] of [
+      ["", false],
+      [" (below another model)", true]
+    ] as const) {
+      it.effect(`${name}${where}`, () =>
+        Effect.gen(function* () {
+          const budget = yield* Budget.Budget
+          const { fetch, gate, sent } = yield* gated
+          let late: Promise<void> = Promise.resolve()
+          const sends = Effect.sync(() => void (late = ask(fetch, "gpt-4o")))
+          const inner = yield* saying(Effect.andThen(Effect.andThen(sends, Deferred.await(sent)), end))
+          const lower = yield* BudgetedLanguageModel.make(inner, options)
+          const called = isBelow ? yield* BudgetedLanguageModel.make(lower, options) : lower
+          yield* Effect.exit(called.generateText({ prompt: "Hello" }))
+          assert.isAbove(booksOf(budget).reserved, 0)
+          yield* Deferred.succeed(gate, respond())
+          yield* Effect.promise(() => late)
+          assert.deepStrictEqual(booksOf(budget), { calls, reserved: 0, spent })
+        }).pipe(Effect.provide(Live))
+      )
+    }
   }
 
   /** A counter that is slow once. */
