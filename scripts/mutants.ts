@@ -1,7 +1,7 @@
 /**
  * Takes one guard after another out of a copy of this project, and runs there the tests that must miss it:
  * `npm run mutants -- ledgers`, or the names of some engines; `npm run mutants -- path` for the defects on the path of
- * a call. Fails where a mutant lives.
+ * a call; `npm run mutants -- worlds` for those that the simulation must notice by itself. Fails where a mutant lives.
  */
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
@@ -9,6 +9,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { type Engine, ledgers, mutate } from "../test/utils/mutants.ts"
 import { runPath } from "./pathMutants.ts"
+import { runWorlds } from "./worldMutants.ts"
 
 interface Report {
   readonly testResults: ReadonlyArray<{
@@ -17,13 +18,15 @@ interface Report {
 }
 
 const root = path.resolve(import.meta.dirname, "..")
-const copied = ["src", "test", "examples", "package.json", "tsconfig.json", "vitest.config.ts"]
+const copied = ["src", "test", "examples", "scripts", "package.json", "tsconfig.json", "vitest.config.ts"]
 
 const chosen = (args: ReadonlyArray<string>): ReadonlyArray<readonly [string, Engine]> => {
   const all = Object.entries(ledgers)
   const unknown = args.filter((arg) => arg !== "ledgers" && !(arg in ledgers))
   if (args.length === 0 || unknown.length > 0) {
-    throw new Error(`Say what to mutate: path, ledgers, or some of ${Object.keys(ledgers).join(", ")}.`)
+    throw new Error(
+      `Say what to mutate: path, worlds, ledgers, or some of ${Object.keys(ledgers).join(", ")}.`
+    )
   }
   return all.filter(([name]) => args.includes("ledgers") || args.includes(name))
 }
@@ -66,10 +69,13 @@ const copyOf = (): string => {
   return copy
 }
 
-const walkPath = async (): Promise<void> => {
-  const copies = Array.from({ length: Math.min(2, os.availableParallelism()) }, copyOf)
+type Run = (copies: ReadonlyArray<string>) => Promise<number>
+
+/** In so many copies at once. */
+const walk = async (run: Run, most: number): Promise<void> => {
+  const copies = Array.from({ length: Math.min(most, os.availableParallelism()) }, copyOf)
   try {
-    const alive = await runPath(copies)
+    const alive = await run(copies)
     if (alive === 0) return
     console.error(`${alive} defects live.`)
     process.exitCode = 1
@@ -109,5 +115,7 @@ const main = (args: ReadonlyArray<string>): void => {
 }
 
 const args = process.argv.slice(2)
-if (args.length === 1 && args[0] === "path") await walkPath()
+if (args.length === 1 && args[0] === "path") await walk(runPath, 2)
+// Worlds take all cores by themselves.
+else if (args.length === 1 && args[0] === "worlds") await walk(runWorlds, 1)
 else main(args)

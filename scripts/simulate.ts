@@ -3,7 +3,9 @@
  *
  * `--seed N` begins with this one (1 unless said), `--seeds K` plays so many (1), `--steps M` takes so many steps in
  * each (500). With `--only 3,17,20` one seed is played with these steps alone, and its trace is printed. The first failure is
- * printed with its seed, the fewest steps that show it, and their trace.
+ * printed with its seed, the fewest steps that show it, and their trace; `--shrink K` plays at most so many worlds to find
+ * them (200). Worlds in which nothing goes wrong prove nothing: with `--complete`, and with so many that chance is no
+ * excuse, it fails where something that is to be met never was.
  */
 import { availableParallelism } from "node:os"
 import { parseArgs } from "node:util"
@@ -20,6 +22,10 @@ const print = (line: string): void => void process.stdout.write(`${line}\n`)
 
 const show = ({ faults, seed, steps, trace }: Outcome): void => {
   print(trace.join("\n"))
+  if (faults.length === 0) {
+    print("Both promises held.")
+    return
+  }
   print(`\nSeed ${seed} fails:\n  ${faults.join("\n  ")}`)
   print(`Again: npm run simulate -- --seed ${seed} --only ${steps.join(",")}`)
 }
@@ -63,19 +69,26 @@ const playAll = (
   })
 }
 
+/** Steps in which everything is met again and again. */
+const enough = 500_000
+
 const main = async (): Promise<void> => {
   const { values } = parseArgs({
     options: {
       seed: { type: "string", default: "1" },
       seeds: { type: "string", default: "1" },
       steps: { type: "string", default: "500" },
-      only: { type: "string" }
+      only: { type: "string" },
+      shrink: { type: "string", default: "200" },
+      complete: { type: "boolean", default: false }
     }
   })
   const [seed, seeds, steps] = [values.seed, values.seeds, values.steps].map(Number)
   if (![seed, seeds, steps].every((each) => Number.isSafeInteger(each)) || !seed || !seeds || !steps) {
     throw new Error("--seed, --seeds and --steps are whole numbers above 0.")
   }
+  const mostShrinks = Number(values.shrink)
+  if (!Number.isSafeInteger(mostShrinks) || mostShrinks < 0) throw new Error("--shrink is a whole number.")
   if (values.only !== undefined) {
     const outcome = await play(seed, values.only.split(",").map(Number))
     show(outcome)
@@ -100,7 +113,11 @@ const main = async (): Promise<void> => {
     `${played} worlds of ${steps} steps in ${seconds.toFixed(1)} s (${(played / seconds).toFixed(1)} a second).`
   )
   if (failed === undefined) {
-    if (played === seeds) print("Both promises held.")
+    const missing = values.complete || seeds * steps >= enough ? coverage.missing() : []
+    if (missing.length > 0) {
+      print(`Never met: ${missing.join(", ")}.`)
+      process.exitCode = 1
+    } else if (played === seeds) print("Both promises held.")
     else {
       // A worker that ends early, for whatever reason, has shown nothing of the rest.
       print(`Only ${played} of ${seeds} worlds were played.`)
@@ -109,7 +126,8 @@ const main = async (): Promise<void> => {
     return
   }
   process.exitCode = 1
-  show(await shrink(await simulate(failed.seed, steps)))
+  const outcome = await simulate(failed.seed, steps)
+  show(mostShrinks > 0 ? await shrink(outcome, undefined, mostShrinks) : outcome)
 }
 
 if (isMainThread) await main()

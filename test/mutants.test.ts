@@ -4,6 +4,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { ledgers, mutate } from "./utils/mutants.ts"
 import { path as defects } from "./utils/pathMutants.ts"
+import { worlds } from "./utils/worldMutants.ts"
 
 const source = (file: string): string =>
   fs.readFileSync(path.join(import.meta.dirname, "..", "src", "internal", file), "utf8")
@@ -25,6 +26,16 @@ describe("the defects on the path of a call", () => {
       unknown.map(({ check, name }) => [name, ...check]),
       []
     )
+  })
+})
+
+describe("the defects that the simulation must notice", () => {
+  it("stand where they say, each by a name of its own", () => {
+    const wrong = worlds
+      .map((each) => mutate(source(`../${each.file}`), each))
+      .filter((made) => typeof made === "string")
+    assert.deepStrictEqual(wrong, [])
+    assert.strictEqual(new Set(worlds.map((each) => each.name)).size, worlds.length)
   })
 })
 

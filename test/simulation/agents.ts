@@ -3,7 +3,7 @@ import { Budget, BudgetError, Usd } from "agent-budget"
 import { Cause, Effect, Exit } from "effect"
 import { callContext } from "../../src/internal/callContext.ts"
 import type { Random } from "../utils/random.ts"
-import { attempt as newAttempt, type Attempt } from "./attempt.ts"
+import { attempt as newAttempt, type Attempt, type Leaving } from "./attempt.ts"
 import type { Owner } from "./engine.ts"
 import { Aborted, isExpected } from "./expected.ts"
 import { drawBehaviour } from "./faults.ts"
@@ -44,8 +44,13 @@ const send = async (
   const { calls, desk, owner, random, surroundings } = agent
   const { coverage, engine } = surroundings
   const controller = new AbortController()
+  let isAnswered = false
+  const goes = (how: Leaving): void => {
+    made.left = true
+    made.leaving ??= { how, at: engine.now }
+  }
   const abort = (): void => {
-    if (!made.read) made.left = true
+    if (!made.read) goes(isAnswered ? "abort in an answer" : "abort before an answer")
     calls.delete(made.id)
     controller.abort(new Aborted("The agent has had enough."))
   }
@@ -58,7 +63,8 @@ const send = async (
   const turn = () => new Promise<void>((resolve) => engine.soon(owner, resolve))
   try {
     const response = await desk.fetch(ask.url, requestOf(ask, made.id, controller.signal))
-    await readAnswer(response, ask.reading, made, turn, coverage)
+    isAnswered = true
+    await readAnswer(response, ask.reading, made, turn, () => goes("cancel"), coverage)
     return { status: response.status }
   } catch (error) {
     return { error }
@@ -84,7 +90,7 @@ const call = (agent: Agent): Effect.Effect<void> =>
   Effect.gen(function* () {
     const { random, surroundings } = agent
     const { coverage, judge, provider } = surroundings
-    const ask = drawAsk(random)
+    const ask = drawAsk(random, surroundings.bytesPerToken)
     const most = random.between(1, 3)
     for (let tried = 1; ; tried++) {
       const made = begin(agent)
@@ -97,7 +103,10 @@ const call = (agent: Agent): Effect.Effect<void> =>
           coverage.met("refusals")
           surroundings.engine.say(`${made.id} is refused: ${refused.reason._tag}`)
         }
-        judge.claim(isExpected(answered.error), () => `${made.id} failed with ${String(answered.error)}`)
+        judge.claim(
+          isExpected(answered.error, surroundings.isStored),
+          () => `${made.id} failed with ${String(answered.error)}`
+        )
         if (refused !== undefined || made.left) return
       } else if (answered.status < 400 || made.left || made.unread) return
       if (tried >= most) return
@@ -196,10 +205,13 @@ const byHand = (agent: Agent): Work =>
     const { coverage, judge } = surroundings
     const { ledger } = desk.budget
     const made = begin(agent)
-    const least = Usd.nanos(random.below(3_000_000))
-    const most = random.chance(0.5) ? Usd.nanos(least + random.below(3_000_000)) : undefined
-    const waitAtMost = random.chance(0.3) ? random.below(20_000) : undefined
     const { account } = yield* Budget.balance
+    // All that there is, and a nano-dollar more, are the edges of what may be admitted.
+    const room = random.chance(0.4) ? surroundings.roomOn(account) : undefined
+    const isEdge = room !== undefined && room > 0 && room < 100_000_000
+    const least = Usd.nanos(isEdge ? room + random.below(2) : random.below(3_000_000))
+    const most = !isEdge && random.chance(0.5) ? Usd.nanos(least + random.below(3_000_000)) : undefined
+    const waitAtMost = random.chance(0.3) ? random.below(20_000) : undefined
     made.unread = true
     made.byHand = true
     const held = yield* Effect.provideService(
@@ -223,13 +235,13 @@ const byHand = (agent: Agent): Work =>
     made.unread = false
     const second = yield* Effect.exit(end)
     const third = yield* Effect.exit(other)
-    coverage.met("repeated endings")
     surroundings.engine.say(
       `${made.id} ends by hand: ${[first, second, third].map(({ _tag }) => _tag).join(", ")}`
     )
     const isAway = (exit: Exit.Exit<unknown, BudgetError.BudgetError>): boolean =>
       Exit.isFailure(exit) && BudgetError.find(Cause.squash(exit.cause))?.reason._tag === "LedgerUnavailable"
     if ([first, second, third].some(isAway)) return
+    coverage.met("repeated endings")
     judge.claim(Exit.isSuccess(first) && Exit.isSuccess(second), () => `${made.id} did not end twice alike`)
     judge.claim(Exit.isFailure(third), () => `${made.id} ended in two ways`)
   })
@@ -262,7 +274,7 @@ export const life = (agent: Agent, teams: ReadonlyArray<string>): Effect.Effect<
     Effect.catchCause((cause) =>
       Effect.sync(() => {
         const error = Cause.squash(cause)
-        const isFine = Cause.hasInterruptsOnly(cause) || isExpected(error)
+        const isFine = Cause.hasInterruptsOnly(cause) || isExpected(error, surroundings.isStored)
         surroundings.judge.claim(isFine, () => `${agent.name} failed with ${String(error)}`)
       })
     )

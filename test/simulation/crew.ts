@@ -24,12 +24,12 @@ const deeper = (agent: Agent, work: Work): Work => {
 
 /** Goes on when its maker has gone, maybe after the account that it was begun in has closed. */
 const leftRunning = (agent: Agent, work: Work): Work => {
-  const { coverage, judge } = agent.surroundings
+  const { coverage, isStored, judge } = agent.surroundings
   coverage.met("left running")
   const judged = Effect.catchCause(work, (cause) =>
     Effect.sync(() => {
       const error = Cause.squash(cause)
-      const isFine = Cause.hasInterruptsOnly(cause) || isExpected(error)
+      const isFine = Cause.hasInterruptsOnly(cause) || isExpected(error, isStored)
       judge.claim(isFine, () => `what ${agent.name} left running failed with ${String(error)}`)
     })
   )

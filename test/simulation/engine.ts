@@ -48,6 +48,8 @@ export class Engine {
   /** How often a fiber is made to let others run between two of its operations. */
   readonly preemption: number
   orders = 0
+  /** How many have run. */
+  turns = 0
 
   constructor(seed: number, preemption: number) {
     this.random = random(seed)
@@ -90,6 +92,7 @@ export class Engine {
     this.ready[index] = this.ready[this.ready.length - 1] ?? task
     this.ready.pop()
     if (task.owner.alive) {
+      this.turns++
       task.run()
       await settle()
     }

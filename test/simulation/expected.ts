@@ -12,9 +12,12 @@ const expectedReasons = new Set([
   "Closed"
 ])
 
-/** What an agent may meet. Anything else is a fault of the library. */
-export const isExpected = (error: unknown): boolean => {
+/** What an agent may meet. Anything else is a fault of the library. Only a store can be away, or be left by a process. */
+export const isExpected = (error: unknown, isStored: boolean): boolean => {
   const found = BudgetError.find(error)
-  if (found !== undefined) return expectedReasons.has(found.reason._tag)
+  if (found !== undefined) {
+    const { _tag } = found.reason
+    return expectedReasons.has(_tag) && (isStored || (_tag !== "LedgerUnavailable" && _tag !== "Closed"))
+  }
   return error instanceof Aborted || (error instanceof TypeError && error.message === "fetch failed")
 }

@@ -3,9 +3,10 @@
  * against the bill of the provider. Nothing here asks the ledger what it thinks is right.
  */
 import type { Budget, Ledger } from "agent-budget"
-import { fromWindow } from "../../src/internal/ledgerWindows.ts"
+import type { ReserveAnswer, ReserveAsk } from "../../src/internal/ledgerStore.ts"
 import type { Attempt } from "./attempt.ts"
 import type { Coverage } from "./coverage.ts"
+import type { Kind } from "./windows.ts"
 
 interface Sums {
   spent: bigint
@@ -27,11 +28,19 @@ interface Reservation {
   /** By number, in the order of admission: ids are made anew in every run. */
   readonly name: string
   readonly amount: number
+  readonly at: number
   readonly sums: ReadonlyArray<Sums>
   /** The window of the root that it counts in. */
   readonly window: number | null
   state: "held" | "expired" | "ended"
   ended: Ended | undefined
+}
+
+/** An account that has spent a part of its limit, in millionths, that it had not spent before. */
+interface Crossing {
+  readonly account: string
+  readonly threshold: number
+  readonly isSure: boolean
 }
 
 /** What a balance and a row of a store have in common. */
@@ -41,6 +50,19 @@ export interface Numbers {
   readonly reserved: number
   readonly limit: number | null
   readonly windowStart: number | null
+  readonly paused: boolean
+}
+
+/** What the judge knows of a world from its beginning on. */
+export interface Terms {
+  /** The windows of those accounts that have some. */
+  readonly windows: ReadonlyMap<string, Kind>
+  /** In millionths of the limit. */
+  readonly thresholds: ReadonlyMap<string, ReadonlyArray<number>>
+  /** The books go by the clock of whoever asks, and decide at once. */
+  readonly isAtOnce: boolean
+  /** An answer whose reader goes away is read on, for so many milliseconds. */
+  readonly drains: number
 }
 
 /** An account and all above it, by its name. */
@@ -59,16 +81,23 @@ export class Judge {
   readonly callers = new Map<string, string>()
   readonly accounts = new Map<string, Account>()
   readonly reservations = new Map<string, Reservation>()
-  /** The windows of those accounts that have some. */
-  readonly frames: ReadonlyMap<string, Ledger.Window>
+  readonly terms: Terms
   readonly told: (line: string) => void
-  /** The clock of the books was set back: they stay in the window that had begun, until it ends. */
-  wasSetBack = false
+  /** Up to when the clock of the books had gone before it was set back: they stay in the windows that had begun. */
+  setBackFrom = -Infinity
+  /** What a store has answered to have taken back. */
+  readonly cancelled = new Set<string>()
+  /** What was sent since the books were read last. */
+  sent: Array<Attempt> = []
+  /** When something was asked for, by the clock of whoever asked. */
+  readonly asks = new Set<number>()
   seq = 0
+  /** What the last entry must be followed by, or may: where the window of the account had ended by then. */
+  crossings: ReadonlyArray<Crossing> = []
 
-  constructor(coverage: Coverage, frames: ReadonlyMap<string, Ledger.Window>, told: (line: string) => void) {
+  constructor(coverage: Coverage, terms: Terms, told: (line: string) => void) {
     this.coverage = coverage
-    this.frames = frames
+    this.terms = terms
     this.told = told
   }
 
@@ -96,15 +125,85 @@ export class Judge {
       (id) => this.reservations.get(id)?.state !== "ended"
     )
     this.claim(open.length >= 1, () => `${attempt.id} was sent without a reservation`)
+    this.sent.push(attempt)
+  }
+
+  /** Whoever reads on for the bill of a caller who left does so until it comes, or for as long as it was told to. */
+  abandoned({ id, leaving }: Attempt, now: number): void {
+    const { drains } = this.terms
+    if (drains === 0 || leaving === undefined) return
+    this.claim(now - leaving.at >= drains, () => `${id} was left, and not read on`)
+  }
+
+  /** A store has no room for something: on the account that it names, as it stands there. */
+  refused({ least, place }: ReserveAsk, answer: ReserveAnswer): void {
+    if (answer._tag !== "Short") return
+    const { account, frame, limit, reserved, spent } = answer.row
+    if (limit === null) {
+      this.claim(place !== null, () => `${account} has no limit, and no room for ${least}`)
+      return
+    }
+    const room = limit - spent - reserved
+    const most = frame === null ? limit - spent : limit
+    if (room === least - 1) this.coverage.met("refused by a nano-dollar")
+    const isRight = answer.hopeless ? least > most : place !== null || room < least
+    this.claim(isRight, () => `${least} was refused on ${account}, which has ${room} of ${limit}`)
   }
 
   /** Plays the entries that are new. */
   take(entries: ReadonlyArray<Ledger.Entry>): void {
-    for (const entry of entries.slice(this.seq)) {
+    for (const entry of entries) {
       this.seq++
       this.claim(entry.seq === this.seq, () => `entry ${entry.seq} is at ${this.seq}`)
-      this.play(entry)
+      if (entry._tag === "ThresholdCrossed") this.cross(entry)
+      // Whom an end lets in may stand before what it crossed.
+      else if (entry._tag === "Reserved") this.play(entry)
+      else {
+        this.allCrossed()
+        const before = this.reached()
+        this.play(entry)
+        this.crossings = this.reached().flatMap((each, index) =>
+          each.isReached && before[index]?.isReached === false
+            ? [{ ...each, isSure: this.isIn(each.window, each.account, entry.at) }]
+            : []
+        )
+      }
     }
+    this.allCrossed()
+    for (const { id } of this.sent.splice(0)) {
+      const isBooked = (this.asked.get(id) ?? []).some((each) => this.reservations.has(each))
+      this.claim(isBooked, () => `${id} was sent, and is not in the books`)
+    }
+  }
+
+  /** Each threshold of each account that is open, and whether it has been reached in the newest of its windows. */
+  reached() {
+    return Array.from(this.terms.thresholds).flatMap(([account, thresholds]) => {
+      const known = this.accounts.get(account)
+      const { latest = -Infinity, limit = null } = known ?? {}
+      const window = this.terms.windows.has(account) ? latest : null
+      const spent = known?.windows.get(window)?.spent ?? 0n
+      return thresholds.map((threshold) => {
+        const isReached = limit !== null && spent * 1_000_000n >= BigInt(limit) * BigInt(threshold)
+        return { account, threshold, window, isReached: known !== undefined && isReached }
+      })
+    })
+  }
+
+  cross({ account, seq, threshold }: Extract<Ledger.Entry, { _tag: "ThresholdCrossed" }>): void {
+    const others = this.crossings.filter(
+      (each) => each.account !== account || each.threshold !== threshold * 1_000_000
+    )
+    const isDue = others.length + 1 === this.crossings.length
+    this.claim(isDue, () => `entry ${seq}: ${account} has not come to ${threshold} of its limit`)
+    if (isDue) this.coverage.met("thresholds")
+    this.crossings = others
+  }
+
+  allCrossed(): void {
+    for (const { account, isSure, threshold } of this.crossings)
+      this.claim(!isSure, () => `entry ${this.seq}: ${account} has come to ${threshold} millionths, untold`)
+    this.crossings = []
   }
 
   play(entry: Ledger.Entry): void {
@@ -123,9 +222,13 @@ export class Judge {
         known.limit === entry.from,
         () => `${account} had ${String(known.limit)}, not ${String(entry.from)}`
       )
+      const isRaised = entry.to === null || (known.limit !== null && entry.to > known.limit)
+      this.coverage.met(isRaised ? "raised limits" : "lowered limits")
       known.limit = entry.to
-    } else if (entry._tag === "Paused") known.paused = true
-    else if (entry._tag === "Resumed") known.paused = false
+    } else if (entry._tag === "Paused") {
+      this.coverage.met("pauses")
+      known.paused = true
+    } else if (entry._tag === "Resumed") known.paused = false
     else if (entry._tag === "Reserved") this.admit(entry)
     else if (entry._tag === "Expired") this.expire(entry)
     else if (entry._tag !== "ThresholdCrossed") this.end(entry)
@@ -145,23 +248,33 @@ export class Judge {
     return found
   }
 
-  /** Whether a window that an admission counts in is the one that it was made in. */
-  isIn(window: number | null, account: string, at: number): boolean {
-    const frame = this.frames.get(account)
-    if (frame === undefined) return window === null
+  /** Whether a window is the one that a time is in. */
+  isIn(window: number | null, account: string, time: number): boolean {
+    const kind = this.terms.windows.get(account)
+    if (kind === undefined) return window === null
     if (window === null) return false
-    const span = fromWindow(frame)
-    if (typeof span === "string") return false
-    const { end, start } = span.at(span.rolls || this.wasSetBack ? window : at)
-    return start === window && (start <= at || this.wasSetBack) && at < end
+    const isBehind = time < this.setBackFrom
+    const { end, start } = kind.at?.(isBehind ? window : time) ?? { start: window, end: window + kind.length }
+    return start === window && (start <= time || isBehind) && time < end
   }
 
-  /** No window that has ended begins once more, whatever a clock says. */
-  follow(window: number | null, account: string): void {
+  /** The window that an admission counts in: the last one until it ends, and then the next. */
+  enter(window: number | null, account: string, time: number): void {
     const known = this.accounts.get(account)
-    if (known === undefined || window === null) return
-    this.claim(window >= known.latest, () => `${account} went back to ${window} from ${known.latest}`)
-    known.latest = window
+    const kind = this.terms.windows.get(account)
+    const isRight = (): boolean => {
+      if (!this.isIn(window, account, time)) return false
+      if (known === undefined || window === null || kind === undefined || window === known.latest) return true
+      // No window that has ended begins once more, and none in one that goes on, whatever a clock says.
+      if (kind.at !== undefined) return window > known.latest
+      const over = known.latest + kind.length
+      // Its first use is the first ask, whether or not that was admitted.
+      const isUse = window === time || window === over || this.asks.has(window)
+      const hasEnded = time >= over || this.setBackFrom >= over
+      return hasEnded && window >= over && (isUse || !this.terms.isAtOnce)
+    }
+    this.claim(isRight(), () => `${account} counts in ${String(window)} at ${time}, after ${known?.latest}`)
+    if (known !== undefined && window !== null) known.latest = window
   }
 
   admit(entry: Extract<Ledger.Entry, { _tag: "Reserved" }>): void {
@@ -172,8 +285,7 @@ export class Judge {
       const at = this.sumsOf(entry, each)
       at.reserved += BigInt(reserved)
       const window = entry.chain.find((link) => link.account === each)?.window ?? null
-      this.claim(this.isIn(window, each, entry.at), () => `${name}: counts in ${String(window)} of ${each}`)
-      this.follow(window, each)
+      this.enter(window, each, entry.at)
       const { limit = null, paused = false } = this.accounts.get(each) ?? {}
       const used = at.spent + at.reserved
       this.claim(
@@ -182,12 +294,14 @@ export class Judge {
       )
       this.claim(limits[index] === limit, () => `${name}: ${each} was judged by ${String(limits[index])}`)
       this.claim(!paused, () => `${name}: ${each} was paused`)
+      if (limit !== null && used === BigInt(limit)) this.coverage.met("exact fits")
       return at
     })
     const window = entry.chain.find((link) => link.account === "root")?.window ?? null
     this.reservations.set(reservation, {
       name,
       amount: reserved,
+      at: entry.at,
       sums,
       window,
       state: "held",
@@ -203,6 +317,7 @@ export class Judge {
       return
     }
     this.coverage.met("expiries")
+    this.claim(!this.cancelled.has(reservation), () => `${held.name} expired, and was taken back before`)
     this.told(`${held.name} expires at ${amount}`)
     this.claim(amount === held.amount && reserved === held.amount, () => `${held.name} expired at ${amount}`)
     held.state = "expired"
@@ -252,11 +367,17 @@ export class Judge {
       this.claim(BigInt(amount) === attempt.bill, () => `${what}: not what was billed`)
       this.claim(BigInt(overrun) === (over > 0n ? over : 0n), () => `${what}: an overrun of ${overrun}`)
       if (overrun > 0 && !isFinal) this.coverage.met("overruns")
+      if (attempt.isRequest && over <= 0n && attempt.bill * 20n >= BigInt(held.amount) * 19n)
+        this.coverage.met("bills near their bound")
       if (attempt.left && !isFinal) this.coverage.met("metered after leaving")
+      if (attempt.readAfter !== undefined && !isFinal && attempt.leaving !== undefined)
+        this.coverage.met(`read on: ${attempt.leaving.how}`)
     } else if (verdict === "assumed") {
       this.claim(amount === held.amount, () => `${what}: not the whole reservation`)
       this.claim(!(attempt.told && attempt.read && !attempt.left), () => `${what}: its bill was read`)
       this.claim(!attempt.provenFree || attempt.left, () => `${what}: it was free`)
+      const isInTime = attempt.readAfter !== undefined && attempt.readAfter < this.terms.drains
+      this.claim(!isInTime || isFinal, () => `${what}: its bill was told to whoever read on`)
     } else {
       this.claim(attempt.bill === 0n, () => `${what}: paid, and given back`)
       this.claim(attempt.arrivals === 0 || attempt.provenFree, () => `${what}: sent, and given back`)
@@ -280,18 +401,26 @@ export class Judge {
   /**
    * What the summary of a budget says at a time, against its calls: those of the only one over these books, in the
    * window of that time. Where a clock was set back, the budget may not have heard of a window that others came to, or
-   * have come to one, by that clock, that nobody else has: what it says is that of a window of its own calls, or nothing.
+   * have come to one, by that clock, that nobody else has: what it says is that of a window of its own calls, or nothing,
+   * and what was reserved at a time before the window that it counts in may be left out.
    */
-  compareSummary({ overrun, reserved, spent }: Budget.Summary, now: number): void {
+  compareSummary({ byModel, calls, overrun, reserved, spent }: Budget.Summary, now: number): void {
     const own = Array.from(this.reservations).flatMap(([id, held]) => {
       const attempt = this.attempts.get(this.callers.get(id) ?? "")
       return attempt === undefined || attempt.byHand ? [] : [held]
     })
-    const sumsIn = (latest: number | undefined): string => {
+    // When a window began that begins with its first use is told by the end of a call in it.
+    const isRolling = this.terms.windows.get("root")?.at === undefined
+    const heardOf = Math.max(
+      ...own.map(({ ended, window }) => (ended === undefined ? -Infinity : (window ?? -Infinity)))
+    )
+    const sumsIn = (latest: number | undefined, isLate = true): string => {
       const sums = { spent: 0, reserved: 0, overrun: 0 }
       for (const held of own) {
         const isCurrent = this.isIn(held.window, "root", now) && (held.window ?? latest) === latest
-        if (held.ended === undefined) sums.reserved += isCurrent ? held.amount : 0
+        const isUnheard = isRolling && held.window !== null && held.window > heardOf
+        const isHeld = (isCurrent || isUnheard) && (isLate || held.at >= (held.window ?? 0))
+        if (held.ended === undefined) sums.reserved += isHeld ? held.amount : 0
         else {
           const outcome = outcomeOf(held.ended)
           sums.spent += isCurrent ? outcome.amount : 0
@@ -301,10 +430,36 @@ export class Judge {
       return JSON.stringify(sums)
     }
     const shown = JSON.stringify({ spent, reserved, overrun })
-    const asBooked = sumsIn(this.accounts.get("root")?.latest)
+    const asBookedIn = this.accounts.get("root")?.latest
+    const asBooked = sumsIn(asBookedIn)
     const ofOwn = Math.max(...own.map(({ window }) => window ?? -Infinity))
-    const others = this.wasSetBack ? [sumsIn(ofOwn), sumsIn(Infinity)] : []
+    const windows = now < this.setBackFrom ? [asBookedIn, ofOwn, Infinity] : [asBookedIn]
+    const others = windows.flatMap((latest) => [sumsIn(latest), sumsIn(latest, false)])
     this.claim([asBooked, ...others].includes(shown), () => `the summary says ${shown}, not ${asBooked}`)
+    const shownModels = Object.entries(byModel).map(
+      ([model, { assumed, calls, spent }]) => `${model}: ${calls} ${spent} ${assumed}`
+    )
+    const models = new Map<string, { calls: number; spent: number; assumed: number }>()
+    for (const { ended } of own) {
+      if (ended === undefined || ended._tag === "Released") continue
+      const { amount, verdict } = outcomeOf(ended)
+      if (verdict === "released") continue
+      const label = ended.label ?? "effect"
+      const sum = models.get(label) ?? { calls: 0, spent: 0, assumed: 0 }
+      models.set(label, sum)
+      sum.calls++
+      sum.spent += amount
+      if (verdict === "assumed") sum.assumed += amount
+    }
+    const bookedModels = Array.from(
+      models,
+      ([model, { assumed, calls, spent }]) => `${model}: ${calls} ${spent} ${assumed}`
+    )
+    const bookedCalls = Array.from(models.values()).reduce((sum, each) => sum + each.calls, 0)
+    this.claim(
+      shownModels.sort().join() === bookedModels.sort().join() && calls === bookedCalls,
+      () => `the summary says ${calls} calls, ${shownModels.join()}; booked were ${bookedModels.join()}`
+    )
   }
 
   /** When all has become quiet: what is still held, and every ending by what is known now. */

@@ -1,8 +1,7 @@
 /** One process of the world: its own budget and `fetch`, over books that it may share with others. */
-import { Budget, BudgetedFetch, Ledger, Pricing, TokenCounter, Usd } from "agent-budget"
-import { Context, Effect, Layer, Logger, Scope, type Fiber } from "effect"
+import { Budget, type BudgetError, BudgetedFetch, Ledger, Pricing, TokenCounter, Usd } from "agent-budget"
+import { Clock, Context, Effect, Layer, Logger, Scope, type Fiber } from "effect"
 import type { LedgerStore } from "../../src/internal/ledgerStore.ts"
-import { quarterOfBytes } from "../utils/providerBill.ts"
 import type { Coverage } from "./coverage.ts"
 import type { Engine, Owner } from "./engine.ts"
 import type { Judge } from "./judge.ts"
@@ -32,6 +31,11 @@ export interface Surroundings {
   readonly coverage: Coverage
   /** In the order in which they came. */
   readonly waiting: Set<Waiting>
+  readonly bytesPerToken: number
+  /** The books are in a store, which may be away. */
+  readonly isStored: boolean
+  /** What can be reserved now on an account and all above it; nothing where one is closed or paused. */
+  readonly roomOn: (account: string) => number | undefined
 }
 
 export interface Terms {
@@ -51,15 +55,16 @@ export interface Desk {
   readonly context: Context.Context<Budget.Budget>
 }
 
-/** A token for four bytes, which is what the provider bills; it lets others run, as a counter that works may. */
-const Counter = Layer.succeed(TokenCounter.TokenCounter, {
-  count: (text) => Effect.as(Effect.yieldNow, quarterOfBytes(text))
-})
+/** Counts what the provider bills; it lets others run, as a counter that works may. */
+const counterOf = (count: (text: string) => number) =>
+  Layer.succeed(TokenCounter.TokenCounter, {
+    count: (text) => Effect.as(Effect.yieldNow, count(text))
+  })
 
 /** A ledger whose reservations are written down as those of the attempt that asks. */
 const watched = (
   ledger: Ledger.Ledger["Service"],
-  { coverage, judge, waiting }: Surroundings
+  { coverage, engine, judge, roomOn, waiting }: Surroundings
 ): Ledger.Ledger["Service"] => ({
   ...ledger,
   reserve: (request) =>
@@ -69,8 +74,22 @@ const watched = (
         request.waitAtMost === undefined || !fiber.getRef(Holding).held,
         () => `${fiber.getRef(Caller)} would wait for others, and holds what they may wait for`
       )
-      if (request.waitAtMost !== undefined) waiting.add(place)
-      const noted = Effect.tap(ledger.reserve(request), ({ id }) =>
+      const { account, least, waitAtMost } = request
+      if (waitAtMost !== undefined) waiting.add(place)
+      const since = engine.turns
+      judge.asks.add(fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
+      const judged = (error: BudgetError.BudgetError) => {
+        // Only where nothing else has happened since is it known what there was room for.
+        if (engine.turns !== since || error.reason._tag !== "BudgetExceeded") return
+        const room = roomOn(account)
+        if (room === least - 1) coverage.met("refused by a nano-dollar")
+        judge.claim(
+          room === undefined || room < least,
+          () => `${least} was refused on ${account}, which has ${room}`
+        )
+      }
+      const refusable = Effect.tapError(ledger.reserve(request), (error) => Effect.sync(() => judged(error)))
+      const noted = Effect.tap(refusable, ({ id }) =>
         Effect.sync(() => {
           judge.bind(id, fiber.getRef(Caller))
           if (place.seen) coverage.met("grants after a wait")
@@ -86,8 +105,9 @@ export const heard = (store: LedgerStore, judge: Judge): LedgerStore => ({
   reserve: (ask) =>
     Effect.withFiber((fiber) => {
       judge.bind(ask.id, fiber.getRef(Caller))
-      return store.reserve(ask)
-    })
+      return Effect.tap(store.reserve(ask), (answer) => Effect.sync(() => judge.refused(ask, answer)))
+    }),
+  cancel: (id) => Effect.tap(store.cancel(id), () => Effect.sync(() => judge.cancelled.add(id)))
 })
 
 /** What may be logged as an error: that the books could not be reached, or that an agent had ended in two ways. */
@@ -118,7 +138,7 @@ export const open = (
       Layer.provide(budget, Layer.succeed(Ledger.Ledger, ledger)),
       Pricing.layerOf(listed, { bundled: false }),
       BudgetedFetch.layer(policy),
-      Counter
+      counterOf((text) => surroundings.provider.count(text))
     )
     // Another process may change the limit between the question and the answer.
     const context = yield* Effect.retry(Layer.buildWithScope(services, scope), { times: 20 })

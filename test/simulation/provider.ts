@@ -61,12 +61,23 @@ export class Provider {
   /** Told of every request that comes in, before anything else happens. */
   arrived: (attempt: Attempt) => void = () => undefined
 
-  constructor(engine: Engine, coverage: Coverage) {
+  /** Told of a request whose client went away, before its bill was told. */
+  abandoned: (attempt: Attempt) => void = () => undefined
+  readonly bytesPerToken: number
+
+  constructor(engine: Engine, coverage: Coverage, bytesPerToken: number) {
     this.engine = engine
     this.coverage = coverage
+    this.bytesPerToken = bytesPerToken
+  }
+
+  /** The tokens of a text. */
+  count(text: string): number {
+    return Math.ceil(Buffer.byteLength(text, "utf8") / this.bytesPerToken)
   }
 
   expect(attempt: Attempt, behaviour: Behaviour, body: string): void {
+    attempt.isRequest = true
     this.expected.set(attempt.id, { attempt, behaviour, body })
   }
 
@@ -127,13 +138,21 @@ class Call {
   /** The client went away: its promise and its body fail at once, whatever the model does. */
   leave(reason: unknown): void {
     if (this.isGone) return
-    this.end()
+    this.away()
     this.reject(reason)
     try {
       this.controller?.error(reason)
     } catch {
       // It had been closed.
     }
+  }
+
+  /** Its client has no more use for it, however much is still to come. */
+  away(): void {
+    const { attempt, behaviour, run } = this
+    const isWorthIt = run?.isPriceable === true && run.report === "truth" && behaviour.ending !== "malformed"
+    if (isWorthIt && !attempt.told) this.provider.abandoned(attempt)
+    this.end()
   }
 
   /** Nothing more is sent. The model may write on for nobody. */
@@ -228,7 +247,7 @@ class Call {
     if (price === undefined) throw new Error(`The provider has no price for ${model} on ${served}.`)
     if (isDearer) coverage.met("dearer models")
     if (served !== tier) coverage.met("other tiers")
-    const input = Oracle.inputTokens(endpoint, body)
+    const input = Oracle.inputTokens(endpoint, body, (text) => this.provider.count(text))
     const cachedInput = Math.floor((input * behaviour.cached) / 100)
     const cacheWrite = Math.floor(((input - cachedInput) * behaviour.written) / 100)
     if (cacheWrite > 0) coverage.met("cache writes")
@@ -305,7 +324,7 @@ class Call {
           this.controller = controller
         },
         cancel: () => {
-          if (!this.isGone) this.end()
+          if (!this.isGone) this.away()
         }
       },
       { highWaterMark: 0 }
@@ -360,7 +379,9 @@ class Call {
       return
     }
     this.write(this.written + packet.tokens)
-    if (packet.tellsUsage && this.run?.isPriceable === true) this.attempt.told = true
+    if (packet.tellsUsage && this.run?.isPriceable === true) {
+      this.attempt.told = true
+    }
     this.controller?.enqueue(packet.bytes)
     this.later(() => this.send(others))
   }
@@ -368,6 +389,8 @@ class Call {
   finish(): void {
     const { ending } = this.behaviour
     if (ending === "hangs in its body") return
+    const { leaving, told } = this.attempt
+    if (told && leaving !== undefined) this.attempt.readAfter = this.provider.engine.now - leaving.at
     this.end()
     if (ending === "cut") this.controller?.error(networkError("ECONNRESET"))
     else this.controller?.close()

@@ -3,16 +3,17 @@ import type { Attempt } from "./attempt.ts"
 import type { Coverage } from "./coverage.ts"
 import type { Reading } from "./requests.ts"
 
-/** Reads an answer. `turn` lets whatever else is ready happen first. */
+/** Reads an answer. `turn` lets whatever else is ready happen first; `goes` is told before it goes away. */
 export const readAnswer = async (
   response: Response,
   reading: Reading,
   attempt: Attempt,
   turn: () => Promise<void>,
+  goes: () => void,
   coverage: Coverage
 ): Promise<void> => {
   const leaves = (): void => {
-    attempt.left = true
+    goes()
     coverage.met("left early")
   }
   switch (reading.kind) {

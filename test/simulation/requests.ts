@@ -23,8 +23,8 @@ const drawReading = (random: Random): Reading => {
 }
 
 /** Mostly short; sometimes long enough for the rates of long contexts, and then also by a token more or less. */
-const words = (random: Random): string => {
-  if (random.chance(0.04)) return "w".repeat(4 * (random.between(1_991, 2_000) - 4))
+const words = (random: Random, bytesPerToken: number): string => {
+  if (random.chance(0.04)) return "w".repeat(bytesPerToken * (random.between(1_991, 2_000) - 4))
   const length = random.chance(0.1) ? random.below(2_500) : random.below(60)
   return "word ".repeat(length) + (random.chance(0.2) ? "é€" : "")
 }
@@ -32,7 +32,7 @@ const words = (random: Random): string => {
 const tiers = ["auto", "priority", "default"]
 
 /** With or without a cap, streamed or not, on the endpoints that have prices here. */
-export const drawAsk = (random: Random): Ask => {
+export const drawAsk = (random: Random, bytesPerToken: number): Ask => {
   const reading = drawReading(random)
   const kind = random.below(10)
   const post = (path: string, body: object): Ask => ({
@@ -43,7 +43,7 @@ export const drawAsk = (random: Random): Ask => {
   const cap = random.chance(0.5) ? random.between(1, 400) : undefined
   const stream = random.chance(0.6) ? true : undefined
   const service_tier = random.chance(0.25) ? random.one(tiers) : undefined
-  const text = words(random)
+  const text = words(random, bytesPerToken)
   if (kind === 0) return post("/embeddings", { model: "text-embedding-sim", input: text || "word" })
   const model = random.one(["gpt-4o-sim", "gpt-5-sim"])
   const common = { model, stream, service_tier }

@@ -1,24 +1,34 @@
 /** What a world is like from its beginning on. */
-import type { BudgetedFetch, Ledger } from "agent-budget"
+import type { BudgetedFetch } from "agent-budget"
 import type { Random } from "../utils/random.ts"
+import { type Kind, kinds } from "./windows.ts"
 
 export interface Team {
   readonly name: string
   /** In nano-dollars. */
   readonly limit: number | undefined
-  readonly window: Ledger.Window | undefined
+  readonly window: Kind | undefined
+  /** In millionths of the limit. */
+  readonly thresholds: ReadonlyArray<number>
 }
 
 export interface Setting {
-  readonly isStored: boolean
+  /** Who has the books: the ledger in memory, or one over the store of an engine or of the tests. */
+  readonly books: "memory" | "sqlite" | "reference"
   readonly processes: number
   /** How far the clocks of the first of them are ahead, in milliseconds. */
   readonly skews: ReadonlyArray<number>
+  /** How many days after the first of all worlds it begins: the clocks of Europe may change in it. */
+  readonly days: number
+  /** What a token is for the provider, and for whoever counts: four bytes of text, or as little as there is. */
+  readonly bytesPerToken: 1 | 4
   /** How often a fiber lets others run between two of its operations. */
   readonly preemption: number
   /** In nano-dollars. */
   readonly limit: number
-  readonly window: Ledger.Window | undefined
+  readonly window: Kind | undefined
+  /** Of the root, in millionths. */
+  readonly thresholds: ReadonlyArray<number>
   readonly teams: ReadonlyArray<Team>
   readonly policy: BudgetedFetch.PolicyOptions
   /** In milliseconds, as all times here. */
@@ -30,15 +40,7 @@ export interface Setting {
   readonly windDown: number
 }
 
-const drawWindow = (random: Random): Ledger.Window | undefined =>
-  random.chance(0.3)
-    ? random.one<Ledger.Window>([
-        { every: "hour" },
-        { every: "day", timeZone: "Europe/Berlin" },
-        { rolling: "90 seconds" },
-        { rolling: "10 minutes" }
-      ])
-    : undefined
+const drawWindow = (random: Random): Kind | undefined => (random.chance(0.3) ? random.one(kinds) : undefined)
 
 const drawPolicy = (random: Random): BudgetedFetch.PolicyOptions => ({
   abandoned: random.chance(0.3) ? "drain" : "assume",
@@ -49,18 +51,22 @@ const drawPolicy = (random: Random): BudgetedFetch.PolicyOptions => ({
 })
 
 export const drawSetting = (random: Random): Setting => {
-  const isStored = random.chance(0.45)
+  const books = random.one<Setting["books"]>(["memory", "memory", "sqlite", "reference"])
   return {
-    isStored,
-    processes: isStored ? random.between(1, 3) : 1,
+    books,
+    processes: books === "memory" ? 1 : random.between(1, 3),
+    days: random.one([0, 0, 0, 26]),
+    bytesPerToken: random.chance(0.3) ? 1 : 4,
     skews: random.chance(0.3) ? Array.from({ length: 8 }, () => random.between(-300_000, 300_000)) : [],
     preemption: random.one([0, 0.01, 0.05, 0.2]),
     limit: random.between(5, 400) * 1_000_000,
     window: drawWindow(random),
+    thresholds: [500_000, 900_000],
     teams: ["red", "blue"].map((name) => ({
       name,
       limit: random.chance(0.6) ? random.between(2, 150) * 1_000_000 : undefined,
-      window: drawWindow(random)
+      window: drawWindow(random),
+      thresholds: random.one([[], [250_000, 1_000_000], [333_333]])
     })),
     policy: drawPolicy(random),
     waitAtMost: random.chance(0.6) ? random.between(1, 60) * 1_000 : undefined,

@@ -16,7 +16,9 @@ const turns: Step = async (world, drawn) => {
 
 const rest: Step = async (world) => {
   await world.engine.rest()
+  world.look()
   world.lookAtThoseWhoWait()
+  world.lookAtSummaries()
 }
 
 const nextTimer: Step = (world) => world.engine.advanceTo(world.engine.next() ?? world.engine.now)
@@ -34,7 +36,8 @@ const setClock: Step = (world, drawn) => {
   const { owner } = process(world, drawn)
   const skew = drawn.chance(0.2) ? 0 : drawn.between(-600_000, 600_000)
   world.coverage.met(skew < owner.skew ? "clocks set back" : "clocks set ahead")
-  if (world.books.kind === "memory" && skew < owner.skew) world.judge.wasSetBack = true
+  if (world.books.kind === "memory" && skew < owner.skew)
+    world.judge.setBackFrom = Math.max(world.judge.setBackFrom, world.engine.now + owner.skew)
   owner.skew = skew
   world.engine.say(`the clock of ${owner.name} is ${skew} ahead`)
 }
@@ -59,14 +62,13 @@ const interrupt: Step = (world, drawn) => {
 
 const setLimit: Step = (world, drawn) => {
   const account = world.account(drawn)
-  const before = world.judge.accounts.get(account)?.limit ?? null
+  const tight = drawn.chance(0.4) ? world.tightLimit(account, drawn) : undefined
   // Whoever starts anew has to say the limit of the root, which must therefore have one.
   const limit =
-    drawn.chance(0.1) && account !== "root"
+    tight ??
+    (drawn.chance(0.1) && account !== "root"
       ? null
-      : Math.floor((world.setting.limit * drawn.below(drawn.chance(0.2) ? 300 : 3_000)) / 1_000)
-  const isRaised = limit === null || (before !== null && limit > before)
-  world.coverage.met(isRaised ? "raised limits" : "lowered limits")
+      : Math.floor((world.setting.limit * drawn.below(drawn.chance(0.2) ? 300 : 3_000)) / 1_000))
   const at = process(world, drawn)
   const change =
     limit === null
@@ -80,7 +82,6 @@ const pause: Step = (world, drawn) => {
   const at = process(world, drawn)
   const { ledger } = at.desk.budget
   if (drawn.chance(0.2)) {
-    world.coverage.met("pauses")
     world.command(at, `${account} is paused`, ledger.pause(account))
   } else world.command(at, `${account} goes on`, ledger.resume(account))
 }

@@ -4,13 +4,15 @@ import { Clock, Context, Effect, Exit, Scope, Stream, type Fiber } from "effect"
 import * as StoredLedger from "../../src/internal/storedLedger.ts"
 import { random, type Random } from "../utils/random.ts"
 import * as Reference from "../utils/referenceStore.ts"
+import * as Stepped from "../utils/steppedStore.ts"
 import * as Agents from "./agents.ts"
 import type { Coverage } from "./coverage.ts"
 import { Engine, type Owner } from "./engine.ts"
-import { chainOf, Judge, type Numbers } from "./judge.ts"
+import { chainOf, Judge, type Numbers, type Terms } from "./judge.ts"
 import * as Process from "./process.ts"
 import { Provider } from "./provider.ts"
 import { drawSetting, type Setting } from "./setting.ts"
+import * as Sqlite from "./sqliteBooks.ts"
 
 const rootAccount = "root"
 
@@ -28,7 +30,7 @@ type Books =
       readonly ledger: Ledger.Ledger["Service"]
       readonly sunk: Map<number, Ledger.Entry>
     }
-  | { readonly kind: "stored"; readonly store: Reference.ReferenceStore }
+  | { readonly kind: "stored"; readonly store: Stepped.SteppedStore }
 
 type Spoil = (ledger: Ledger.Ledger["Service"]) => Ledger.Ledger["Service"]
 
@@ -55,23 +57,42 @@ export class World {
     this.setting = drawSetting(drawn)
     this.coverage = coverage
     this.engine = new Engine(seed, this.setting.preemption)
-    this.judge = new Judge(coverage, this.frames(), (line) => this.engine.say(line))
-    this.provider = new Provider(this.engine, coverage)
+    const { bytesPerToken, days } = this.setting
+    this.engine.now += days * 86_400_000
+    this.judge = new Judge(coverage, this.terms(), (line) => this.engine.say(line))
+    this.provider = new Provider(this.engine, coverage, bytesPerToken)
     this.provider.arrived = (attempt) => this.judge.arrived(attempt)
-    const { coverage: met, engine, judge, provider } = this
-    this.surroundings = { engine, judge, provider, coverage: met, waiting: new Set() }
+    this.provider.abandoned = (attempt) => this.judge.abandoned(attempt, this.engine.now)
+    const { engine, judge, provider } = this
+    const roomOn = (account: string) => this.roomOn(account)
+    const isStored = this.setting.books !== "memory"
+    this.surroundings = {
+      engine,
+      judge,
+      provider,
+      coverage,
+      bytesPerToken,
+      isStored,
+      roomOn,
+      waiting: new Set()
+    }
     this.teams = this.setting.teams.map(({ name }) => name)
-    this.books = this.setting.isStored ? this.store() : this.memory()
+    this.books = this.setting.books === "memory" ? this.memory() : this.store()
     this.engine.say(JSON.stringify(this.setting))
   }
 
-  frames(): ReadonlyMap<string, Ledger.Window> {
-    const { teams, window } = this.setting
+  terms(): Terms {
+    const { books, policy, teams, thresholds, window } = this.setting
     const all = [
-      { name: rootAccount, window },
+      { name: rootAccount, thresholds, window },
       ...teams.map((team) => ({ ...team, name: `${rootAccount}/${team.name}` }))
     ]
-    return new Map(all.flatMap(({ name, window }) => (window === undefined ? [] : [[name, window] as const])))
+    return {
+      windows: new Map(all.flatMap(({ name, window }) => (window ? [[name, window] as const] : []))),
+      thresholds: new Map(all.map((each) => [each.name, each.thresholds])),
+      isAtOnce: books === "memory",
+      drains: policy.abandoned === "drain" ? 60_000 : 0
+    }
   }
 
   memory(): Books {
@@ -87,10 +108,14 @@ export class World {
   }
 
   store(): Books {
-    const store = Reference.make(
-      0,
-      Effect.sync(() => this.engine.now)
-    )
+    const clock = Effect.sync(() => this.engine.now)
+    const store =
+      this.setting.books === "sqlite"
+        ? Stepped.make(
+            Sqlite.open(() => this.engine.now),
+            clock
+          )
+        : Reference.make(0, clock)
     store.faults.loses = (verb) => {
       const isLost = this.losing && verb !== "balances" && this.engine.random.chance(0.3)
       if (isLost) this.coverage.met("lost answers")
@@ -140,16 +165,22 @@ export class World {
     const limit = (): number =>
       this.shown().find(({ account }) => account === rootAccount)?.limit ?? setting.limit
     const { policy, waitAtMost, window } = setting
-    const terms = { limit, policy, waitAtMost, window }
+    const terms = { limit, policy, waitAtMost, window: window?.window }
     const desk = await this.finish(owner, Process.open(owner, surroundings, Effect.orDie(prepare), terms))
     this.running.push({ owner, desk, agents: new Map() })
     this.look()
   }
 
   openAccounts(ledger: Ledger.Ledger["Service"]) {
-    const { limit, teams, window } = this.setting
+    const { limit, teams, thresholds, window } = this.setting
+    const parts = (millionths: ReadonlyArray<number>) => millionths.map((each) => each / 1_000_000)
     return Effect.andThen(
-      ledger.open({ account: rootAccount, limit: Usd.nanos(limit), window, thresholds: [0.5, 0.9] }),
+      ledger.open({
+        account: rootAccount,
+        limit: Usd.nanos(limit),
+        window: window?.window,
+        thresholds: parts(thresholds)
+      }),
       Effect.forEach(
         teams,
         (team) =>
@@ -157,7 +188,8 @@ export class World {
             account: `${rootAccount}/${team.name}`,
             parent: rootAccount,
             limit: team.limit === undefined ? undefined : Usd.nanos(team.limit),
-            window: team.window
+            window: team.window?.window,
+            thresholds: parts(team.thresholds)
           }),
         { discard: true }
       )
@@ -226,9 +258,11 @@ export class World {
     return this.judge.faults.length > 0
   }
 
+  /** Those that the judge has not seen yet. */
   entries(): ReadonlyArray<Ledger.Entry> {
-    if (this.books.kind === "stored") return this.books.store.written
-    return this.now(Stream.runCollect(this.books.ledger.entries()))
+    const { seq } = this.judge
+    if (this.books.kind === "stored") return this.books.store.after(seq)
+    return this.now(Stream.runCollect(this.books.ledger.entries())).slice(seq)
   }
 
   shown(): ReadonlyArray<Numbers> {
@@ -237,7 +271,8 @@ export class World {
 
   /** Checks both theorems, now. */
   look(): void {
-    // What time has done is done as it is looked at, and those who waited for it run at once.
+    // What time has done is done as it is looked at, and those who waited for it run at once: they ask again.
+    if (this.surroundings.waiting.size > 0) this.judge.asks.add(this.engine.now + this.observer.skew)
     if (this.books.kind === "memory") this.shown()
     const shown = this.shown()
     this.judge.take(this.entries())
@@ -246,6 +281,28 @@ export class World {
       if (!place.seen) this.coverage.met("waits")
       place.seen = true
     }
+  }
+
+  roomOn(account: string): number | undefined {
+    const shown = new Map(this.shown().map((each) => [each.account, each]))
+    let room = Infinity
+    for (const name of chainOf(account)) {
+      const at = shown.get(name)
+      if (at === undefined || at.paused) return undefined
+      if (at.limit !== null) room = Math.min(room, at.limit - at.spent - at.reserved)
+    }
+    return room
+  }
+
+  /** What an account has used, and what somebody who waits asks for on it or below it, or a nano-dollar less. */
+  tightLimit(account: string, drawn: Random): number | undefined {
+    const at = this.shown().find((each) => each.account === account)
+    const asked = Array.from(this.surroundings.waiting, ({ request }) => request).filter((request) =>
+      chainOf(request.account).includes(account)
+    )
+    if (at === undefined || asked.length === 0) return undefined
+    const limit = at.spent + at.reserved + drawn.one(asked).least - drawn.below(2)
+    return limit < 0 ? undefined : limit
   }
 
   /** Nobody waits for what is there: whoever has room waits behind someone who has none at an account of both. */
@@ -263,6 +320,14 @@ export class World {
     for (const { request } of lacking) {
       const isStuck = chainOf(request.account).some((name) => full.has(name))
       this.judge.claim(isStuck, () => `${request.least} on ${request.account} waits, and has room`)
+    }
+  }
+
+  /** What each budget says of itself. Over a store it may hear of an end later than the books. */
+  lookAtSummaries(): void {
+    if (this.books.kind !== "memory" || this.isOver()) return
+    for (const { desk, owner } of this.running) {
+      this.judge.compareSummary(desk.budget.view(), this.engine.now + owner.skew)
     }
   }
 
@@ -290,12 +355,10 @@ export class World {
       for (const name of agents.keys()) this.judge.fault(`${name} of ${owner.name} never came to its end`)
     }
     this.judge.conclude((caller) => this.judge.attempts.get(caller)?.unread === true)
+    this.lookAtSummaries()
     const { books } = this
     if (books.kind === "memory") {
-      for (const { desk, owner } of this.running) {
-        this.judge.compareSummary(desk.budget.view(), this.engine.now + owner.skew)
-      }
-      for (const { seq } of this.entries()) {
+      for (let seq = 1; seq <= this.judge.seq; seq++) {
         this.judge.claim(books.sunk.has(seq), () => `entry ${seq} was never told`)
       }
     }

@@ -1,11 +1,12 @@
 /**
  * A store in plain maps: each verb is one synchronous step, in the words of `ledgerStore.ts` and in no other order.
- * What the durable engines do in SQL and Lua can be read here. It has a clock of its own and fails on demand.
+ * What the durable engines do in SQL and Lua can be read here. It has a clock of its own.
  */
 import { Usd } from "agent-budget"
 import { Clock, Effect } from "effect"
 import * as Store from "../../src/internal/ledgerStore.ts"
 import type { Entry, EntryOf, Link } from "../../src/internal/ledgerTypes.ts"
+import * as Stepped from "./steppedStore.ts"
 
 interface Account {
   readonly name: string
@@ -68,34 +69,21 @@ const linksOf = (chain: Reservation["chain"]): ReadonlyArray<Link> =>
 const linked = (account: Account): Reservation["chain"] =>
   chainOf(account).map((each) => ({ account: each, window: each.start }))
 
-/** Which answers are lost: the next ones, before or after the write. */
-export interface Faults {
-  /** The store is not reached while this is true. */
-  away: boolean
-  /** Loses the answer of each verb for which it says so, after the write. */
-  loses: (verb: keyof Store.LedgerStore) => boolean
-}
-
-export interface ReferenceStore extends Store.LedgerStore {
-  readonly faults: Faults
+export interface ReferenceStore extends Stepped.SteppedStore {
   readonly written: ReadonlyArray<Entry>
-  /** Every account as it is, for an observer: no verb, and no time passes. */
-  readonly rows: () => ReadonlyArray<Store.AccountRow>
-  /** How often each verb was called. */
-  readonly calls: Record<string, number>
 }
 
 class Books {
   readonly accounts = new Map<string, Account>()
   readonly reservations = new Map<string, Reservation>()
   readonly cancelled = new Set<string>()
-  readonly entries: Array<Entry> = []
+  readonly written: Array<Entry> = []
   tickets = 0
   now = 0
 
   write<E extends Entry>(draft: Draft<E>): E {
-    const entry = { ...draft, seq: this.entries.length + 1 } as unknown as E
-    this.entries.push(entry)
+    const entry = { ...draft, seq: this.written.length + 1 } as unknown as E
+    this.written.push(entry)
     return entry
   }
 
@@ -391,8 +379,13 @@ class Books {
     }
   }
 
-  page({ account, after, from, size, to }: Store.EntriesAsk): ReadonlyArray<Entry> {
-    return this.entries
+  balances(account: string | null) {
+    const found = Array.from(this.accounts.values(), rowOf)
+    return { now: this.now, rows: account === null ? found : found.filter((row) => row.account === account) }
+  }
+
+  entries({ account, after, from, size, to }: Store.EntriesAsk): ReadonlyArray<Entry> {
+    return this.written
       .filter(
         (entry) =>
           entry.seq > after &&
@@ -410,43 +403,9 @@ export const make = (
   clock: Effect.Effect<number> = Effect.map(Clock.currentTimeMillis, (now) => now + skew)
 ): ReferenceStore => {
   const books = new Books()
-  const faults: Faults = { away: false, loses: () => false }
-  const calls: Record<string, number> = {}
-  const verb = <A>(name: keyof Store.LedgerStore, step: () => A): Store.Answer<A> =>
-    Effect.gen(function* () {
-      calls[name] = (calls[name] ?? 0) + 1
-      // The way there and the way back, on which other fibers run.
-      yield* Effect.yieldNow
-      if (faults.away) return yield* new Store.StoreUnavailable({ detail: "The reference store is away." })
-      books.now = yield* clock
-      const answer = step()
-      yield* Effect.yieldNow
-      if (faults.loses(name)) return yield* new Store.StoreUnavailable({ detail: "The answer was lost." })
-      return answer
-    })
-  return {
-    faults,
-    calls,
-    written: books.entries,
-    rows: () => Array.from(books.accounts.values(), rowOf),
-    open: (ask) => verb("open", () => books.open(ask)),
-    close: (account, opener) => verb("close", () => books.close(account, opener)),
-    reserve: (ask) => verb("reserve", () => books.reserve(ask)),
-    roll: (account, frame, start, end) => verb("roll", () => books.roll(account, frame, start, end)),
-    stay: (ids, place) => verb("stay", () => books.stay(ids, place)),
-    leave: (id) => verb("leave", () => books.leave(id)),
-    end: (ask) => verb("end", () => books.end(ask)),
-    cancel: (id) => verb("cancel", () => books.cancel(id)),
-    renew: (ids, lease) => verb("renew", () => books.renew(ids, lease)),
-    expire: (most) => verb("expire", () => books.expire(most)),
-    setLimit: (account, limit) => verb("setLimit", () => books.setLimit(account, limit)),
-    pause: (account, paused) => verb("pause", () => books.pause(account, paused)),
-    balances: (account) =>
-      verb("balances", () => {
-        const all = Array.from(books.accounts.values())
-        const found = account === null ? all : all.filter((each) => each.name === account)
-        return { now: books.now, rows: found.map(rowOf) }
-      }),
-    entries: (ask) => verb("entries", () => books.page(ask))
+  const step = <A>(now: number, take: (verbs: Stepped.Verbs) => A): A => {
+    books.now = now
+    return take(books)
   }
+  return { ...Stepped.make({ verbs: books, step }, clock), written: books.written }
 }
