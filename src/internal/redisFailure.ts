@@ -36,6 +36,9 @@ export const replyOf = (cause: unknown): string | undefined => {
 const ofScript =
   /^ERR (?:user_script|Error (?:running|compiling) script|ACL failure in script|The user executing).*/
 
+/** Whether it went wrong inside a script of ours, at what it read: what it does not write then, it writes for nobody. */
+export const isOfScript = (cause: unknown): boolean => cause instanceof Error && ofScript.test(cause.message)
+
 const connection = (cause: unknown): string => {
   // The client's word for "not again" has the reason inside.
   if (cause instanceof Error && "originalError" in cause && cause.originalError !== cause) {

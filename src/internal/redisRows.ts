@@ -11,9 +11,9 @@
  * Redis Cluster knows them before it runs a script.
  *
  * While a script runs nobody else is served, so the two verbs of each call, `reserve` and `end`, share one script, by the
- * batch (`redisBatch`), and are cut to what they need. Measured, in microseconds: a command 0.4, one that answers a list 1.4, a number written 0.2 (by `%.0f` 0.6), a
- * function made 0.2, a row taken apart 0.8. So numbers that only pass through stay texts, and what is seldom needed
- * is made when it is.
+ * batch (`redisBatch`), and are cut to what they need. Measured, in microseconds: a command 0.4, one that answers a list
+ * 1.4, a number written 0.2 (by `%.0f` 0.6), a function made 0.2 and more with each name around it that it uses, a row
+ * taken apart 0.8. So numbers that only pass through stay texts, and what is seldom needed is made when it is.
  */
 
 /** What each key holds, in the order of `keyNames`. */
@@ -43,7 +43,8 @@ export const keyNames = [
   "openers"
 ] as const
 
-export const prelude = String.raw`
+/** The time, and where the books are. */
+export const opening = String.raw`
 local call = redis.call
 local meta, accounts, reservations, leases, entries = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local places, lines, waiting, lapsed, openers = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
@@ -51,7 +52,6 @@ local most = 9007199254740991
 local format, match = string.format, string.match
 
 local function int(n) return format('%d', n) end
-
 local clock, seq = tonumber(call('HGET', meta, 'clock') or 0), tonumber(call('HGET', meta, 'seq') or 0)
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -86,31 +86,34 @@ end
 `
 
 /** An account's `from` and `cap` are JSON. */
-export const accountParts = String.raw`
-local found = {}
+export const accountReading = String.raw`
+local found = { x = nil, y = nil }
 
-local function parse(name, text)
+-- With its text, where that is read.
+local function account(name, text)
+  local a = found[name]
+  if a ~= nil then return a end
+  text = text or call('HGET', accounts, name)
+  if not text then
+    found[name] = false
+    return false
+  end
   local spent, reserved, rest, from, till, limit, paused, born, opened, marks, frame, chain = match(
     text, '^(%S+) (%S+) ((%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)\t([^\t]*)\t(.*))$')
-  return {
+  a = {
     name = name, spent = spent + 0, reserved = reserved + 0, rest = rest,
     from = from == '-' and 'null' or from, till = tonumber(till),
     cap = limit == '-' and 'null' or limit, limit = tonumber(limit),
     paused = paused == '1', born = born, opened = opened, marks = marks, frame = frame ~= '' and frame or nil,
-    chain = chain
+    chain = chain, way = nil, isTouched = false
   }
-end
-
-local function account(name)
-  local a = found[name]
-  if a == nil then
-    local text = call('HGET', accounts, name)
-    a = text and parse(name, text)
-    found[name] = a
-  end
+  found[name] = a
   return a
 end
+`
 
+/** An account as it is told. */
+export const showing = String.raw`
 local function row(a)
   local parent = match(a.chain, '^[^\t]*\t([^\t]*)\t')
   local _, depth = string.gsub(a.chain, '\t', '')
@@ -130,11 +133,7 @@ local function settle(a)
 end
 `
 
-export const books = String.raw`
-local written, numbers = {}, {}
-
-local function numbered(a) return int(a.spent) .. ' ' .. int(a.reserved) .. ' ' .. a.rest end
-
+export const booking = String.raw`
 -- Answers the number of the entry.
 local function book(tag, name, chain, rest)
   seq = seq + 1
@@ -144,17 +143,23 @@ local function book(tag, name, chain, rest)
     '","chain":' .. chain .. rest .. '}'
   return own
 end
+`
 
--- Writes what was booked, then the clock. Everything was decided before, and nothing else is written yet.
+/** Writes what was booked, then the clock. Everything was decided before, and nothing else is written yet. */
+export const flushing = String.raw`
+if #written > 0 then
+  for i = 1, #written do call('XADD', entries, numbers[i] .. '-0', 'e', written[i]) end
+  call('HSET', meta, 'clock', moment, 'seq', numbers[#numbers])
+elseif now > clock then
+  call('HSET', meta, 'clock', moment)
+end
+`
+
+export const books: string = `
+local written, numbers = {}, {}
+${booking}
 local function flush()
-  if #written > 0 then
-    for i, text in ipairs(written) do
-      call('XADD', entries, numbers[i] .. '-0', 'e', text)
-    end
-    call('HSET', meta, 'clock', moment, 'seq', numbers[#numbers])
-  elseif now > clock then
-    call('HSET', meta, 'clock', moment)
-  end
+${flushing}
 end
 `
 
@@ -188,7 +193,7 @@ end
 
 /** What a batch does otherwise. */
 export const alone = String.raw`
-local function store(a) call('HSET', accounts, a.name, numbered(a)) end
+local function store(a) call('HSET', accounts, a.name, int(a.spent) .. ' ' .. int(a.reserved) .. ' ' .. a.rest) end
 local function list(from) return '[' .. table.concat(written, ',', from) .. ']' end
 `
 
@@ -228,10 +233,7 @@ local function keep(r) call('HSET', reservations, r.id, kept(r)) end
 `
 
 /** Made by `withPlaces()`: as long as nobody waits, `reserve` needs none of it. */
-export const placeParts = String.raw`
-local placeOf, giveUp, stand, clear, forget
-
-local function withPlaces()
+export const placeMaking = String.raw`
   local function member(p) return p.born .. ':' .. format('%016d:', p.ticket) .. p.id end
 
   -- A place at an account that was removed is none, whatever has its name now.
@@ -274,23 +276,35 @@ local function withPlaces()
       call('HDEL', waiting, id)
     end
   end
+`
+
+export const placeParts: string = `
+local placeOf, giveUp, stand, clear, forget
+local function withPlaces()
+${placeMaking}
 end
 `
 
-export const ending = String.raw`
--- The accounts of a reservation that are still the ones, and in the windows, that admitted it; and its own one's name.
-local function admitted(r)
-  local borns = string.gmatch(r.born, '%d+')
-  local touched, n, own = {}, 0, nil
-  for name, window in string.gmatch(r.chain, '{"account":"(.-)","window":([^}]*)}') do
-    own = own or name
-    local a, born = account(name), borns()
+/** The accounts of a reservation that are still the ones, and in the windows, that admitted it. */
+export const admitting = String.raw`
+  way = { nil, nil, borns = borns, name = nil }
+  local each, n = string.gmatch(borns, '%d+'), 0
+  for name, window in string.gmatch(chain, '{"account":"(.-)","window":([^}]*)}') do
+    way.name = way.name or name
+    local a, born = account(name), each()
     if a and a.born == born and a.from == window then
       n = n + 1
-      touched[n] = a
+      way[n] = a
     end
   end
-  return touched, own
+`
+
+export const ending: string = `
+-- And its own account's name.
+local function admitted(r)
+  local way, chain, borns = nil, r.chain, r.born
+${admitting}
+  return way, way.name
 end
 
 -- Takes back what was held, adds what it cost, and books it, then what it crossed.

@@ -201,7 +201,7 @@ if name then
   if a then rows[1] = row(a) end
 else
   local all = call('HGETALL', accounts)
-  for i = 1, #all, 2 do rows[#rows + 1] = row(parse(all[i], all[i + 1])) end
+  for i = 1, #all, 2 do rows[#rows + 1] = row(account(all[i], all[i + 1])) end
 end
 return '{"now":' .. moment .. ',"rows":[' .. table.concat(rows, ',') .. ']}'
 `
@@ -267,12 +267,13 @@ return redis.call('HGET', KEYS[1], 'format')
 
 const script = (...parts: ReadonlyArray<string>): string => parts.join("")
 
-const begin = script(Rows.prelude, Rows.guard)
+const begin = script(Rows.opening, Rows.guard)
 
 const onAccounts = script(
   begin,
   Rows.options,
-  Rows.accountParts,
+  Rows.accountReading,
+  Rows.showing,
   Rows.changing,
   Rows.books,
   Rows.crossing,
@@ -280,11 +281,12 @@ const onAccounts = script(
   Rows.telling
 )
 
-const onPlaces = script(begin, Rows.accountParts, Rows.books, Rows.placeParts, Rows.telling)
+const onPlaces = script(begin, Rows.accountReading, Rows.showing, Rows.books, Rows.placeParts, Rows.telling)
 
 const onReservations = script(
   begin,
-  Rows.accountParts,
+  Rows.accountReading,
+  Rows.showing,
   Rows.books,
   Rows.crossing,
   Rows.alone,
@@ -309,9 +311,9 @@ return answer
 /** The Lua source of each verb; `reserves`, `ends` and `calls` are batches of `reserve`, of `end`, and of both. */
 export const sources = {
   prepare,
-  reserves: verb(Batch.reserves),
-  ends: verb(Batch.ends),
-  calls: verb(Batch.calls),
+  reserves: Batch.reserves,
+  ends: Batch.ends,
+  calls: Batch.calls,
   open: verb(onAccounts, Rows.counting, open),
   close: verb(onAccounts, close),
   roll: verb(onAccounts, roll),
@@ -322,6 +324,6 @@ export const sources = {
   expire: verb(onAll, expire),
   setLimit: verb(onAccounts, setLimit),
   pause: verb(onAccounts, pause),
-  balances: verb(Rows.prelude, Rows.options, Rows.accountParts, balances),
-  entries: verb(Rows.prelude, Rows.options, page)
+  balances: verb(Rows.opening, Rows.options, Rows.accountReading, Rows.showing, balances),
+  entries: verb(Rows.opening, Rows.options, page)
 } as const

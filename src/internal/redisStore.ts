@@ -9,10 +9,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Redis from "effect/persistence/Redis"
-import * as Usd from "../Usd.ts"
 import type {
   AccountRow,
   Answer,
@@ -23,9 +21,10 @@ import type {
   ReserveAsk
 } from "./ledgerStore.ts"
 import { StoreUnavailable } from "./ledgerStore.ts"
-import { Entry } from "./ledgerTypes.ts"
+import type { Entry } from "./ledgerTypes.ts"
 import { inTime } from "./inTime.ts"
-import { Asks, type Send } from "./redisAsks.ts"
+import * as Answers from "./redisAnswers.ts"
+import { Asks } from "./redisAsks.ts"
 import * as Failure from "./redisFailure.ts"
 import { keyNames } from "./redisRows.ts"
 import { sources } from "./redisScripts.ts"
@@ -44,93 +43,6 @@ const format = "1"
 
 /** How many entries one script looks at: about a millisecond, in which Redis does nothing else. */
 const looks = 1_000
-
-const Row = Schema.Struct({
-  account: Schema.String,
-  parent: Schema.NullOr(Schema.String),
-  limit: Schema.NullOr(Usd.FromNanos),
-  spent: Usd.FromNanos,
-  reserved: Usd.FromNanos,
-  paused: Schema.Boolean,
-  frame: Schema.NullOr(Schema.String),
-  windowStart: Schema.NullOr(Schema.Finite),
-  windowEnd: Schema.NullOr(Schema.Finite)
-})
-
-const Held = Schema.Struct({
-  id: Schema.String,
-  account: Schema.String,
-  amount: Usd.FromNanos,
-  at: Schema.Finite,
-  expiresAt: Schema.Finite
-})
-
-const [, , Settled, Released, , Corrected, , , , ThresholdCrossed] = Entry.members
-
-const End = Schema.Union([Settled, Released, Corrected])
-
-const refused = { now: Schema.Finite, row: Row }
-
-const answer = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) => {
-  const decode = Schema.decodeUnknownExit(schema)
-  return (text: string): Effect.Effect<S["Type"], unknown> => Effect.suspend(() => decode(parsed(text)))
-}
-
-/** Nothing that a script answers is undefined. */
-const parsed = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-/** Readers of what each script answers, which is JSON. */
-const answers = {
-  open: answer(
-    Schema.Union([
-      Schema.TaggedStruct("Opened", {}),
-      Schema.TaggedStruct("NoParent", {}),
-      Schema.TaggedStruct("Differs", { row: Row })
-    ])
-  ),
-  close: answer(Schema.NullOr(Schema.Struct(refused))),
-  reserve: Schema.decodeUnknownExit(
-    Schema.Union([
-      Schema.TaggedStruct("Failed", { why: Schema.String }),
-      Schema.TaggedStruct("Granted", { held: Held }),
-      Schema.TaggedStruct("Short", { ...refused, hopeless: Schema.Boolean }),
-      Schema.TaggedStruct("Paused", refused),
-      Schema.TaggedStruct("Stale", refused),
-      Schema.TaggedStruct("NotOpen", {}),
-      Schema.TaggedStruct("Taken", { how: Schema.Literals(["another ask", "ended", "cancelled"]) })
-    ])
-  ),
-  end: Schema.decodeUnknownExit(
-    Schema.Union([
-      Schema.TaggedStruct("Failed", { why: Schema.String }),
-      Schema.TaggedStruct("Ended", {
-        entry: End,
-        crossed: Schema.Array(ThresholdCrossed),
-        again: Schema.Boolean
-      }),
-      Schema.TaggedStruct("Differs", { entry: End }),
-      Schema.TaggedStruct("Unknown", {}),
-      Schema.TaggedStruct("OutOfRange", {})
-    ])
-  ),
-  renew: answer(Schema.Array(Schema.Struct({ id: Schema.String, expiresAt: Schema.Finite }))),
-  entries: answer(Schema.Struct({ next: Schema.Int, done: Schema.Boolean, entries: Schema.Array(Entry) })),
-  balances: answer(
-    Schema.Struct({
-      now: Schema.Finite,
-      rows: Schema.Array(Schema.Struct({ ...Row.fields, depth: Schema.Int, born: Schema.Int }))
-    })
-  ),
-  changed: answer(Schema.NullOr(Schema.Array(Entry))),
-  expire: answer(Schema.Array(Entry)),
-  nothing: answer(Schema.Null)
-}
 
 /** Texts go as the inside of a JSON string, in which the scripts put them back: see `redisRows`. */
 const text = (value: string): string => JSON.stringify(value).slice(1, -1)
@@ -221,18 +133,6 @@ const foreign = (verb: string) => unavailable(`Redis (${verb}): its answer is no
 /** In the place of what went wrong, where nothing came. */
 const late = Symbol("late")
 
-/** One ask of a batch went wrong inside the script. */
-interface Failed {
-  readonly _tag: "Failed"
-  readonly why: string
-}
-
-/** What a reader of `answers` reads, but for `Failed`. */
-type Told<Read extends (answer: unknown) => Exit.Exit<unknown, unknown>> =
-  ReturnType<Read> extends Exit.Exit<infer A, unknown> ? Exclude<A, Failed> : never
-
-const isFailed = (answer: { readonly _tag: string }): answer is Failed => answer._tag === "Failed"
-
 /** The connection as the verbs use it. */
 class Server {
   readonly redis: Redis.Redis["Service"]
@@ -240,7 +140,7 @@ class Server {
   readonly keys: ReadonlyArray<string>
   readonly timeout: number
   readonly renew: Effect.Effect<void>
-  readonly asks = new Asks((asks) => this.sendAll(asks))
+  readonly asks: Asks
   readonly #name = randomUUID()
   #sent = 0
   connection = 0
@@ -251,6 +151,16 @@ class Server {
     this.keys = [String(keyNames.length), ...keyNames.map((name) => this.prefix + name)]
     this.timeout = Duration.toMillis(Duration.fromInputUnsafe(options.timeout))
     this.renew = options.renew ?? Effect.void
+    this.asks = new Asks({
+      send: (asks) =>
+        Effect.mapError(
+          this.script(batchOf(asks), [String(asks.length), ...asks.flat()]),
+          ({ cause }) => cause
+        ),
+      isOfScript: Failure.isOfScript,
+      timeout: this.timeout,
+      late: () => Effect.as(this.giveUp(this.connection), late)
+    })
   }
 
   send(what: string, command: string, ...args: ReadonlyArray<string>): Answer<unknown> {
@@ -293,41 +203,24 @@ class Server {
   }
 
   /** With all that are asked for at the same time. `isFor` knows an answer of another ask. */
-  call<A extends { readonly _tag: string }>(
+  call<A>(
     verb: string,
-    read: (answer: unknown) => Exit.Exit<A | Failed, unknown>,
-    isFor: (answer: A) => boolean,
-    args: ReadonlyArray<string>
+    args: ReadonlyArray<string>,
+    read: (answer: string) => Exit.Exit<A, unknown>,
+    isFor: (answer: A) => boolean
   ): Answer<A> {
     return Effect.suspend(() => {
       const { connection } = this
-      const asked = this.asks.ask(args, (cause) =>
-        cause === late ? this.late(verb) : Failure.unavailable(verb, cause)
-      )
-      return Effect.flatMap(asked, (answer) => {
-        const told = read(answer)
-        if (Exit.isFailure(told)) return Effect.fail(foreign(verb))
-        const { value } = told
-        if (isFailed(value)) return Effect.fail(unavailable(`Redis (${verb}): ${value.why}`))
-        if (isFor(value)) return Effect.succeed(value)
-        const others = Failure.unavailable(verb, new Failure.OthersAnswer())
-        return Effect.andThen(this.giveUp(connection), Effect.fail(others))
+      return this.asks.ask(args, {
+        answered: (line) => {
+          const told = read(line)
+          if (Exit.isFailure(told)) return Effect.fail(foreign(verb))
+          if (isFor(told.value)) return Effect.succeed(told.value)
+          const others = Failure.unavailable(verb, new Failure.OthersAnswer())
+          return Effect.andThen(this.giveUp(connection), Effect.fail(others))
+        },
+        failed: (cause) => (cause === late ? this.late(verb) : Failure.unavailable(verb, cause))
       })
-    })
-  }
-
-  sendAll(asks: ReadonlyArray<ReadonlyArray<string>>): ReturnType<Send> {
-    return Effect.suspend(() => {
-      const { connection } = this
-      const sent = this.script(batchOf(asks), [String(asks.length), ...asks.flat()])
-      const told = Effect.mapBoth(sent, {
-        onFailure: ({ cause }) => cause,
-        onSuccess: (text) => text.split("\n").map(parsed)
-      })
-      const inTimeOr = inTime(told, this.timeout, () =>
-        Effect.andThen(this.giveUp(connection), Effect.fail(late))
-      )
-      return Effect.mapError(inTimeOr, (cause) => (failed) => failed(cause))
     })
   }
 
@@ -385,7 +278,7 @@ const entries = (server: Server, ask: EntriesAsk): Answer<ReadonlyArray<Entry>> 
     while (found.length < ask.size) {
       const page = yield* server.run(
         "entries",
-        answers.entries,
+        Answers.entries,
         pageArguments(ask, after, first, found.length)
       )
       found.push(...page.entries)
@@ -398,7 +291,7 @@ const entries = (server: Server, ask: EntriesAsk): Answer<ReadonlyArray<Entry>> 
 
 /** Parents before children: by depth, then by age. */
 const balances = (server: Server, account: string | null) =>
-  Effect.map(server.run("balances", answers.balances, [given(account)]), ({ now, rows }) => ({
+  Effect.map(server.run("balances", Answers.balances, [given(account)]), ({ now, rows }) => ({
     now,
     rows: rows
       .toSorted((left, right) => left.depth - right.depth || left.born - right.born)
@@ -438,28 +331,33 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   }
   yield* warn(server)
   const nothing = (verb: Script, args: ReadonlyArray<string>): Answer<void> =>
-    Effect.asVoid(server.run(verb, answers.nothing, args))
+    Effect.asVoid(server.run(verb, Answers.nothing, args))
   const store: LedgerStore = {
-    open: (ask) => server.run("open", answers.open, openArguments(ask)),
-    close: (account, opener) => server.run("close", answers.close, [text(account), given(opener)]),
-    reserve: (ask) => {
-      const isFor = (told: Told<typeof answers.reserve>) => told._tag !== "Granted" || told.held.id === ask.id
-      return server.call("reserve", answers.reserve, isFor, reserveArguments(ask))
-    },
+    open: (ask) => server.run("open", Answers.open, openArguments(ask)),
+    close: (account, opener) => server.run("close", Answers.close, [text(account), given(opener)]),
+    reserve: (ask) =>
+      server.call(
+        "reserve",
+        reserveArguments(ask),
+        Answers.reserve,
+        (told) => told._tag !== "Granted" || told.held.id === ask.id
+      ),
     roll: (account, frame, start, end) =>
       nothing("roll", [text(account), text(frame), String(start), String(end)]),
     stay: (ids, place) => nothing("stay", [String(place), ...ids.map(text)]),
     leave: (id) => nothing("leave", [text(id)]),
-    end: (ask) => {
-      const isFor = (told: Told<typeof answers.end>) =>
-        !("entry" in told) || told.entry.reservation === ask.id
-      return server.call("end", answers.end, isFor, endArguments(ask))
-    },
+    end: (ask) =>
+      server.call(
+        "end",
+        endArguments(ask),
+        Answers.end,
+        (told) => !("entry" in told) || told.entry.reservation === ask.id
+      ),
     cancel: (id) => nothing("cancel", [text(id)]),
-    renew: (ids, lease) => server.run("renew", answers.renew, [String(lease), ...ids.map(text)]),
-    expire: (most) => server.run("expire", answers.expire, [String(most)]),
-    setLimit: (account, limit) => server.run("setLimit", answers.changed, [text(account), orDash(limit)]),
-    pause: (account, paused) => server.run("pause", answers.changed, [text(account), paused ? "1" : "0"]),
+    renew: (ids, lease) => server.run("renew", Answers.renew, [String(lease), ...ids.map(text)]),
+    expire: (most) => server.run("expire", Answers.expire, [String(most)]),
+    setLimit: (account, limit) => server.run("setLimit", Answers.changed, [text(account), orDash(limit)]),
+    pause: (account, paused) => server.run("pause", Answers.changed, [text(account), paused ? "1" : "0"]),
     balances: (account) => balances(server, account),
     entries: (ask) => entries(server, ask),
     changes: changes(server)

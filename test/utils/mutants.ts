@@ -207,22 +207,28 @@ const redis: Engine = {
   files: ["test/RedisStore.test.ts", "test/RedisLedger.test.ts"],
   suites: ["a store in Redis: ", "a ledger in Redis: ", "every verb writes", "asks"],
   mutants: [
-    mutant("redisBatch.ts", "the limit", "if a.paused or free < least or (", "if a.paused or ("),
-    mutant("redisBatch.ts", "a pause", "if a.paused or free", "if free"),
-    mutant("redisBatch.ts", "the line", " or (place and isCrowded and ahead(a, mine)) then", " then"),
-    mutant("redisBatch.ts", "one ask an id", " or r.fingerprint ~= fingerprint and 'another ask'"),
+    mutant("redisBatch.ts", "the limit", "(a.paused or free < sum or (", "(a.paused or ("),
+    mutant("redisBatch.ts", "a pause", "(a.paused or free < sum", "(free < sum"),
+    mutant("redisBatch.ts", "the line", " or (place and isCrowded and ahead(a, mine))) then", ") then"),
+    mutant("redisBatch.ts", "one ask an id", " and was == fingerprint then", " then"),
     mutant(
       "redisBatch.ts",
       "the exact range",
       "if spent > most or spent > most - (a.reserved - freed) then",
       "if false then"
     ),
-    mutant("redisBatch.ts", "what the batch left", "  texts[id] = text\n"),
+    mutant("redisBatch.ts", "what the batch ended", "    texts[id] = text\n"),
+    mutant(
+      "redisBatch.ts",
+      "what the batch held",
+      "texts[id], tills[id] = text, expiresAt",
+      "tills[id] = expiresAt"
+    ),
     mutant(
       "redisBatch.ts",
       "the entries first",
-      "flush()\ninPieces('HSET', accounts, rows)\n",
-      "inPieces('HSET', accounts, rows)\nflush()\n"
+      '${Rows.flushing}\n${write("HSET", "accounts", "rows")}\n',
+      '${write("HSET", "accounts", "rows")}\n${Rows.flushing}\n'
     ),
     mutant(
       "redisRows.ts",
