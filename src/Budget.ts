@@ -24,6 +24,7 @@ import type * as Types from "./internal/budgetTypes.ts"
 import { Held, holdsAny, Places } from "./internal/callContext.ts"
 import { fromWindow } from "./internal/ledgerWindows.ts"
 import { isThin, shareOf, type Bound } from "./internal/margins.ts"
+import { isDone, ownExit, stepOf, stepping, type Caller } from "./internal/steps.ts"
 import { raise, Tally, unnamed, warnThin } from "./internal/tally.ts"
 import * as Ledger from "./Ledger.ts"
 import type * as Usage from "./Usage.ts"
@@ -335,7 +336,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     // Nearly always nobody reads: then no event is even made.
     if (readers > 0) PubSub.publishUnsafe(events, event())
   }
-  const here = (fiber: Fiber.Fiber<unknown, unknown>): string => fiber.getRef(Places).get(self) ?? account
+  const here = (caller: Caller): string => caller.getRef(Places).get(self) ?? account
   const scope = yield* Effect.scope
   const listen = Stream.runForEach(ledger.booked, (entry) =>
     Effect.withFiber((fiber) => {
@@ -367,32 +368,45 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   if (balance.reserved > 0) yield* read
   let shut = false
 
+  const reserveStep = stepOf(ledger.reserve)
+  const settleStep = stepOf(ledger.settle)
+  const releaseStep = stepOf(ledger.release)
+
   const reserved = (
+    caller: Caller,
     at: string,
     { tighter, least, most, share }: Ask,
     waitAtMost: Duration.Input | undefined
   ): Effect.Effect<Ledger.Reservation, BudgetError.BudgetError> => {
-    if (tighter === undefined) return ledger.reserve({ account: at, least, most, share, waitAtMost })
     // Not to pass those in line, it stands there too, for no time.
-    const atOnce = waitAtMost === undefined ? undefined : 0
-    return Effect.catch(
-      ledger.reserve({ account: at, least, most, share, waitAtMost: atOnce }),
-      (error): Effect.Effect<Ledger.Reservation, BudgetError.BudgetError> =>
-        error.reason._tag === "BudgetExceeded"
-          ? Effect.flatMap(Effect.interruptible(tighter), (ask) =>
-              reserved(at, { ...ask, tighter: undefined }, waitAtMost)
-            )
-          : Effect.fail(error)
+    const firstWait = tighter === undefined || waitAtMost === undefined ? waitAtMost : 0
+    const first = reserveStep(caller, { account: at, least, most, share, waitAtMost: firstWait })
+    if (tighter === undefined || isDone(first)) return first
+    return Effect.catch(first, (error): Effect.Effect<Ledger.Reservation, BudgetError.BudgetError> =>
+      error.reason._tag === "BudgetExceeded"
+        ? Effect.flatMap(Effect.interruptible(tighter), ({ least, most, share }) =>
+            ledger.reserve({ account: at, least, most, share, waitAtMost })
+          )
+        : Effect.fail(error)
     )
   }
 
-  const acquire = (ask: Ask): Effect.Effect<Ledger.Reservation, BudgetError.BudgetError> =>
-    Effect.withFiber((fiber) => {
-      const at = here(fiber)
-      if (shut) return Effect.fail(closed)
-      // Uninterruptible up to the tally: what an engine has reserved must not be lost on its way here.
-      const reserve = reserved(at, ask, holdsAny(fiber.getRef(Held)) ? undefined : waitAtMost)
-      const booked = Effect.matchEffect(reserve, {
+  const acquire = stepping((caller, ask: Ask): Effect.Effect<Ledger.Reservation, BudgetError.BudgetError> => {
+    const at = here(caller)
+    if (shut) return Effect.fail(closed)
+    const opened = (reservation: Ledger.Reservation): void => {
+      tally.opened(reservation, ask.label)
+      const { id, amount } = reservation
+      publish(() => ({ _tag: "Reserved", account: at, reservation: id, amount }))
+    }
+    const reserve = reserved(caller, at, ask, holdsAny(caller.getRef(Held)) ? undefined : waitAtMost)
+    if (isDone(reserve)) {
+      opened(reserve.value)
+      return reserve
+    }
+    // Uninterruptible up to the tally: what an engine has reserved must not be lost on its way here.
+    return Effect.uninterruptible(
+      Effect.matchEffect(reserve, {
         onFailure: (error) => {
           tally.refused++
           publish(() => ({ _tag: "Refused", account: at, error }))
@@ -401,14 +415,12 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         onSuccess: (reservation) => {
           // It stood in line when the budget was shut.
           if (shut) return Effect.andThen(Effect.ignore(ledger.release(reservation)), Effect.fail(closed))
-          tally.opened(reservation, ask.label)
-          const { id, amount } = reservation
-          publish(() => ({ _tag: "Reserved", account: at, reservation: id, amount }))
+          opened(reservation)
           return Effect.succeed(reservation)
         }
       })
-      return Effect.uninterruptible(booked)
-    })
+    )
+  })
 
   const unsettled =
     (reservation: Ledger.Reservation, bill: Bill | undefined) => (error: BudgetError.BudgetError) => {
@@ -439,6 +451,25 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const named = (reservation: Ledger.Reservation, bill: Bill): Bill =>
     bill.label === undefined ? { ...bill, label: tally.open.get(reservation) } : bill
 
+  const settled = (reservation: Ledger.Reservation, bill: Bill, entry: Ledger.Entry): Effect.Effect<void> => {
+    const booked = settlementOf(entry)
+    if (booked === undefined || !tally.ended(reservation)) return Effect.void
+    tally.settled(booked, bill.usage, entry.chain.at(-1)?.window ?? null)
+    publish(() => booked)
+    const { bound, usage } = bill
+    return bound === undefined || usage === undefined
+      ? Effect.void
+      : compared(booked.account, booked.label ?? unnamed, bound, usage.input)
+  }
+
+  const released = (reservation: Ledger.Reservation): Effect.Effect<void> => {
+    if (tally.ended(reservation)) {
+      const { account: at, id } = reservation
+      publish(() => ({ _tag: "Released", account: at, reservation: id }))
+    }
+    return Effect.void
+  }
+
   const self = Budget.of({
     account,
     ledger,
@@ -448,37 +479,25 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       return Effect.void
     },
     acquire,
-    settle: (reservation, bill) =>
-      !tally.open.has(reservation)
-        ? Effect.void
-        : Effect.matchEffect(ledger.settle(reservation, named(reservation, bill)), {
-            onFailure: (error) => unsettled(reservation, named(reservation, bill))(error),
-            onSuccess: (entry) => {
-              const booked = settlementOf(entry)
-              if (booked !== undefined && tally.ended(reservation)) {
-                tally.settled(booked, bill.usage, entry.chain.at(-1)?.window ?? null)
-                publish(() => booked)
-                const { bound, usage } = bill
-                if (bound !== undefined && usage !== undefined) {
-                  return compared(booked.account, booked.label ?? unnamed, bound, usage.input)
-                }
-              }
-              return Effect.void
-            }
-          }),
-    release: (reservation) =>
-      !tally.open.has(reservation)
-        ? Effect.void
-        : Effect.matchEffect(ledger.release(reservation), {
-            onFailure: unsettled(reservation, undefined),
-            onSuccess: () => {
-              if (tally.ended(reservation)) {
-                const { account: at, id } = reservation
-                publish(() => ({ _tag: "Released", account: at, reservation: id }))
-              }
-              return Effect.void
-            }
-          }),
+    settle: stepping((caller, reservation: Ledger.Reservation, bill: Bill): Effect.Effect<void> => {
+      if (!tally.open.has(reservation)) return Effect.void
+      const charge = named(reservation, bill)
+      const settle = settleStep(caller, reservation, charge)
+      if (isDone(settle)) return settled(reservation, bill, settle.value)
+      return Effect.matchEffect(settle, {
+        onFailure: unsettled(reservation, charge),
+        onSuccess: (entry) => settled(reservation, bill, entry)
+      })
+    }),
+    release: stepping((caller, reservation: Ledger.Reservation): Effect.Effect<void> => {
+      if (!tally.open.has(reservation)) return Effect.void
+      const release = releaseStep(caller, reservation)
+      if (isDone(release)) return released(reservation)
+      return Effect.matchEffect(release, {
+        onFailure: unsettled(reservation, undefined),
+        onSuccess: () => released(reservation)
+      })
+    }),
     refuse: (error) =>
       Effect.withFiber((fiber) => {
         tally.refused++
@@ -614,45 +633,56 @@ export const withBudget: {
     self: Effect.Effect<A, E, R>,
     options: WithBudgetOptions<A, E>
   ): Effect.Effect<A, E | BudgetError.BudgetError, R | Budget> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.withFiber((fiber) => {
-        const outside = fiber.context
-        const budget = Context.getUnsafe(outside, Budget)
-        return Effect.flatMap(budget.acquire({ least: options.quote }), (reservation) => {
-          // By hand, since providing it in the usual way would cost as much as the reservation.
-          const holding = { held: true, outer: fiber.getRef(Held) }
-          fiber.setContext(Context.add(outside, Held, holding))
-          return Effect.onExit(restore(self), (exit) => {
-            fiber.setContext(outside)
-            // Whoever was forked inside and lives on may wait from now on.
-            holding.held = false
-            return settleExit(budget, reservation, exit, options)
-          })
-        })
+    Effect.withFiber((fiber) => {
+      const outside = fiber.context
+      const budget = Context.getUnsafe(outside, Budget)
+      // By hand, since providing it in the usual way would cost as much as the reservation.
+      const holding = { held: true, outer: fiber.getRef(Held) }
+      let reservation: Ledger.Reservation | undefined
+      const begun = (held: Ledger.Reservation): Effect.Effect<A, E, R> => {
+        reservation = held
+        fiber.setContext(Context.add(outside, Held, holding))
+        return self
+      }
+      // Reserved inside of what ends it, so that nothing comes between the two.
+      const whole = Effect.suspend((): Effect.Effect<A, E | BudgetError.BudgetError, R> => {
+        const acquire = stepOf(budget.acquire)(fiber, { least: options.quote })
+        return isDone(acquire)
+          ? begun(acquire.value)
+          : Effect.uninterruptibleMask((restore) => Effect.flatMap(acquire, (held) => restore(begun(held))))
       })
-    )
+      return Effect.onExit(whole, (exit) => {
+        if (reservation === undefined) return Effect.void
+        fiber.setContext(outside)
+        // Whoever was forked inside and lives on may wait from now on.
+        holding.held = false
+        const own = ownExit<A, E, BudgetError.BudgetError>(exit)
+        return settleExit(fiber, budget, reservation, own, options)
+      })
+    })
 )
 
 const settleExit = <A, E>(
+  caller: Caller,
   budget: Budget["Service"],
   reservation: Ledger.Reservation,
   exit: Exit.Exit<A, E>,
   options: WithBudgetOptions<A, E>
 ): Effect.Effect<void> => {
   const { onFailure, label = "effect" } = options
-  const whole = (): Effect.Effect<void> =>
-    budget.settle(reservation, { amount: reservation.amount, verdict: "assumed", label })
+  const settle = (amount: Usd.Usd, verdict: "metered" | "assumed"): Effect.Effect<void> =>
+    stepOf(budget.settle)(caller, reservation, { amount, verdict, label })
   if (Exit.isFailure(exit) && typeof onFailure !== "function") {
-    return onFailure === "release" ? budget.release(reservation) : whole()
+    return onFailure === "release" ? budget.release(reservation) : settle(reservation.amount, "assumed")
   }
   const priced = attempt(() => {
     if (Exit.isSuccess(exit)) return options.cost(exit.value)
     return typeof onFailure === "function" ? onFailure(exit.cause) : NaN
   })
   return typeof priced === "number"
-    ? budget.settle(reservation, { amount: Usd.nanos(priced), verdict: "metered", label })
+    ? settle(Usd.nanos(priced), "metered")
     : Effect.andThen(
-        whole(),
+        settle(reservation.amount, "assumed"),
         Effect.logWarning(`The cost of ${label} is unknown (${priced}): its whole reservation is charged.`)
       )
 }

@@ -28,6 +28,7 @@ import { refusalResponse } from "./internal/refusals.ts"
 import { readRequest, textOf, type ReadRequest } from "./internal/requestBody.ts"
 import { ResponseRecords } from "./internal/responseRecords.ts"
 import { watch } from "./internal/responseWatch.ts"
+import { ContextCaller, isDone, stepOf } from "./internal/steps.ts"
 import { coverOf, reserve } from "./internal/takeOver.ts"
 import { Unsent } from "./internal/unsent.ts"
 import type * as Ledger from "./Ledger.ts"
@@ -416,8 +417,13 @@ const acquire = (
   signal?.throwIfAborted()
   const context = contextOf(edge)
   const cover = coverOf(edge.budget, context)
+  const reserving =
+    cover === undefined && !Effect.isEffect(ask)
+      ? stepOf(edge.budget.acquire)(new ContextCaller(context), ask)
+      : reserve(edge.budget, cover, ask)
+  if (isDone(reserving)) return Result.succeed({ reservation: reserving.value, cover })
   // Only a count, and a ledger's wait, let themselves be interrupted: what was granted is always in the exit.
-  const fiber = Effect.runForkWith(context)(reserve(edge.budget, cover, ask), { uninterruptible: true })
+  const fiber = Effect.runForkWith(context)(reserving, { uninterruptible: true })
   const exit = fiber.pollUnsafe()
   return exit === undefined ? waited(edge, fiber, cover, signal) : heldOf(exit, cover)
 }

@@ -9,6 +9,7 @@ import * as Usage from "../Usage.ts"
 import * as Usd from "../Usd.ts"
 import { beginTrace, sinkOf, type Called, type CallTrace } from "./callTrace.ts"
 import { Cover, type Bill, type Seen } from "./cover.ts"
+import { ContextCaller, isDone, stepOf, type Caller } from "./steps.ts"
 
 /** More than this share of what remains is not held for the length of a text without counting its tokens. */
 const mostUncounted = 0.01
@@ -104,15 +105,15 @@ export class Attempt {
   }
 
   end(outcome: Settlement.Outcome): void {
-    const ending = this.ending(outcome)
-    if (ending !== undefined) this.run(ending)
+    const ending = this.ending(outcome, undefined, new ContextCaller(this.context))
+    if (ending !== undefined && !isDone(ending)) this.run(ending)
   }
 
   /**
    * What books its end, for whoever runs it by himself; nothing where it has ended. `below`: what requests that it came
-   * to were billed, and nobody has booked.
+   * to were billed, and nobody has booked. Where there is a `caller` it is booked at once, if nobody has to wait.
    */
-  ending(outcome: Settlement.Outcome, below?: Bill): Effect.Effect<void> | undefined {
+  ending(outcome: Settlement.Outcome, below?: Bill, caller?: Caller): Effect.Effect<void> | undefined {
     if (this.ended) return undefined
     this.ended = true
     this.#signal?.removeEventListener("abort", this.aborted)
@@ -122,7 +123,7 @@ export class Attempt {
     if (covers !== undefined) {
       Cover.ended(covers, budget, bill && { model: label, ...seenOf(outcome, bill.amount) })
     }
-    const booking = this.#book(sumOf(below, bill))
+    const booking = this.#book(sumOf(below, bill), caller)
     const trace = this.#trace
     return trace === undefined
       ? booking
@@ -141,10 +142,14 @@ export class Attempt {
     return this.#book(below)
   }
 
-  #book(bill: Bill | undefined): Effect.Effect<void> {
+  #book(bill: Bill | undefined, caller?: Caller): Effect.Effect<void> {
+    const { reservation } = this
     const { budget, cover } = this.#options
     if (cover !== undefined) return cover.settle(bill)
-    return bill === undefined ? budget.release(this.reservation) : budget.settle(this.reservation, bill)
+    if (bill === undefined) return budget.release(reservation)
+    return caller === undefined
+      ? budget.settle(reservation, bill)
+      : stepOf(budget.settle)(caller, reservation, bill)
   }
 
   #billOf(verdict: Exclude<Settlement.Verdict, { readonly _tag: "Released" }>): Bill {

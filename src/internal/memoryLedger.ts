@@ -8,7 +8,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { identity } from "effect/Function"
 import * as Option from "effect/Option"
-import type * as Fiber from "effect/Fiber"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -29,6 +28,7 @@ import type {
   Reservation,
   ReserveRequest
 } from "./ledgerTypes.ts"
+import { stepping, type Caller, type Step } from "./steps.ts"
 
 /** How the memory engine keeps its books; `Ledger.ts` says it to users. */
 export interface MemoryOptions {
@@ -39,7 +39,6 @@ export interface MemoryOptions {
 }
 
 type Refusable<A> = Effect.Effect<A, BudgetError.BudgetError>
-type AnyFiber = Fiber.Fiber<unknown, unknown>
 
 /** A ledger in the memory of this process. */
 export const make = (options?: MemoryOptions): Effect.Effect<Ledger> =>
@@ -61,16 +60,19 @@ const ledgerOf = (books: MemoryBooks, options: MemoryOptions | undefined): Ledge
   const reading = (change: 1 | -1) => Effect.sync(() => void (books.readers += change))
   // Nobody is interrupted between booking something and telling the sink.
   const whole = options?.sink === undefined ? identity : Effect.uninterruptible
+  const verb = <Given extends ReadonlyArray<unknown>, A>(step: Step<Given, A, BudgetError.BudgetError>) => {
+    const stepped = stepping(step)
+    return options?.sink === undefined ? stepped : (...given: Given) => whole(stepped(...given))
+  }
   return {
     open: (request) =>
       Effect.flatMap(Checks.checkOpen(request), (checked) =>
         whole(Effect.withFiber((fiber) => books.open(fiber, request, checked)))
       ),
     close: (account) => whole(Effect.withFiber((fiber) => books.close(fiber, account))),
-    reserve: (request) => whole(Effect.withFiber((fiber) => books.reserve(fiber, request))),
-    settle: (reservation, charge) =>
-      whole(Effect.withFiber((fiber) => books.end(fiber, reservation, charge))),
-    release: (reservation) => whole(Effect.withFiber((fiber) => books.end(fiber, reservation, undefined))),
+    reserve: verb((caller, request: ReserveRequest) => books.reserve(caller, request)),
+    settle: verb((caller, held: Reservation, charge: Charge) => books.end(caller, held, charge)),
+    release: verb((caller, held: Reservation) => books.end(caller, held, undefined)),
     renew: (reservation) => Effect.withFiber((fiber) => books.renew(fiber, reservation)),
     setLimit: (account, limit) => whole(Effect.withFiber((fiber) => books.setLimit(fiber, account, limit))),
     pause: (account) => whole(Effect.withFiber((fiber) => books.pause(fiber, account, true))),
@@ -144,11 +146,11 @@ class MemoryReservation implements Reservation {
 }
 
 /** What a waiter still has to be told, by the one who changed the books, after the change. */
-const tell = (fiber: AnyFiber, outcomes: ReadonlyArray<() => void>): void => {
+const tell = (fiber: Caller, outcomes: ReadonlyArray<() => void>): void => {
   for (const outcome of outcomes) fiber.currentDispatcher.scheduleTask(outcome, 0)
 }
 
-const now = (fiber: AnyFiber): number => fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+const now = (fiber: Caller): number => fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
 
 interface Before {
   readonly account: Tree.Account
@@ -217,7 +219,7 @@ class MemoryBooks {
     this.told = told
   }
 
-  open(fiber: AnyFiber, request: OpenRequest, { frame, thresholds }: Checks.CheckedOpen): Refusable<void> {
+  open(fiber: Caller, request: OpenRequest, { frame, thresholds }: Checks.CheckedOpen): Refusable<void> {
     const { account: id, limit } = request
     const parent = request.parent === undefined ? undefined : this.accounts.get(request.parent)
     if (request.parent !== undefined && parent === undefined) return Checks.notOpen(request.parent)
@@ -248,7 +250,7 @@ class MemoryBooks {
     return Effect.void
   }
 
-  close(fiber: AnyFiber, id: string): Refusable<Balance> {
+  close(fiber: Caller, id: string): Refusable<Balance> {
     const account = this.accounts.get(id)
     if (account === undefined) return Checks.notOpen(id)
     return Effect.map(this.look(fiber, account), () => {
@@ -264,29 +266,29 @@ class MemoryBooks {
     })
   }
 
-  balance(fiber: AnyFiber, id: string): Refusable<Balance> {
+  balance(fiber: Caller, id: string): Refusable<Balance> {
     const account = this.accounts.get(id)
     return account === undefined
       ? Checks.notOpen(id)
       : Effect.map(this.look(fiber, account), () => balanceOf(account))
   }
 
-  balances(fiber: AnyFiber): Effect.Effect<ReadonlyArray<Balance>> {
+  balances(fiber: Caller): Effect.Effect<ReadonlyArray<Balance>> {
     for (const account of this.accounts.values()) this.turn(fiber, account, false)
     return Effect.map(this.look(fiber), () => Array.from(this.accounts.values(), balanceOf))
   }
 
   /** Books what time alone has done: leases that ran out, windows that ended. */
-  look(fiber: AnyFiber, account?: Tree.Account): Effect.Effect<void> {
+  look(fiber: Caller, account?: Tree.Account): Effect.Effect<void> {
     if (account !== undefined) this.turn(fiber, account, false)
     return this.leased.size === 0 ? Effect.void : this.expire(fiber)
   }
 
-  turn(fiber: AnyFiber, account: Tree.Account, use: boolean): void {
+  turn(fiber: Caller, account: Tree.Account, use: boolean): void {
     if (account.windowed && Tree.turn(account, now(fiber), use).length > 0) tell(fiber, Tree.wake(account))
   }
 
-  expire(fiber: AnyFiber): Effect.Effect<void> {
+  expire(fiber: Caller): Effect.Effect<void> {
     const at = now(fiber)
     const entries: Array<Entry> = []
     for (const held of this.leased) {
@@ -312,7 +314,7 @@ class MemoryBooks {
     return this.toSink(entries)
   }
 
-  reserve(fiber: AnyFiber, request: ReserveRequest): Refusable<Reservation> {
+  reserve(fiber: Caller, request: ReserveRequest): Refusable<Reservation> {
     if (this.leased.size > 0) {
       const due = this.leased.values().next().value?.expiresAt
       if (due !== undefined && due !== null && due <= now(fiber)) {
@@ -360,7 +362,7 @@ class MemoryBooks {
 
   /** Only the wait itself can be interrupted. Whoever was granted room and did not live to take it gives it back. */
   wait(
-    fiber: AnyFiber,
+    fiber: Caller,
     ask: Tree.Ask,
     ticket: number,
     request: ReserveRequest,
@@ -410,7 +412,7 @@ class MemoryBooks {
   }
 
   /** Of an ask under an id of the caller's: the one where others wait for the same. */
-  placeOf(fiber: AnyFiber, ask: Tree.Ask, ticket: number, request: ReserveRequest, since: number): Place {
+  placeOf(fiber: Caller, ask: Tree.Ask, ticket: number, request: ReserveRequest, since: number): Place {
     const shared = request.id === undefined ? undefined : this.places.get(request.id)
     if (shared !== undefined) return shared
     const place: Place = {
@@ -440,7 +442,7 @@ class MemoryBooks {
   }
 
   /** The place is found in the step that takes it. */
-  join(fiber: AnyFiber, place: Place): void {
+  join(fiber: Caller, place: Place): void {
     place.isInLine = true
     const { account } = place.waiter
     if (this.isClosed || this.accounts.get(account.id) !== account) {
@@ -480,7 +482,7 @@ class MemoryBooks {
    * Ends a wait that did not end with a reservation in hand. What others got or wait for under an id of the caller's is
    * theirs. What nobody got goes back, and the id is free: whoever asks under it again asks anew.
    */
-  leave(fiber: AnyFiber, place: Place): Effect.Effect<void> {
+  leave(fiber: Caller, place: Place): Effect.Effect<void> {
     // Counted in the step that decides, or two who leave would both be the last.
     const askers = --place.askers
     const { request, taken, waiter } = place
@@ -501,7 +503,7 @@ class MemoryBooks {
   }
 
   /** Takes back what the books say nothing of and nobody got, so that its id ends once, later. */
-  undo(fiber: AnyFiber, held: MemoryReservation): Effect.Effect<void> {
+  undo(fiber: Caller, held: MemoryReservation): Effect.Effect<void> {
     Tree.book(held.chain, held.amount, 0, held.links)
     this.leased.delete(held)
     tell(fiber, Tree.wake(held.chain))
@@ -509,12 +511,12 @@ class MemoryBooks {
   }
 
   /** The ledger closes: nobody is left waiting for it. */
-  turnAway(fiber: AnyFiber): void {
+  turnAway(fiber: Caller): void {
     this.isClosed = true
     for (const account of this.accounts.values()) tell(fiber, Tree.close(account))
   }
 
-  take(fiber: AnyFiber, request: ReserveRequest, account: Tree.Account, amount: number): MemoryReservation {
+  take(fiber: Caller, request: ReserveRequest, account: Tree.Account, amount: number): MemoryReservation {
     const at = now(fiber)
     const id = request.id ?? String(++this.reservations)
     const held = new MemoryReservation(id, account, Usd.nanos(amount), at, this)
@@ -528,7 +530,7 @@ class MemoryBooks {
   }
 
   /** The id of a caller's is known from here on; those who wait in line for the same have it too. */
-  name(fiber: AnyFiber, held: MemoryReservation, request: ReserveRequest): void {
+  name(fiber: Caller, held: MemoryReservation, request: ReserveRequest): void {
     held.ask = request
     this.named.set(held.id, held)
     const place = this.places.get(held.id)
@@ -550,7 +552,7 @@ class MemoryBooks {
 
   /** Tells of an admission, once: whoever is interrupted as it is told does not tell it again as it leaves. */
   granted(held: MemoryReservation): Effect.Effect<Reservation> {
-    if (held.admission === undefined) return Effect.succeed(held)
+    if (held.admission === undefined || this.sink === undefined) return Effect.succeed(held)
     const told = Effect.suspend(() => {
       const { admission } = held
       held.admission = undefined
@@ -563,7 +565,7 @@ class MemoryBooks {
     return reservation instanceof MemoryReservation && reservation.books === this ? reservation : undefined
   }
 
-  renew(fiber: AnyFiber, reservation: Reservation): Refusable<Reservation> {
+  renew(fiber: Caller, reservation: Reservation): Refusable<Reservation> {
     const held = this.own(reservation)
     if (held === undefined) return Checks.conflict(reservation, "it was not made by this ledger.")
     return Effect.suspend(() => {
@@ -578,7 +580,7 @@ class MemoryBooks {
   }
 
   /** Settles for `charge`, or releases without one. */
-  end(fiber: AnyFiber, reservation: Reservation, charge: Charge | undefined): Refusable<Entry> {
+  end(fiber: Caller, reservation: Reservation, charge: Charge | undefined): Refusable<Entry> {
     const held = this.own(reservation)
     if (held === undefined) return Checks.conflict(reservation, "it was not made by this ledger.")
     const bad = charge === undefined ? undefined : Checks.checkCharge(charge)
@@ -629,7 +631,7 @@ class MemoryBooks {
     })
   }
 
-  setLimit(fiber: AnyFiber, id: string, limit: Usd.Usd | null): Refusable<void> {
+  setLimit(fiber: Caller, id: string, limit: Usd.Usd | null): Refusable<void> {
     const account = this.accounts.get(id)
     if (account === undefined) return Checks.notOpen(id)
     const bad = Checks.checkLimit(id, limit)
@@ -648,7 +650,7 @@ class MemoryBooks {
     return this.toSink([entry, ...crossed])
   }
 
-  pause(fiber: AnyFiber, id: string, paused: boolean): Refusable<void> {
+  pause(fiber: Caller, id: string, paused: boolean): Refusable<void> {
     const account = this.accounts.get(id)
     if (account === undefined) return Checks.notOpen(id)
     if (account.paused === paused) return Effect.void

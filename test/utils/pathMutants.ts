@@ -63,21 +63,28 @@ export const path: ReadonlyArray<Defect> = [
     "Budget.ts",
     "only a success ends its reservation",
     budget("charges the whole quote for a failure"),
-    "            return settleExit(budget, reservation, exit, options)",
-    "            return Exit.isSuccess(exit) ? settleExit(budget, reservation, exit, options) : Effect.void"
+    "        return settleExit(fiber, budget, reservation, own, options)",
+    "        return Exit.isSuccess(own) ? settleExit(fiber, budget, reservation, own, options) : Effect.void"
+  ),
+  defect(
+    "Budget.ts",
+    "it is reserved outside of what ends it",
+    budget("leaks nothing and never starts unpaid"),
+    "      const whole = Effect.suspend((): Effect.Effect<A, E | BudgetError.BudgetError, R> => {\n        const acquire = stepOf(budget.acquire)(fiber, { least: options.quote })\n",
+    "      const acquire = stepOf(budget.acquire)(fiber, { least: options.quote })\n      const whole = Effect.suspend((): Effect.Effect<A, E | BudgetError.BudgetError, R> => {\n"
   ),
   defect(
     "Budget.ts",
     "a failure is free unless it says otherwise",
     budget("charges the whole quote for a failure"),
-    'return onFailure === "release" ? budget.release(reservation) : whole()',
+    'return onFailure === "release" ? budget.release(reservation) : settle(reservation.amount, "assumed")',
     "return budget.release(reservation)"
   ),
   defect(
     "Budget.ts",
     "who holds something may wait for more",
     budget("nested, never waits for itself"),
-    "holdsAny(fiber.getRef(Held)) ? undefined : waitAtMost",
+    "holdsAny(caller.getRef(Held)) ? undefined : waitAtMost",
     "waitAtMost"
   ),
   defect(
