@@ -17,6 +17,7 @@ import * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
+import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as BudgetError from "./BudgetError.ts"
 import { lasting } from "./internal/background.ts"
@@ -367,6 +368,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   // What a process left behind is told when it runs out.
   if (balance.reserved > 0) yield* read
   let shut = false
+  const settingLimit = Semaphore.makeUnsafe(1)
 
   const reserveStep = stepOf(ledger.reserve)
   const settleStep = stepOf(ledger.settle)
@@ -511,10 +513,13 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         return Effect.void
       }),
     unverified: (what) => tally.unverified.add(what),
-    setLimit: (at, limit) =>
-      Effect.map(ledger.setLimit(at, limit), () => {
+    // One after the other, and each as a whole: the last that the ledger took is the one that the summary shows.
+    setLimit: (at, limit) => {
+      const set = Effect.map(ledger.setLimit(at, limit), () => {
         if (at === account) tally.limit = limit
-      }),
+      })
+      return Semaphore.withPermit(settingLimit, Effect.uninterruptible(set))
+    },
     shut: Effect.sync(() => {
       shut = true
     }),

@@ -597,6 +597,35 @@ describe("what a budget tells", () => {
     }).pipe(Effect.provide(budget({ onExceeded: "wait" })))
   )
 
+  it.effect("the last of two limits that are set at once is the one that the summary shows", () =>
+    Effect.gen(function* () {
+      const ledger = yield* Ledger.makeMemory()
+      // The answer to the first comes after that to the second.
+      const slow: typeof ledger = {
+        ...ledger,
+        setLimit: (account, limit) =>
+          Effect.tap(ledger.setLimit(account, limit), () =>
+            limit === cents(3) ? Effect.sleep(1_000) : Effect.void
+          )
+      }
+      const both = Effect.gen(function* () {
+        const first = yield* Effect.forkChild(Budget.setLimit(cents(3)))
+        yield* settled
+        const second = yield* Effect.forkChild(Budget.setLimit(cents(5)))
+        yield* settled
+        yield* TestClock.adjust(1_000)
+        yield* Fiber.join(first)
+        yield* Fiber.join(second)
+        assert.deepStrictEqual(
+          [(yield* Budget.balance).limit, (yield* Budget.summary).limit],
+          [cents(5), cents(5)]
+        )
+      })
+      const layer = Layer.provide(Budget.layer({ limit: cents(2) }), Layer.succeed(Ledger.Ledger, slow))
+      yield* Effect.provide(both, layer)
+    })
+  )
+
   it.effect("a layer fails for a limit that is none, and for an account that is open with another", () =>
     Effect.gen(function* () {
       const build = (limit: Usd.Usd) =>

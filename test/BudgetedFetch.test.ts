@@ -316,6 +316,17 @@ describe("what a failed attempt is charged: the whole reservation", () => {
 })
 
 describe("what is charged as reported", () => {
+  it(
+    "an answer of a dearer model, under the name of what served",
+    withSession(async (setup) => {
+      setup.provider.next(Behaviours.servedBy("gpt-4o-2024-05-13"))
+      await whole(setup)
+      await settled(setup.session)
+      const { byModel } = setup.session.getSummary()
+      assert.deepStrictEqual(Object.keys(byModel), ["gpt-4o-2024-05-13"])
+    })
+  )
+
   it("an answer", answers({}, "metered"))
   it("an answer with cached input", answers({ cachedTokens: 3 }, "metered"))
   it("an answer at another tier", answers({ tier: "priority" }, "metered"))

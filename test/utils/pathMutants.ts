@@ -195,6 +195,20 @@ export const path: ReadonlyArray<Defect> = [
     "const served = undefined"
   ),
   defect(
+    "internal/attempt.ts",
+    "what is booked has the name of what was asked for",
+    fetched("an answer of a dearer model"),
+    "label: isMetered ? verdict.model : label",
+    "label"
+  ),
+  defect(
+    "Budget.ts",
+    "two limits that are set at once pass each other",
+    budget("the last of two limits"),
+    "Semaphore.withPermit(settingLimit, Effect.uninterruptible(set))",
+    "Effect.uninterruptible(set)"
+  ),
+  defect(
     "Settlement.ts",
     "an unknown tier is the one that was asked for",
     settlement("is charged whole at a tier"),
