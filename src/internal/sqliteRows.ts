@@ -103,11 +103,31 @@ const reader = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) => {
   }
 }
 
-const readLinks = reader(
-  Schema.fromJsonString(Schema.Array(Schema.Tuple([Schema.String, Schema.Int, Schema.NullOr(Schema.Finite)])))
+/** As many texts as are remembered at once. */
+const mostRemembered = 1_000
+
+/** Chains are few and the same at each call, and checking one costs more than a statement. */
+const remembering = <A>(read: (text: string, what: string) => A): typeof read => {
+  const known = new Map<string, A>()
+  return (text, what) => {
+    const found = known.get(text) ?? read(text, what)
+    if (known.size >= mostRemembered) known.clear()
+    known.set(text, found)
+    return found
+  }
+}
+
+const readLinks = remembering(
+  reader(
+    Schema.fromJsonString(
+      Schema.Array(Schema.Tuple([Schema.String, Schema.Int, Schema.NullOr(Schema.Finite)]))
+    )
+  )
 )
 
-const readAncestors = reader(Schema.fromJsonString(Schema.Array(Schema.Tuple([Schema.String, Schema.Int]))))
+const readAncestors = remembering(
+  reader(Schema.fromJsonString(Schema.Array(Schema.Tuple([Schema.String, Schema.Int]))))
+)
 
 const readThresholds = reader(Schema.fromJsonString(Schema.Array(Schema.Int)))
 

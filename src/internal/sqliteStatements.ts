@@ -15,13 +15,14 @@ interface Rows<R> {
 const strange = /\ufffd|\p{Surrogate}/gu
 
 const toStored = (value: SQLInputValue): SQLInputValue =>
-  typeof value === "string"
+  typeof value === "string" && (value.includes("\ufffd") || !value.isWellFormed())
     ? value.replace(strange, (half) => `\ufffd${half.charCodeAt(0).toString(16)}`)
     : value
 
 const restored = <R extends object | undefined>(row: R): R => {
   if (row === undefined) return row
-  for (const [name, value] of Object.entries(row)) {
+  for (const name in row) {
+    const value: unknown = Reflect.get(row, name)
     if (typeof value !== "string" || !value.includes("\ufffd")) continue
     const text = value.replace(/\ufffd([0-9a-f]{4})/g, (_, code: string) =>
       String.fromCharCode(Number.parseInt(code, 16))
