@@ -92,11 +92,12 @@ describe("the simulation", () => {
   )
 
   it("plays the same world for the same seed, whatever was played before", { timeout: 120_000 }, async () => {
-    const seeds = [7, 8, 9, 10]
+    // In the last of them a model's margin is thin, which is warned of once.
+    const seeds = [7, 8, 9, 10, 54]
     const hashes: Array<string> = []
     for (const seed of seeds) hashes.push((await simulate(seed, 150)).hash)
     for (const seed of [...seeds].reverse())
-      assert.strictEqual((await simulate(seed, 150)).hash, hashes[seed - 7])
+      assert.strictEqual((await simulate(seed, 150)).hash, hashes[seeds.indexOf(seed)])
     assert.strictEqual(new Set(hashes).size, seeds.length)
   })
 

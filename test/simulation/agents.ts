@@ -1,6 +1,6 @@
 /** What agents do: calls with retries, priced effects that nest, and the ledger by hand, in accounts of their own. */
 import { Budget, BudgetError, Usd } from "agent-budget"
-import { Cause, Effect, Exit } from "effect"
+import { Cause, Clock, Effect, Exit } from "effect"
 import { callContext } from "../../src/internal/callContext.ts"
 import type { Random } from "../utils/random.ts"
 import { attempt as newAttempt, type Attempt, type Leaving } from "./attempt.ts"
@@ -9,7 +9,7 @@ import { Aborted, isExpected } from "./expected.ts"
 import { drawBehaviour } from "./faults.ts"
 import { root } from "./provider.ts"
 import { crew, type Work } from "./crew.ts"
-import { Caller, Holding, type Desk, type Surroundings } from "./process.ts"
+import { Caller, Holding, Left, type Desk, type Surroundings } from "./process.ts"
 import { readAnswer } from "./reading.ts"
 import { drawAsk, drawUnpriced, requestOf, type Ask } from "./requests.ts"
 
@@ -78,6 +78,7 @@ const callOnce = (agent: Agent, ask: Ask, made: Attempt): Effect.Effect<Answered
   Effect.withFiber((fiber) => {
     const { context } = fiber
     const heeds = agent.random.chance(0.9)
+    made.heedless = !heeds
     return Effect.promise((signal) =>
       callContext.run({ context, passing: undefined }, () =>
         send(agent, ask, made, heeds ? signal : undefined)
@@ -89,7 +90,8 @@ const callOnce = (agent: Agent, ask: Ask, made: Attempt): Effect.Effect<Answered
 const call = (agent: Agent): Effect.Effect<void> =>
   Effect.gen(function* () {
     const { random, surroundings } = agent
-    const { coverage, judge, provider } = surroundings
+    const { coverage, isStored, judge, provider } = surroundings
+    const isLeft = yield* Left
     const ask = drawAsk(random, surroundings.bytesPerToken)
     const most = random.between(1, 3)
     for (let tried = 1; ; tried++) {
@@ -104,7 +106,7 @@ const call = (agent: Agent): Effect.Effect<void> =>
           surroundings.engine.say(`${made.id} is refused: ${refused.reason._tag}`)
         }
         judge.claim(
-          isExpected(answered.error, surroundings.isStored),
+          isExpected(answered.error, { isStored, isLeft: isLeft || made.heedless || made.left }),
           () => `${made.id} failed with ${String(answered.error)}`
         )
         if (refused !== undefined || made.left) return
@@ -221,6 +223,13 @@ const byHand = (agent: Agent): Work =>
       made.id
     )
     yield* Effect.sleep(random.below(30_000))
+    if (random.chance(0.4)) {
+      const since = yield* Clock.currentTimeMillis
+      const renewed = yield* Effect.exit(ledger.renew(held))
+      const now = yield* Clock.currentTimeMillis
+      if (Exit.isSuccess(renewed)) judge.renewed(renewed.value, since, now)
+      yield* Effect.sleep(random.below(30_000))
+    }
     const isFree = random.chance(0.3)
     const amount = Usd.nanos(random.chance(0.1) ? held.amount + 1_000 : random.below(held.amount + 1))
     made.told = !isFree
@@ -266,6 +275,7 @@ const somewhere =
 /** All that an agent does. What it meets is judged; nothing but an interruption goes further. */
 export const life = (agent: Agent, teams: ReadonlyArray<string>): Effect.Effect<void> => {
   const { desk, random, surroundings } = agent
+  const { isStored } = surroundings
   const kind = random.below(10)
   const work = kind < 7 ? solo(agent, 2) : kind < 9 ? crew(agent, () => solo(agent, 2)) : byHand(agent)
   return work.pipe(
@@ -274,7 +284,7 @@ export const life = (agent: Agent, teams: ReadonlyArray<string>): Effect.Effect<
     Effect.catchCause((cause) =>
       Effect.sync(() => {
         const error = Cause.squash(cause)
-        const isFine = Cause.hasInterruptsOnly(cause) || isExpected(error, surroundings.isStored)
+        const isFine = Cause.hasInterruptsOnly(cause) || isExpected(error, { isStored, isLeft: false })
         surroundings.judge.claim(isFine, () => `${agent.name} failed with ${String(error)}`)
       })
     )

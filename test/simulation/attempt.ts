@@ -8,6 +8,8 @@ export interface Attempt {
   readonly id: string
   /** It is a request to the provider. */
   isRequest: boolean
+  /** The model that ran, by the name of its row in the price list. */
+  model: string | undefined
   /** Requests that reached the provider. More than one under one reservation is a fault. */
   arrivals: number
   /** What the provider bills for it so far, in nano-dollars. */
@@ -28,6 +30,8 @@ export interface Attempt {
   read: boolean
   /** Its caller has the answer, and will never read it. */
   unread: boolean
+  /** It goes on when its fiber is interrupted, maybe after its account has closed. */
+  heedless: boolean
   /** It went to the ledger itself, past the budget and its summary. */
   byHand: boolean
 }
@@ -35,6 +39,7 @@ export interface Attempt {
 export const attempt = (id: string): Attempt => ({
   id,
   isRequest: false,
+  model: undefined,
   arrivals: 0,
   bill: 0n,
   broken: false,
@@ -45,5 +50,6 @@ export const attempt = (id: string): Attempt => ({
   readAfter: undefined,
   read: false,
   unread: false,
+  heedless: false,
   byHand: false
 })

@@ -3,6 +3,7 @@ import { Budget, Usd, type BudgetError } from "agent-budget"
 import { Cause, Effect, Fiber } from "effect"
 import type { Agent } from "./agents.ts"
 import { isExpected } from "./expected.ts"
+import { Left } from "./process.ts"
 
 export type Work = Effect.Effect<void, BudgetError.BudgetError, Budget.Budget>
 
@@ -29,11 +30,11 @@ const leftRunning = (agent: Agent, work: Work): Work => {
   const judged = Effect.catchCause(work, (cause) =>
     Effect.sync(() => {
       const error = Cause.squash(cause)
-      const isFine = Cause.hasInterruptsOnly(cause) || isExpected(error, isStored)
+      const isFine = Cause.hasInterruptsOnly(cause) || isExpected(error, { isStored, isLeft: true })
       judge.claim(isFine, () => `what ${agent.name} left running failed with ${String(error)}`)
     })
   )
-  return Effect.asVoid(Effect.forkDetach(judged))
+  return Effect.asVoid(Effect.forkDetach(Effect.provideService(judged, Left, true)))
 }
 
 /** All of them together: to the end, up to the first to end, up to a time, or until one is given up. */
@@ -50,7 +51,9 @@ const together = (agent: Agent, works: ReadonlyArray<Work>): Work => {
       return Effect.asVoid(Effect.timeoutOption(all, random.below(20_000)))
     case 2:
       return Effect.gen(function* () {
-        const fibers = yield* Effect.forEach(works, (work) => Effect.forkChild(Effect.ignore(work)))
+        // A child ends after what its parent has open has closed.
+        const children = works.map((work) => Effect.ignore(Effect.provideService(work, Left, true)))
+        const fibers = yield* Effect.forEach(children, (child) => Effect.forkChild(child))
         yield* Effect.sleep(random.below(8_000))
         coverage.met("given up half-way")
         yield* Fiber.interrupt(random.one(fibers))

@@ -48,6 +48,8 @@ export class Engine {
   /** How often a fiber is made to let others run between two of its operations. */
   readonly preemption: number
   orders = 0
+  /** Told whenever time goes on. */
+  advanced: () => void = () => undefined
   /** How many have run. */
   turns = 0
 
@@ -126,6 +128,7 @@ export class Engine {
   /** Sets the clock on; what is due by then becomes ready. */
   advanceTo(time: number): void {
     this.now = Math.max(this.now, time)
+    this.advanced()
     for (let due = this.next(); due !== undefined && due <= this.now; due = this.next()) {
       const timer = this.timers.pop()
       if (timer !== undefined) {

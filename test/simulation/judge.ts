@@ -28,7 +28,10 @@ interface Reservation {
   /** By number, in the order of admission: ids are made anew in every run. */
   readonly name: string
   readonly amount: number
+  readonly admission: Ledger.Entry
   readonly at: number
+  /** As far as it is known here. */
+  expiresAt: number
   readonly sums: ReadonlyArray<Sums>
   /** The window of the root that it counts in. */
   readonly window: number | null
@@ -61,8 +64,14 @@ export interface Terms {
   readonly thresholds: ReadonlyMap<string, ReadonlyArray<number>>
   /** The books go by the clock of whoever asks, and decide at once. */
   readonly isAtOnce: boolean
+  /** The accounts that are opened for good. */
+  readonly standing: ReadonlyArray<string>
   /** An answer whose reader goes away is read on, for so many milliseconds. */
   readonly drains: number
+  /** What an account is opened with. */
+  readonly limitOf: (account: string) => number | null
+  /** How long a reservation lives unless it is renewed, where the books decide that alone. */
+  readonly lease: number | undefined
 }
 
 /** An account and all above it, by its name. */
@@ -85,10 +94,12 @@ export class Judge {
   readonly told: (line: string) => void
   /** Up to when the clock of the books had gone before it was set back: they stay in the windows that had begun. */
   setBackFrom = -Infinity
-  /** What a store has answered to have taken back. */
-  readonly cancelled = new Set<string>()
+  /** What a store has answered to have taken back, and its last entry then. */
+  readonly cancelled = new Map<string, number>()
   /** What was sent since the books were read last. */
   sent: Array<Attempt> = []
+  /** The limits that somebody in charge has asked for. */
+  readonly limitsAsked = new Map<string, Set<number | null>>()
   /** When something was asked for, by the clock of whoever asked. */
   readonly asks = new Set<number>()
   seq = 0
@@ -150,6 +161,26 @@ export class Judge {
     this.claim(isRight, () => `${least} was refused on ${account}, which has ${room} of ${limit}`)
   }
 
+  /** What can be reserved on an account at a time; nothing where it is closed or paused, or nobody knows. */
+  roomAt(name: string, now: number): number | undefined {
+    const known = this.accounts.get(name)
+    if (known === undefined || known.paused || now < this.setBackFrom) return undefined
+    const window = this.terms.windows.has(name) ? known.latest : null
+    const sums = this.isIn(window, name, now) ? known.windows.get(window) : undefined
+    const used = sums === undefined ? 0n : sums.spent + sums.reserved
+    return known.limit === null ? Infinity : Number(BigInt(known.limit) - used)
+  }
+
+  /** The same on all accounts up to the root. */
+  roomOn(account: string, now: number): number | undefined {
+    const rooms = chainOf(account).map((name) => this.roomAt(name, now))
+    return rooms.includes(undefined) ? undefined : Math.min(...rooms.filter((room) => room !== undefined))
+  }
+
+  lacks(name: string, amount: number, now: number): boolean {
+    return (this.roomAt(name, now) ?? -Infinity) < amount
+  }
+
   /** Plays the entries that are new. */
   take(entries: ReadonlyArray<Ledger.Entry>): void {
     for (const entry of entries) {
@@ -164,7 +195,7 @@ export class Judge {
         this.play(entry)
         this.crossings = this.reached().flatMap((each, index) =>
           each.isReached && before[index]?.isReached === false
-            ? [{ ...each, isSure: this.isIn(each.window, each.account, entry.at) }]
+            ? [{ ...each, isSure: this.isSure(each.window, each.account, entry.at) }]
             : []
         )
       }
@@ -190,12 +221,18 @@ export class Judge {
     })
   }
 
-  cross({ account, seq, threshold }: Extract<Ledger.Entry, { _tag: "ThresholdCrossed" }>): void {
+  /** Whether the books are in this window for certain: a clock that was set back may have ended it before. */
+  isSure(window: number | null, account: string, time: number): boolean {
+    return this.isIn(window, account, time) && (window === null || time >= this.setBackFrom)
+  }
+
+  cross({ account, at, seq, threshold }: Extract<Ledger.Entry, { _tag: "ThresholdCrossed" }>): void {
     const others = this.crossings.filter(
       (each) => each.account !== account || each.threshold !== threshold * 1_000_000
     )
     const isDue = others.length + 1 === this.crossings.length
-    this.claim(isDue, () => `entry ${seq}: ${account} has not come to ${threshold} of its limit`)
+    const isUnknown = this.terms.windows.has(account) && at < this.setBackFrom
+    this.claim(isDue || isUnknown, () => `entry ${seq}: ${account} has not come to ${threshold} of its limit`)
     if (isDue) this.coverage.met("thresholds")
     this.crossings = others
   }
@@ -210,6 +247,11 @@ export class Judge {
     const { account } = entry
     const known = this.accounts.get(account)
     if (entry._tag === "Opened") {
+      const asked = this.terms.limitOf(account)
+      this.claim(
+        entry.limit === asked,
+        () => `${account} opens at ${String(entry.limit)}, not ${String(asked)}`
+      )
       this.accounts.set(account, {
         limit: entry.limit,
         paused: false,
@@ -222,6 +264,8 @@ export class Judge {
         known.limit === entry.from,
         () => `${account} had ${String(known.limit)}, not ${String(entry.from)}`
       )
+      const isAsked = this.limitsAsked.get(account)?.has(entry.to) === true
+      this.claim(isAsked, () => `${account} gets ${String(entry.to)}, which nobody asked for`)
       const isRaised = entry.to === null || (known.limit !== null && entry.to > known.limit)
       this.coverage.met(isRaised ? "raised limits" : "lowered limits")
       known.limit = entry.to
@@ -269,7 +313,8 @@ export class Judge {
       if (kind.at !== undefined) return window > known.latest
       const over = known.latest + kind.length
       // Its first use is the first ask, whether or not that was admitted.
-      const isUse = window === time || window === over || this.asks.has(window)
+      const isLater = time < this.setBackFrom && this.asks.has(window - kind.length)
+      const isUse = window === time || window === over || this.asks.has(window) || isLater
       const hasEnded = time >= over || this.setBackFrom >= over
       return hasEnded && window >= over && (isUse || !this.terms.isAtOnce)
     }
@@ -298,10 +343,15 @@ export class Judge {
       return at
     })
     const window = entry.chain.find((link) => link.account === "root")?.window ?? null
+    const { lease } = this.terms
+    const isRight = lease === undefined || entry.expiresAt === entry.at + lease
+    this.claim(isRight, () => `${name} lives until ${String(entry.expiresAt)} from ${entry.at} on`)
     this.reservations.set(reservation, {
       name,
       amount: reserved,
+      admission: entry,
       at: entry.at,
+      expiresAt: entry.expiresAt ?? Infinity,
       sums,
       window,
       state: "held",
@@ -310,16 +360,44 @@ export class Judge {
     this.told(`${name} holds ${reserved} on ${account} for ${this.callers.get(reservation) ?? "nobody yet"}`)
   }
 
-  expire({ amount, reservation, reserved }: Extract<Ledger.Entry, { _tag: "Expired" }>): void {
+  /** An end is on the accounts, and in the windows, that the reservation was admitted on. */
+  belongs(entry: Ended | Extract<Ledger.Entry, { _tag: "Expired" }>, held: Reservation): void {
+    const { account, chain } = held.admission
+    const isRight =
+      entry.account === account &&
+      entry.reserved === held.amount &&
+      JSON.stringify(entry.chain) === JSON.stringify(chain)
+    this.claim(isRight, () => `${held.name}: ${entry._tag} is not on what it was admitted on`)
+  }
+
+  /** A holder has renewed what it holds, between these times, of which either may be the later one by a clock that is set. */
+  renewed({ expiresAt, id }: Ledger.Reservation, ...times: ReadonlyArray<number>): void {
+    const held = this.reservations.get(id)
+    const { lease } = this.terms
+    this.coverage.met("renewals")
+    const begins = (expiresAt ?? 0) - (lease ?? 0)
+    const isRight = begins >= Math.min(...times) && begins <= Math.max(...times)
+    this.claim(isRight || lease === undefined, () => `a lease was renewed to ${String(expiresAt)}`)
+    if (held !== undefined) held.expiresAt = expiresAt ?? Infinity
+  }
+
+  expire(entry: Extract<Ledger.Entry, { _tag: "Expired" }>): void {
+    const { amount, reservation, reserved, seq } = entry
     const held = this.reservations.get(reservation)
     if (held === undefined || held.state !== "held") {
       this.fault(`${held?.name ?? "what nobody held"} expired and was ${held?.state ?? "unknown"}`)
       return
     }
     this.coverage.met("expiries")
-    this.claim(!this.cancelled.has(reservation), () => `${held.name} expired, and was taken back before`)
+    const isHeld = seq <= (this.cancelled.get(reservation) ?? Infinity)
+    this.claim(isHeld, () => `${held.name} expired, and was taken back before`)
     this.told(`${held.name} expires at ${amount}`)
     this.claim(amount === held.amount && reserved === held.amount, () => `${held.name} expired at ${amount}`)
+    this.claim(
+      entry.at >= held.expiresAt,
+      () => `${held.name} expired at ${entry.at}, before ${held.expiresAt}`
+    )
+    this.belongs(entry, held)
     held.state = "expired"
     for (const at of held.sums) {
       at.reserved -= BigInt(held.amount)
@@ -338,6 +416,11 @@ export class Judge {
     this.told(`${held.name} ends ${entry._tag} ${verdict} ${amount}`)
     const isLate = held.state === "expired"
     if (isLate) this.coverage.met("corrections")
+    this.belongs(entry, held)
+    if (entry._tag === "Corrected") {
+      const isRight = entry.charged === held.amount && entry.difference === entry.amount - held.amount
+      this.claim(isRight, () => `${held.name} is corrected by ${entry.difference} from ${entry.charged}`)
+    }
     held.state = "ended"
     held.ended = entry
     for (const at of held.sums) {
@@ -364,6 +447,9 @@ export class Judge {
     this.claim(attempt.broken || over <= 0n, () => `${what}: the bill passed its bound`)
     if (verdict === "metered") {
       this.claim(attempt.told, () => `${what}: its usage was never told`)
+      const label = entry._tag === "Released" ? null : entry.label
+      const isNamed = !attempt.isRequest || label === attempt.model
+      this.claim(isNamed, () => `${what}: for ${String(label)}, and ${String(attempt.model)} ran`)
       this.claim(BigInt(amount) === attempt.bill, () => `${what}: not what was billed`)
       this.claim(BigInt(overrun) === (over > 0n ? over : 0n), () => `${what}: an overrun of ${overrun}`)
       if (overrun > 0 && !isFinal) this.coverage.met("overruns")
@@ -386,8 +472,13 @@ export class Judge {
 
   /** The numbers that the ledger shows, against those that follow from its entries. */
   compare(shown: ReadonlyArray<Numbers>): void {
-    for (const { account, limit, reserved, spent, windowStart } of shown) {
+    for (const account of this.terms.standing) {
+      const isShown = shown.some((each) => each.account === account)
+      this.claim(isShown || !this.accounts.has(account), () => `${account} is open, and not shown`)
+    }
+    for (const { account, limit, paused, reserved, spent, windowStart } of shown) {
       const known = this.accounts.get(account)
+      this.claim(known?.paused === paused, () => `${account} is shown as ${paused ? "" : "not "}paused`)
       const sums = known?.windows.get(windowStart) ?? { spent: 0n, reserved: 0n }
       this.claim(
         sums.spent === BigInt(spent) && sums.reserved === BigInt(reserved) && known?.limit === limit,
@@ -404,7 +495,13 @@ export class Judge {
    * have come to one, by that clock, that nobody else has: what it says is that of a window of its own calls, or nothing,
    * and what was reserved at a time before the window that it counts in may be left out.
    */
-  compareSummary({ byModel, calls, overrun, reserved, spent }: Budget.Summary, now: number): void {
+  compareSummary(summary: Budget.Summary, now: number): void {
+    const { byModel, calls, limit, overrun, remaining, reserved, spent } = summary
+    const rootLimit = this.accounts.get("root")?.limit
+    this.claim(
+      limit === rootLimit && remaining === limit - spent - reserved,
+      () => `the summary says ${remaining} of ${limit} remain, and the limit is ${String(rootLimit)}`
+    )
     const own = Array.from(this.reservations).flatMap(([id, held]) => {
       const attempt = this.attempts.get(this.callers.get(id) ?? "")
       return attempt === undefined || attempt.byHand ? [] : [held]
@@ -433,7 +530,8 @@ export class Judge {
     const asBookedIn = this.accounts.get("root")?.latest
     const asBooked = sumsIn(asBookedIn)
     const ofOwn = Math.max(...own.map(({ window }) => window ?? -Infinity))
-    const windows = now < this.setBackFrom ? [asBookedIn, ofOwn, Infinity] : [asBookedIn]
+    const wasSetBack = this.setBackFrom > -Infinity
+    const windows = now < this.setBackFrom ? [asBookedIn, ofOwn, Infinity] : wasSetBack ? [asBookedIn] : []
     const others = windows.flatMap((latest) => [sumsIn(latest), sumsIn(latest, false)])
     this.claim([asBooked, ...others].includes(shown), () => `the summary says ${shown}, not ${asBooked}`)
     const shownModels = Object.entries(byModel).map(

@@ -2,6 +2,8 @@
 import { Budget, type BudgetError, BudgetedFetch, Ledger, Pricing, TokenCounter, Usd } from "agent-budget"
 import { Clock, Context, Effect, Layer, Logger, Scope, type Fiber } from "effect"
 import type { LedgerStore } from "../../src/internal/ledgerStore.ts"
+import type { SteppedStore } from "../utils/steppedStore.ts"
+import { isDone, stepOf, stepping } from "../../src/internal/steps.ts"
 import type { Coverage } from "./coverage.ts"
 import type { Engine, Owner } from "./engine.ts"
 import type { Judge } from "./judge.ts"
@@ -11,6 +13,9 @@ import { type Provider, root } from "./provider.ts"
 /** Which attempt a fiber works for; nobody's. */
 export const Caller = Context.Reference<string>("simulation/Caller", { defaultValue: () => "" })
 
+/** Whether a fiber goes on after its maker. */
+export const Left = Context.Reference<boolean>("simulation/Left", { defaultValue: () => false })
+
 /** Whether a fiber works inside something that holds a reservation: who does must never wait for another. */
 export const Holding = Context.Reference<{ held: boolean }>("simulation/Holding", {
   defaultValue: () => ({ held: false })
@@ -18,6 +23,7 @@ export const Holding = Context.Reference<{ held: boolean }>("simulation/Holding"
 
 /** An ask that has no answer yet. */
 export interface Waiting {
+  readonly owner: Owner
   readonly request: Ledger.ReserveRequest
   /** It was still there when a step had ended. */
   seen: boolean
@@ -64,50 +70,66 @@ const counterOf = (count: (text: string) => number) =>
 /** A ledger whose reservations are written down as those of the attempt that asks. */
 const watched = (
   ledger: Ledger.Ledger["Service"],
-  { coverage, engine, judge, roomOn, waiting }: Surroundings
+  owner: Owner,
+  { coverage, engine, isStored, judge, roomOn, waiting }: Surroundings
 ): Ledger.Ledger["Service"] => ({
   ...ledger,
-  reserve: (request) =>
-    Effect.withFiber((fiber) => {
-      const place: Waiting = { request, seen: false }
+  reserve: stepping((caller, request: Ledger.ReserveRequest) => {
+    const { account, least, waitAtMost } = request
+    const place: Waiting = { owner, request, seen: false }
+    judge.claim(
+      waitAtMost === undefined || !caller.getRef(Holding).held,
+      () => `${caller.getRef(Caller)} would wait for others, and holds what they may wait for`
+    )
+    judge.asks.add(caller.getRef(Clock.Clock).currentTimeMillisUnsafe())
+    const granted = ({ amount, id }: Ledger.Reservation): void => {
+      const most = request.most ?? least
+      judge.claim(amount >= least && amount <= most, () => `${amount} is held, not ${least} to ${most}`)
+      judge.bind(id, caller.getRef(Caller))
+      if (place.seen)
+        coverage.met(isStored ? "grants after a wait over a store" : "grants after a wait in memory")
+    }
+    const since = engine.turns
+    const refused = (error: BudgetError.BudgetError): void => {
+      // Only where nothing else has happened since is it known what there was room for.
+      if (engine.turns !== since || error.reason._tag !== "BudgetExceeded") return
+      const room = roomOn(account)
+      if (room === least - 1) coverage.met("refused by a nano-dollar")
       judge.claim(
-        request.waitAtMost === undefined || !fiber.getRef(Holding).held,
-        () => `${fiber.getRef(Caller)} would wait for others, and holds what they may wait for`
+        room === undefined || room < least,
+        () => `${least} was refused on ${account}, which has ${room}`
       )
-      const { account, least, waitAtMost } = request
+    }
+    const answer = stepOf(ledger.reserve)(caller, request)
+    if (isDone(answer)) {
+      coverage.met("admissions without a fiber")
+      granted(answer.value)
+      return answer
+    }
+    const asked = Effect.suspend(() => {
       if (waitAtMost !== undefined) waiting.add(place)
-      const since = engine.turns
-      judge.asks.add(fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
-      const judged = (error: BudgetError.BudgetError) => {
-        // Only where nothing else has happened since is it known what there was room for.
-        if (engine.turns !== since || error.reason._tag !== "BudgetExceeded") return
-        const room = roomOn(account)
-        if (room === least - 1) coverage.met("refused by a nano-dollar")
-        judge.claim(
-          room === undefined || room < least,
-          () => `${least} was refused on ${account}, which has ${room}`
-        )
-      }
-      const refusable = Effect.tapError(ledger.reserve(request), (error) => Effect.sync(() => judged(error)))
-      const noted = Effect.tap(refusable, ({ id }) =>
-        Effect.sync(() => {
-          judge.bind(id, fiber.getRef(Caller))
-          if (place.seen) coverage.met("grants after a wait")
-        })
-      )
-      return Effect.onExit(noted, () => Effect.sync(() => waiting.delete(place)))
+      return answer
     })
+    return asked.pipe(
+      Effect.tapError((error) => Effect.sync(() => refused(error))),
+      Effect.tap((reservation) => Effect.sync(() => granted(reservation))),
+      Effect.onExit(() => Effect.sync(() => waiting.delete(place)))
+    )
+  })
 })
 
 /** A store whose asks are written down as those of the attempt that made them first. */
-export const heard = (store: LedgerStore, judge: Judge): LedgerStore => ({
+export const heard = (store: SteppedStore, judge: Judge): LedgerStore => ({
   ...store,
   reserve: (ask) =>
     Effect.withFiber((fiber) => {
       judge.bind(ask.id, fiber.getRef(Caller))
       return Effect.tap(store.reserve(ask), (answer) => Effect.sync(() => judge.refused(ask, answer)))
     }),
-  cancel: (id) => Effect.tap(store.cancel(id), () => Effect.sync(() => judge.cancelled.add(id)))
+  cancel: (id) =>
+    Effect.tap(store.cancel(id), () =>
+      Effect.sync(() => judge.cancelled.set(id, judge.seq + store.after(judge.seq).length))
+    )
 })
 
 /** What may be logged as an error: that the books could not be reached, or that an agent had ended in two ways. */
@@ -129,7 +151,7 @@ export const open = (
 ) =>
   Effect.gen(function* () {
     const scope = yield* Scope.make()
-    const ledger = watched(yield* Scope.provide(engine, scope), surroundings)
+    const ledger = watched(yield* Scope.provide(engine, scope), owner, surroundings)
     const onExceeded = waitAtMost === undefined ? "fail" : "wait"
     const budget = Layer.unwrap(
       Effect.sync(() => Budget.layer({ limit: Usd.nanos(limit()), window, onExceeded, waitAtMost }))

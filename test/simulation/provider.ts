@@ -243,6 +243,7 @@ class Call {
     const wanted = isTiered ? (text(Oracle.field(body, "service_tier")) ?? projectTier) : "default"
     const tier = wanted === "auto" ? (behaviour.output % 2 === 0 ? "priority" : "default") : wanted
     const served = isDearer ? "default" : this.servedTier(asked, tier)
+    attempt.model = model
     const price = Oracle.priceOf(billed, model, served)
     if (price === undefined) throw new Error(`The provider has no price for ${model} on ${served}.`)
     if (isDearer) coverage.met("dearer models")

@@ -36,6 +36,8 @@ export interface Setting {
   /** Of the ledger in memory. */
   readonly lease: number | undefined
   readonly stored: { readonly lease: number; readonly poll: number; readonly writeAtClose: number }
+  /** Somebody is told of every entry of the ledger in memory: without, what it does at once is done without a fiber. */
+  readonly hears: boolean
   /** How long it takes until everything has come to its end. */
   readonly windDown: number
 }
@@ -72,6 +74,7 @@ export const drawSetting = (random: Random): Setting => {
     waitAtMost: random.chance(0.6) ? random.between(1, 60) * 1_000 : undefined,
     lease: random.chance(0.3) ? random.between(5, 60) * 1_000 : undefined,
     stored: { lease: random.between(10, 60) * 1_000, poll: 1_000, writeAtClose: 10_000 },
-    windDown: 300_000
+    windDown: 300_000,
+    hears: random.chance(0.6)
   }
 }

@@ -4,28 +4,27 @@ import { SqliteBooks } from "../../src/internal/sqliteBooks.ts"
 import { steps as schema } from "../../src/internal/sqliteSchema.ts"
 import type { Books } from "../utils/steppedStore.ts"
 
-export interface Opened extends Books {
-  readonly close: () => void
-}
-
-export const open = (clock: () => number): Opened => {
+export const open = (clock: () => number): Books => {
   const database = new DatabaseSync(":memory:")
   for (const step of schema) database.exec(step)
   const begin = database.prepare("BEGIN IMMEDIATE")
   const commit = database.prepare("COMMIT")
+  const rollback = database.prepare("ROLLBACK")
   const books = new SqliteBooks(database, clock)
   return {
     verbs: books,
     step: (_, take) => {
       begin.run()
-      books.begin()
-      const answer = take(books)
-      books.finish()
-      commit.run()
-      return answer
-    },
-    close: () => {
-      database.close()
+      try {
+        books.begin()
+        const answer = take(books)
+        books.finish()
+        commit.run()
+        return answer
+      } catch (error) {
+        rollback.run()
+        throw error
+      }
     }
   }
 }

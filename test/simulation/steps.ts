@@ -1,5 +1,4 @@
 /** The steps of a world: each draws what it does, and who runs next, from a seed of its own. */
-import { Usd } from "agent-budget"
 import { random, type Random } from "../utils/random.ts"
 import { settle } from "./engine.ts"
 import type { World } from "./world.ts"
@@ -39,6 +38,7 @@ const setClock: Step = (world, drawn) => {
   if (world.books.kind === "memory" && skew < owner.skew)
     world.judge.setBackFrom = Math.max(world.judge.setBackFrom, world.engine.now + owner.skew)
   owner.skew = skew
+  world.engine.advanced()
   world.engine.say(`the clock of ${owner.name} is ${skew} ahead`)
 }
 
@@ -69,21 +69,15 @@ const setLimit: Step = (world, drawn) => {
     (drawn.chance(0.1) && account !== "root"
       ? null
       : Math.floor((world.setting.limit * drawn.below(drawn.chance(0.2) ? 300 : 3_000)) / 1_000))
-  const at = process(world, drawn)
-  const change =
-    limit === null
-      ? at.desk.budget.ledger.setLimit(account, null)
-      : at.desk.budget.setLimit(account, Usd.nanos(limit))
-  world.command(at, `${account} gets ${String(limit)}`, change)
+  const what = `gets ${String(limit)}`
+  world.command(process(world, drawn), { account, what, wants: { limit }, isAlone: true })
 }
 
 const pause: Step = (world, drawn) => {
   const account = world.account(drawn)
-  const at = process(world, drawn)
-  const { ledger } = at.desk.budget
-  if (drawn.chance(0.2)) {
-    world.command(at, `${account} is paused`, ledger.pause(account))
-  } else world.command(at, `${account} goes on`, ledger.resume(account))
+  const paused = drawn.chance(0.2)
+  const what = paused ? "is paused" : "goes on"
+  world.command(process(world, drawn), { account, what, wants: { paused }, isAlone: true })
 }
 
 const outage: Step = (world, drawn) => {
@@ -134,7 +128,7 @@ export const take = async (world: World, seed: number): Promise<void> => {
   world.engine.random = random(seed ^ 0x5bd1e995)
   await draw(drawn)(world, drawn)
   await settle()
-  world.look()
+  world.look(drawn.chance(0.3))
 }
 
 /** The seed of a step of a world. */

@@ -28,9 +28,26 @@ type Books =
   | {
       readonly kind: "memory"
       readonly ledger: Ledger.Ledger["Service"]
-      readonly sunk: Map<number, Ledger.Entry>
+      /** What was told of it, where somebody hears. */
+      readonly sunk: Map<number, Ledger.Entry> | undefined
     }
   | { readonly kind: "stored"; readonly store: Stepped.SteppedStore }
+
+/** What someone in charge wants of an account. */
+interface Order {
+  readonly account: string
+  readonly what: string
+  readonly wants: { readonly limit: number | null } | { readonly paused: boolean }
+  /** No other has been under way beside it. */
+  isAlone: boolean
+}
+
+/** The limit that agents give to accounts of their own, by the number in the name. */
+const limitOfOwn = (account: string): number | null => {
+  const [, kind, number] = /(agent|part)-(\d)$/.exec(account) ?? []
+  const each = kind === "agent" ? 10_000_000 : 8_000_000
+  return number === undefined || number === "0" ? null : Number(number) * each
+}
 
 type Spoil = (ledger: Ledger.Ledger["Service"]) => Ledger.Ledger["Service"]
 
@@ -45,6 +62,8 @@ export class World {
   readonly calls = new Map<string, () => void>()
   readonly teams: ReadonlyArray<string>
   books: Books
+  /** Those that are under way, by account. */
+  readonly orders = new Map<string, Set<Order>>()
   agents = 0
   processes = 0
 
@@ -64,6 +83,8 @@ export class World {
     this.provider.arrived = (attempt) => this.judge.arrived(attempt)
     this.provider.abandoned = (attempt) => this.judge.abandoned(attempt, this.engine.now)
     const { engine, judge, provider } = this
+    // Whoever waits asks again when his time has come.
+    engine.advanced = () => this.judge.asks.add(engine.now + this.observer.skew)
     const roomOn = (account: string) => this.roomOn(account)
     const isStored = this.setting.books !== "memory"
     this.surroundings = {
@@ -82,16 +103,22 @@ export class World {
   }
 
   terms(): Terms {
-    const { books, policy, teams, thresholds, window } = this.setting
+    const { books, lease, limit, policy, teams, thresholds, window } = this.setting
     const all = [
-      { name: rootAccount, thresholds, window },
+      { name: rootAccount, limit, thresholds, window },
       ...teams.map((team) => ({ ...team, name: `${rootAccount}/${team.name}` }))
     ]
     return {
       windows: new Map(all.flatMap(({ name, window }) => (window ? [[name, window] as const] : []))),
       thresholds: new Map(all.map((each) => [each.name, each.thresholds])),
       isAtOnce: books === "memory",
-      drains: policy.abandoned === "drain" ? 60_000 : 0
+      standing: all.map(({ name }) => name),
+      drains: policy.abandoned === "drain" ? 60_000 : 0,
+      limitOf: (account) => {
+        const known = all.find(({ name }) => name === account)
+        return known === undefined ? limitOfOwn(account) : (known.limit ?? null)
+      },
+      lease: books === "memory" ? lease : undefined
     }
   }
 
@@ -102,9 +129,10 @@ export class World {
         this.judge.claim(!sunk.has(entry.seq), () => `entry ${entry.seq} was told twice`)
         sunk.set(entry.seq, entry)
       })
-    const { lease } = this.setting
-    const made = Ledger.makeMemory({ entries: 100_000, admissions: true, sink, lease })
-    return { kind: "memory", ledger: Effect.runSync(made), sunk }
+    const { hears, lease } = this.setting
+    const options = { entries: 100_000, admissions: true, lease }
+    const made = Ledger.makeMemory(hears ? { ...options, sink } : options)
+    return { kind: "memory", ledger: Effect.runSync(made), sunk: hears ? sunk : undefined }
   }
 
   store(): Books {
@@ -232,7 +260,8 @@ export class World {
   bury(at: Running): void {
     at.owner.alive = false
     this.running.splice(this.running.indexOf(at), 1)
-    this.surroundings.waiting.clear()
+    for (const place of this.surroundings.waiting)
+      if (place.owner === at.owner) this.surroundings.waiting.delete(place)
   }
 
   /** A process ends in good order, and hands over what it has not written. */
@@ -244,10 +273,39 @@ export class World {
     await this.boot()
   }
 
-  /** Changes the books by hand, as someone in charge would; what this meets is of no interest. */
-  command(at: Running, what: string, change: Effect.Effect<unknown, unknown>): void {
-    this.engine.say(what)
-    Process.start(at.owner, this.surroundings, Effect.ignore(change))
+  /**
+   * Changes an account by hand, as someone in charge would. Where it succeeds, and nobody else gave an order for the
+   * account meanwhile, the books show what was wanted.
+   */
+  command(at: Running, order: Order): void {
+    const { account, what, wants } = order
+    this.engine.say(`${account} ${what}`)
+    const others = this.orders.get(account) ?? new Set()
+    this.orders.set(account, others.add(order))
+    for (const other of others) other.isAlone = others.size === 1
+    if ("limit" in wants) {
+      const asked = this.judge.limitsAsked.get(account) ?? new Set()
+      this.judge.limitsAsked.set(account, asked.add(wants.limit))
+    }
+    const { ledger } = at.desk.budget
+    const change: Effect.Effect<void, unknown> =
+      "paused" in wants
+        ? wants.paused
+          ? ledger.pause(account)
+          : ledger.resume(account)
+        : wants.limit === null
+          ? ledger.setLimit(account, null)
+          : at.desk.budget.setLimit(account, Usd.nanos(wants.limit))
+    const judged = Effect.onExit(change, (exit) =>
+      Effect.sync(() => {
+        others.delete(order)
+        const shown = this.shown().find((each) => each.account === account)
+        if (Exit.isFailure(exit) || shown === undefined || !order.isAlone) return
+        const isDone = "paused" in wants ? shown.paused === wants.paused : shown.limit === wants.limit
+        this.judge.claim(isDone, () => `${account} ${what}, and nothing came of it`)
+      })
+    )
+    Process.start(at.owner, this.surroundings, Effect.ignore(judged))
   }
 
   account(drawn: Random): string {
@@ -260,9 +318,10 @@ export class World {
 
   /** Those that the judge has not seen yet. */
   entries(): ReadonlyArray<Ledger.Entry> {
-    const { seq } = this.judge
-    if (this.books.kind === "stored") return this.books.store.after(seq)
-    return this.now(Stream.runCollect(this.books.ledger.entries())).slice(seq)
+    if (this.books.kind === "stored") return this.books.store.after(this.judge.seq)
+    const all = this.now(Stream.runCollect(this.books.ledger.entries()))
+    // Reading them may have let somebody ask, who had the judge read them.
+    return all.slice(this.judge.seq)
   }
 
   shown(): ReadonlyArray<Numbers> {
@@ -270,28 +329,33 @@ export class World {
   }
 
   /** Checks both theorems, now. */
-  look(): void {
-    // What time has done is done as it is looked at, and those who waited for it run at once: they ask again.
-    if (this.surroundings.waiting.size > 0) this.judge.asks.add(this.engine.now + this.observer.skew)
+  look(isWhole = true): void {
+    if (!isWhole) {
+      // Whoever looks at the balances does what time has done: mostly nobody does.
+      this.judge.take(this.entries())
+      this.noteWaits()
+      return
+    }
+    // What time has done is done as it is looked at, and those who waited for it run at once.
     if (this.books.kind === "memory") this.shown()
     const shown = this.shown()
     this.judge.take(this.entries())
     this.judge.compare(shown)
+    this.noteWaits()
+  }
+
+  noteWaits(): void {
     for (const place of this.surroundings.waiting) {
-      if (!place.seen) this.coverage.met("waits")
+      if (!place.seen)
+        this.coverage.met(this.books.kind === "memory" ? "waits in memory" : "waits over a store")
       place.seen = true
     }
   }
 
+  /** By the judge's own sums. */
   roomOn(account: string): number | undefined {
-    const shown = new Map(this.shown().map((each) => [each.account, each]))
-    let room = Infinity
-    for (const name of chainOf(account)) {
-      const at = shown.get(name)
-      if (at === undefined || at.paused) return undefined
-      if (at.limit !== null) room = Math.min(room, at.limit - at.spent - at.reserved)
-    }
-    return room
+    this.judge.take(this.entries())
+    return this.judge.roomOn(account, this.engine.now + this.observer.skew)
   }
 
   /** What an account has used, and what somebody who waits asks for on it or below it, or a nano-dollar less. */
@@ -308,13 +372,10 @@ export class World {
   /** Nobody waits for what is there: whoever has room waits behind someone who has none at an account of both. */
   lookAtThoseWhoWait(): void {
     if (this.books.kind !== "memory") return
-    const shown = new Map(this.now(this.books.ledger.balances).map((each) => [each.account, each]))
+    const now = this.engine.now + this.observer.skew
     const lacking = Array.from(this.surroundings.waiting, ({ request }) => ({
       request,
-      accounts: chainOf(request.account).filter((name) => {
-        const at = shown.get(name)
-        return at === undefined || at.paused || (at.available ?? Infinity) < request.least
-      })
+      accounts: chainOf(request.account).filter((name) => this.judge.lacks(name, request.least, now))
     }))
     const full = new Set(lacking.flatMap(({ accounts }) => accounts))
     for (const { request } of lacking) {
@@ -336,7 +397,7 @@ export class World {
     this.heal()
     for (const at of this.running) {
       for (const account of [rootAccount, ...this.teams.map((team) => `${rootAccount}/${team}`)]) {
-        this.command(at, `${account} goes on`, at.desk.budget.ledger.resume(account))
+        this.command(at, { account, what: "goes on", wants: { paused: false }, isAlone: true })
       }
     }
     const horizon = this.engine.now + this.setting.windDown
@@ -357,7 +418,7 @@ export class World {
     this.judge.conclude((caller) => this.judge.attempts.get(caller)?.unread === true)
     this.lookAtSummaries()
     const { books } = this
-    if (books.kind === "memory") {
+    if (books.kind === "memory" && books.sunk !== undefined) {
       for (let seq = 1; seq <= this.judge.seq; seq++) {
         this.judge.claim(books.sunk.has(seq), () => `entry ${seq} was never told`)
       }

@@ -48,6 +48,78 @@ export const once = {
 
 const own: ReadonlyArray<Mutant> = [
   defect(
+    "Budget.ts",
+    "an account inside of another is opened without its limit",
+    "openAccount(budget.ledger, { account, parent, limit, window, thresholds, temporary }, onLimitChange)",
+    "openAccount(budget.ledger, { account, parent, limit: undefined, window, thresholds, temporary }, onLimitChange)"
+  ),
+  defect(
+    "internal/memoryLedger.ts",
+    "a limit that is lowered stays",
+    "    if (from === limit)",
+    "    if (from === limit || (limit !== null && from !== null && limit < from))"
+  ),
+  defect(
+    "internal/sqliteBooks.ts",
+    "SQLite sets no limit",
+    "    if (row.cap === limit) return []",
+    "    if (row.cap !== undefined) return []"
+  ),
+  defect(
+    "internal/sqliteBooks.ts",
+    "SQLite pauses nobody",
+    "    if ((row.paused !== 0) === paused) return []",
+    "    if (row.paused !== 2) return []"
+  ),
+  defect(
+    "internal/memoryLedger.ts",
+    "who was paused stays so",
+    "    account.paused = paused\n",
+    "    account.paused = true\n"
+  ),
+  defect(
+    "internal/accountTree.ts",
+    "nobody waits in memory",
+    "    if (ceiling(at) < amount) return at",
+    "    if (available(at) < amount) return at"
+  ),
+  defect(
+    "internal/memoryLedger.ts",
+    "no window opens for whoever waits",
+    "ask.account.windowed ? Effect.raceFirst(line, this.turns(ask.account)) : line",
+    "line"
+  ),
+  defect(
+    "internal/memoryLedger.ts",
+    "a lease is half as long",
+    "held.expiresAt = at + this.lease\n      this.leased.add(held)",
+    "held.expiresAt = at + this.lease / 2\n      this.leased.add(held)"
+  ),
+  defect(
+    "internal/sqliteBooks.ts",
+    "SQLite books an end on the nearest account alone",
+    "chain: Rows.chainOf(Rows.linksOf(row)),\n      reservation: row.id,\n      reserved: row.amount\n    }\n",
+    "chain: Rows.chainOf(Rows.linksOf(row).slice(0, 1)),\n      reservation: row.id,\n      reserved: row.amount\n    }\n"
+  ),
+  defect(
+    "internal/accountTree.ts",
+    "more is granted than was asked for",
+    "Math.max(ask.least, Math.min(ask.most, Math.floor(room * ask.share)))",
+    "Math.max(ask.least, Math.floor(room * ask.share))"
+  ),
+  defect(
+    "internal/sqliteBooks.ts",
+    "SQLite corrects by a difference without its sign",
+    "difference: Rows.usd(difference),",
+    "difference: Rows.usd(Math.abs(difference)),"
+  ),
+  defect(
+    "internal/tally.ts",
+    "what remains is what is not spent",
+    "Usd.subtract(Usd.subtract(this.limit, this.#spent), this.#reserved)",
+    "Usd.subtract(this.limit, this.#spent)"
+  ),
+  defect(
     "internal/accountTree.ts",
     "a nano-dollar more than there is may be held",
     "account.paused || available(account) < amount",
