@@ -26,16 +26,14 @@ export const raise = (model: string, share: number): Effect.Effect<void> => {
   )
 }
 
-/** The models whose margins a warning was logged of, whichever budget saw it first: once for each registry of metrics. */
-const loggedThin = new WeakMap<object, Set<string>>()
+/** The models whose margins the process has logged a warning of, whichever budget saw it first. */
+const loggedThin = new Set<string>()
 
 /** Warns once of a model whose bill took nearly all of its margin. */
 export const warnThin = (model: string, { input, margin }: Bound, billed: number): Effect.Effect<void> =>
-  Effect.withFiber((fiber) => {
-    const registry = fiber.getRef(Metric.MetricRegistry)
-    const logged = loggedThin.get(registry) ?? new Set()
-    if (logged.has(model)) return Effect.void
-    loggedThin.set(registry, logged.add(model))
+  Effect.suspend(() => {
+    if (loggedThin.has(model)) return Effect.void
+    loggedThin.add(model)
     return Effect.logWarning(
       `${model} was billed for ${billed} input tokens of a bound of ${input}, which has a margin of ${margin}: ` +
         'what is known of the model may be out of date. Measure it (npm run bounds), or set inputBound: "bytes".'

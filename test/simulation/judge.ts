@@ -506,10 +506,12 @@ export class Judge {
       const attempt = this.attempts.get(this.callers.get(id) ?? "")
       return attempt === undefined || attempt.byHand ? [] : [held]
     })
-    // When a window began that begins with its first use is told by the end of a call in it.
+    // When a window began that begins with its first use is told by the charge of a call in it.
     const isRolling = this.terms.windows.get("root")?.at === undefined
     const heardOf = Math.max(
-      ...own.map(({ ended, window }) => (ended === undefined ? -Infinity : (window ?? -Infinity)))
+      ...own.map(({ ended, window }) =>
+        ended === undefined || outcomeOf(ended).verdict === "released" ? -Infinity : (window ?? -Infinity)
+      )
     )
     const sumsIn = (latest: number | undefined, isLate = true): string => {
       const sums = { spent: 0, reserved: 0, overrun: 0 }

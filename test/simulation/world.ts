@@ -1,7 +1,8 @@
 /** One seeded world: processes, agents, a provider, books, and everything that happens to them. */
 import { Ledger, Usd } from "agent-budget"
-import { Clock, Context, Effect, Exit, Scope, Stream, type Fiber } from "effect"
+import { Clock, Context, Effect, Exit, Logger, Scope, Stream, type Fiber } from "effect"
 import * as StoredLedger from "../../src/internal/storedLedger.ts"
+import { warnThin } from "../../src/internal/tally.ts"
 import { random, type Random } from "../utils/random.ts"
 import * as Reference from "../utils/referenceStore.ts"
 import * as Stepped from "../utils/steppedStore.ts"
@@ -9,12 +10,17 @@ import * as Agents from "./agents.ts"
 import type { Coverage } from "./coverage.ts"
 import { Engine, type Owner } from "./engine.ts"
 import { chainOf, Judge, type Numbers, type Terms } from "./judge.ts"
+import { listed } from "./prices.ts"
 import * as Process from "./process.ts"
 import { Provider } from "./provider.ts"
 import { drawSetting, type Setting } from "./setting.ts"
 import * as Sqlite from "./sqliteBooks.ts"
 
 const rootAccount = "root"
+
+// What a process logs once would make the first of its worlds another one than the same world later.
+for (const model of Object.keys(listed))
+  Effect.runSync(Effect.provide(warnThin(model, { input: 1, margin: 1 }, 1), Logger.layer([])))
 
 /** A process that is up. */
 interface Running {
