@@ -98,6 +98,8 @@ export class Judge {
   readonly cancelled = new Map<string, number>()
   /** What was sent since the books were read last. */
   sent: Array<Attempt> = []
+  /** The clock of the books was set ahead. */
+  wasSetAhead = false
   /** The limits that somebody in charge has asked for. */
   readonly limitsAsked = new Map<string, Set<number | null>>()
   /** When something was asked for, by the clock of whoever asked. */
@@ -177,7 +179,9 @@ export class Judge {
     return rooms.includes(undefined) ? undefined : Math.min(...rooms.filter((room) => room !== undefined))
   }
 
+  /** Whoever waits for a window sleeps until its end, which a clock that is set ahead brings nearer behind his back. */
   lacks(name: string, amount: number, now: number): boolean {
+    if (this.wasSetAhead && this.terms.windows.has(name)) return true
     return (this.roomAt(name, now) ?? -Infinity) < amount
   }
 

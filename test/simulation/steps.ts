@@ -35,6 +35,7 @@ const setClock: Step = (world, drawn) => {
   const { owner } = process(world, drawn)
   const skew = drawn.chance(0.2) ? 0 : drawn.between(-600_000, 600_000)
   world.coverage.met(skew < owner.skew ? "clocks set back" : "clocks set ahead")
+  if (skew > owner.skew) world.judge.wasSetAhead = true
   if (world.books.kind === "memory" && skew < owner.skew)
     world.judge.setBackFrom = Math.max(world.judge.setBackFrom, world.engine.now + owner.skew)
   owner.skew = skew
