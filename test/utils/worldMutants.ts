@@ -78,18 +78,6 @@ const own: ReadonlyArray<Mutant> = [
     "    account.paused = true\n"
   ),
   defect(
-    "internal/accountTree.ts",
-    "nobody waits in memory",
-    "    if (ceiling(at) < amount) return at",
-    "    if (available(at) < amount) return at"
-  ),
-  defect(
-    "internal/memoryLedger.ts",
-    "no window opens for whoever waits",
-    "ask.account.windowed ? Effect.raceFirst(line, this.turns(ask.account)) : line",
-    "line"
-  ),
-  defect(
     "internal/memoryLedger.ts",
     "a lease is half as long",
     "held.expiresAt = at + this.lease\n      this.leased.add(held)",
