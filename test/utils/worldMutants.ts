@@ -215,9 +215,13 @@ const own: ReadonlyArray<Mutant> = [
   )
 ]
 
-/** Those of the defects on the path of a call that no world can notice: none has two caps, a prediction, a model above. */
+/**
+ * Those of the defects on the path of a call that no world can notice (none has two caps, a prediction, a model above), or
+ * fewer than one in hundreds.
+ */
 const unseen: ReadonlySet<string> = new Set([
   "a settlement counts as often as it is told",
+  "two limits that are set at once pass each other",
   "wrapping twice charges twice",
   "a wrapped client is wrapped again",
   "redirects are followed",
