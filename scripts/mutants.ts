@@ -7,8 +7,9 @@ import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import { type Engine, ledgers, mutate } from "../test/utils/mutants.ts"
+import { type Engine, ledgers } from "../test/utils/mutants.ts"
 import { runPath } from "./pathMutants.ts"
+import { withMutant } from "./withMutant.ts"
 import { runWorlds } from "./worldMutants.ts"
 
 interface Report {
@@ -84,7 +85,7 @@ const walk = async (run: Run, most: number): Promise<void> => {
   }
 }
 
-const main = (args: ReadonlyArray<string>): void => {
+const main = async (args: ReadonlyArray<string>): Promise<void> => {
   const engines = chosen(args)
   const copy = copyOf()
   let alive = 0
@@ -95,12 +96,7 @@ const main = (args: ReadonlyArray<string>): void => {
       if (before !== undefined) throw new Error(`${name} fails as it is: ${before}`)
       for (const mutant of engine.mutants) {
         const file = path.join(copy, "src", "internal", mutant.file)
-        const text = fs.readFileSync(file, "utf8")
-        const made = mutate(text, mutant)
-        if (typeof made === "string") throw new Error(made)
-        fs.writeFileSync(file, made.text)
-        const caught = firstFailure(copy, engine)
-        fs.writeFileSync(file, text)
+        const caught = await withMutant(file, mutant, () => firstFailure(copy, engine))
         if (caught === undefined) alive++
         console.log(`| ${name} | ${mutant.name} | ${caught ?? "NOTHING"} |`)
       }
@@ -118,4 +114,4 @@ const args = process.argv.slice(2)
 if (args.length === 1 && args[0] === "path") await walk(runPath, 2)
 // Worlds take all cores by themselves.
 else if (args.length === 1 && args[0] === "worlds") await walk(runWorlds, 1)
-else main(args)
+else await main(args)

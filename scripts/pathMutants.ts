@@ -2,8 +2,8 @@
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { mutate } from "../test/utils/mutants.ts"
 import { type Defect, path as defects } from "../test/utils/pathMutants.ts"
+import { withMutant } from "./withMutant.ts"
 
 interface Report {
   readonly testResults: ReadonlyArray<{
@@ -51,12 +51,7 @@ const assertSound = async (copy: string): Promise<void> => {
 
 const caughtBy = async (copy: string, { check, ...mutant }: Defect): Promise<string | undefined> => {
   const file = path.join(copy, "src", mutant.file)
-  const text = fs.readFileSync(file, "utf8")
-  const made = mutate(text, mutant)
-  if (typeof made === "string") throw new Error(made)
-  fs.writeFileSync(file, made.text)
-  const { failed } = await run(copy, ...([check[0], [check[1]]] as const))
-  fs.writeFileSync(file, text)
+  const { failed } = await withMutant(file, mutant, () => run(copy, check[0], [check[1]]))
   return failed[0]
 }
 
