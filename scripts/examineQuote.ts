@@ -12,7 +12,7 @@ import {
 import { isArray, isObject, type Json, type JsonObject } from "../src/internal/json.ts"
 import { isHosted } from "../src/internal/hostedTools.ts"
 import { familyOf } from "../src/internal/modelFamilies.ts"
-import { ResponseRecords } from "../src/internal/responseRecords.ts"
+import { followableOf, ResponseRecords } from "../src/internal/responseRecords.ts"
 import type { Exchange } from "./corpus.ts"
 
 /** What requests are told apart by. */
@@ -162,7 +162,7 @@ export const recordsOf = (
       const reading = found._tag === "Priced" ? readingOf(found.endpoint, exchange) : undefined
       const served = responseModel === null ? undefined : pricing.find(responseModel)?.id
       if (Result.isSuccess(quoted) && reading !== undefined)
-        records.learn("", quoted.success, reading, served)
+        records.learn("", followableOf(quoted.success), reading, served)
     }
     return records.find("", id)
   }

@@ -26,7 +26,7 @@ import type { Cover } from "./internal/cover.ts"
 import { edit, isObject, type Json, type JsonObject } from "./internal/json.ts"
 import { refusalResponse } from "./internal/refusals.ts"
 import { readRequest, textOf, type ReadRequest } from "./internal/requestBody.ts"
-import { ResponseRecords } from "./internal/responseRecords.ts"
+import { followableOf, ResponseRecords, type Followable } from "./internal/responseRecords.ts"
 import { watch } from "./internal/responseWatch.ts"
 import { ContextCaller, isDone, stepOf } from "./internal/steps.ts"
 import { coverOf, reserve } from "./internal/takeOver.ts"
@@ -418,7 +418,7 @@ const acquire = (
   const context = contextOf(edge)
   const cover = coverOf(edge.budget, context)
   const reserving =
-    cover === undefined && !Effect.isEffect(ask)
+    cover === undefined && "least" in ask
       ? stepOf(edge.budget.acquire)(new ContextCaller(context), ask)
       : reserve(edge.budget, cover, ask)
   if (isDone(reserving)) return Result.succeed({ reservation: reserving.value, cover })
@@ -462,15 +462,18 @@ const attemptOf = (
   rest: Pick<ConstructorParameters<typeof Attempt>[0], "label" | "bound" | "decide">
 ): Attempt => {
   const context = contextOf(edge)
+  const { bound, decide, label } = rest
   const { cover, reservation } = held
   return new Attempt({
-    ...rest,
     budget: edge.budget,
     context,
     built: edge.context,
     reservation,
     cover,
-    covers: Context.get(context, Covering)
+    covers: Context.get(context, Covering),
+    label,
+    bound,
+    decide
   })
 }
 
@@ -483,7 +486,7 @@ const vouched = (
 ): Response | Promise<Response> => {
   const { name } = called.endpoint
   const held = acquire(edge, { least: most, label: name }, given?.signal)
-  const init = Result.isResult(held) ? given : asPriced(given)
+  const init = held instanceof Promise ? asPriced(given) : given
   const begin = (holding: Holding): Attempt =>
     attemptOf(edge, holding, {
       label: name,
@@ -507,7 +510,7 @@ const whenHeld = (
   begin: (holding: Holding) => Attempt,
   go: (attempt: Attempt) => Promise<Response>
 ): Response | Promise<Response> => {
-  if (!Result.isResult(asked)) return asked.then((held) => whenHeld(edge, held, called, begin, go))
+  if (asked instanceof Promise) return asked.then((held) => whenHeld(edge, held, called, begin, go))
   if (Result.isFailure(asked)) return refuseHeld(edge, asked.failure, called)
   const attempt = begin(asked.success)
   try {
@@ -554,13 +557,14 @@ const priced = (edge: Edge, priced: PricedCall): Response | Promise<Response> =>
     counted
   )
   const held = acquire(edge, ask, priced.init?.signal)
-  const call = Result.isResult(held) ? priced : { ...priced, init: asPriced(priced.init) }
+  const call = held instanceof Promise ? { ...priced, init: asPriced(priced.init) } : priced
+  const quoted = (): PricedCall => (quote === call.quote ? call : { ...call, quote })
   return whenHeld(
     edge,
     held,
     call,
-    (holding) => begun(edge, { ...call, quote }, holding),
-    (attempt) => sendPriced(edge, { ...call, quote }, attempt)
+    (holding) => begun(edge, quoted(), holding),
+    (attempt) => sendPriced(edge, quoted(), attempt)
   )
 }
 
@@ -586,21 +590,22 @@ const warnUncounted = ({ budget }: Edge, error: InputTokens.InputTokensError): E
     )
   })
 
-const begun = (edge: Edge, priced: PricedCall, holding: Holding): Attempt => {
-  const { quote } = priced
+const begun = (edge: Edge, { host, quote, url }: PricedCall, holding: Holding): Attempt => {
   const { pricing } = edge
-  const { regional, longCache } = quote
+  const { input, longCache, margin, model, regional } = quote
   const { amount: reserved, at } = holding.reservation
   const price = Quote.priceAt(quote, pricing, at)
   const { tools } = quote.plan
-  const terms = { reserved, model: quote.model, tier: price.tier, price, regional, longCache, tools, at }
+  const terms = { reserved, model, tier: price.tier, price, regional, longCache, tools, at }
+  const followable = host.verified ? followableOf(quote) : undefined
+  // An attempt may last for as long as its answer streams: it must not keep the request, which the quote does.
   return attemptOf(edge, holding, {
-    label: quote.model,
-    bound: quote,
+    label: model,
+    bound: { input, margin },
     decide: (outcome) => {
       const verdict = Settlement.decide(outcome, terms, pricing)
       if (verdict._tag === "Metered" && outcome._tag === "Reported") {
-        learn(edge, priced, quote, outcome.reading)
+        learn(edge, url, followable, outcome.reading)
       }
       return verdict
     }
@@ -641,13 +646,13 @@ const sendPriced = (edge: Edge, priced: PricedCall, attempt: Attempt): Promise<R
 /** Keeps what a response of a host whose bills are known billed, for the requests that go on from it. */
 const learn = (
   { pricing, records }: Edge,
-  { host, url }: PricedCall,
-  quote: Quote.Quote,
+  url: string,
+  followable: Followable | undefined,
   reading: Reading
 ): void => {
-  if (reading.id === undefined || !host.verified) return
+  if (reading.id === undefined || followable === undefined) return
   const served = reading.model === undefined ? undefined : pricing.find(reading.model)?.id
-  records.learn(new URL(url).host, quote, reading, served)
+  records.learn(new URL(url).host, followable, reading, served)
 }
 
 const optionsOf = (value: Json | undefined): JsonObject => (isObject(value) ? value : {})
@@ -678,7 +683,7 @@ const send = (
   if (body !== undefined) request.body = body
   if (transport !== undefined) request.signal = transport.signal
   else attempt.endOnAbort(signal)
-  const sent = promised(() => deliver(edge, url, request)).then(
+  const sent = delivered(edge, url, request).then(
     (response) => {
       if (sentNothing(edge, response)) attempt.end({ _tag: "NotSent" })
       try {
@@ -707,6 +712,10 @@ const sentNothing = (edge: Edge, end: unknown): boolean => {
   unsent.set(end, edge)
   return true
 }
+
+/** What becomes of a request. In a function of its own, since what waits for it would keep the request, too. */
+const delivered = (edge: Edge, url: string, request: RequestInit): Promise<Response> =>
+  promised(() => deliver(edge, url, request))
 
 /** Hands a request on, marked so that the same budget further down lets it pass. */
 const deliver = (edge: Edge, url: string, init: RequestInit): Promise<Response> => {

@@ -2,6 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Budget, BudgetedFetch, BudgetedSession, BudgetRefusedError, Pricing, Usd } from "agent-budget"
 import { ConfigProvider, Effect, Layer, ManagedRuntime, Schedule } from "effect"
 import { getEventListeners } from "node:events"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import OpenAI from "openai"
 import { vi } from "vitest"
 import {
@@ -21,6 +23,7 @@ import {
   type Verdict
 } from "./utils/openAi.ts"
 import { Behaviours, Gate, type Behaviour } from "./utils/SimulatedProvider.ts"
+import { chunk, delta, sse, stub } from "./utils/stubProvider.ts"
 
 const whole = ({ client }: Setup) => client.chat.completions.create(capped)
 
@@ -800,4 +803,50 @@ describe("refusals are told once", () => {
       )
     })
   )
+})
+
+describe("what a call keeps while its answer comes", () => {
+  /** What the heap holds, in bytes, once all that nobody holds is gone. */
+  const held = (): number => {
+    setFlagsFromString("--expose-gc")
+    const collect = runInNewContext("gc") as () => void
+    collect()
+    return process.memoryUsage().heapUsed
+  }
+
+  it("is not its request: many streams of large prompts may be open", async () => {
+    const calls = 20
+    const megabyte = 1_000_000
+    const begun = new TextEncoder().encode(sse(chunk(delta)))
+    const begins = stub(
+      () =>
+        new Response(new ReadableStream({ start: (controller) => controller.enqueue(begun) }), {
+          headers: { "content-type": "text/event-stream" }
+        })
+    )
+    await using session = new BudgetedSession({ budgetUsd: 1_000 })
+    // What a stub writes down would be kept by it.
+    const fetch: BudgetedFetch.Fetch = (url) => begins.fetch(url)
+    const client = session.wrapOpenAI(new OpenAI({ apiKey: "none", fetch }))
+    const before = held()
+    const open = []
+    for (let call = 0; call < calls; call++) {
+      const content = String.fromCharCode(65 + call).repeat(megabyte)
+      const stream = await client.chat.completions.create({
+        model: "gpt-4o-mini",
+        stream: true,
+        max_completion_tokens: 9,
+        messages: [{ role: "user", content }]
+      })
+      const chunks = stream[Symbol.asyncIterator]()
+      assert.isFalse((await chunks.next()).done)
+      open.push({ stream, chunks })
+    }
+    assert.isBelow(held() - before, (calls * megabyte) / 4)
+    assert.strictEqual(begins.sent.length, calls)
+    for (const { chunks, stream } of open) {
+      stream.controller.abort()
+      await chunks.return?.()
+    }
+  })
 })

@@ -5,7 +5,7 @@ import { Effect, Result, Schema } from "effect"
 import OpenAI from "openai"
 import type { Exchange } from "../scripts/corpus.ts"
 import { isArray, isObject, type Json, type JsonObject } from "../src/internal/json.ts"
-import { ResponseRecords } from "../src/internal/responseRecords.ts"
+import { followableOf, ResponseRecords } from "../src/internal/responseRecords.ts"
 import type { Reading } from "../src/internal/wireUsage.ts"
 import * as OpenAiEndpoints from "../src/OpenAiEndpoints.ts"
 import { failureOf, settled } from "./utils/openAi.ts"
@@ -94,9 +94,11 @@ const billed = (usage: Partial<Usage.Usage>, id = "resp_1", items = 1): Reading 
   items
 })
 
+const requestOf = (body: JsonObject, lookup?: Quote.Lookup) => followableOf(quoteOf(body, lookup))
+
 const learned = (body: JsonObject, reading: Reading, served = "gpt-4o") => {
   const records = new ResponseRecords()
-  records.learn("api", quoteOf(body), reading, served)
+  records.learn("api", requestOf(body), reading, served)
   return records.find("api", "resp_1")
 }
 
@@ -111,7 +113,7 @@ describe("what is known of a response", () => {
 
   it("is nothing on another host, or for another id", () => {
     const records = new ResponseRecords()
-    records.learn("api", quoteOf({ input: "hi" }), billed(bill), "gpt-4o")
+    records.learn("api", requestOf({ input: "hi" }), billed(bill), "gpt-4o")
     assert.isUndefined(records.find("other", "resp_1"))
     assert.isUndefined(records.find("api", "resp_2"))
   })
@@ -137,15 +139,15 @@ describe("what is known of a response", () => {
   it("is nothing where another model served, or one that is not told, or no items are told", () => {
     assert.isUndefined(learned({ input: "hi" }, billed(bill), "gpt-4o-2024-05-13"))
     const records = new ResponseRecords()
-    records.learn("api", quoteOf({ input: "hi" }), billed(bill), undefined)
-    records.learn("api", quoteOf({ input: "hi" }), { ...billed(bill), items: undefined }, "gpt-4o")
+    records.learn("api", requestOf({ input: "hi" }), billed(bill), undefined)
+    records.learn("api", requestOf({ input: "hi" }), { ...billed(bill), items: undefined }, "gpt-4o")
     assert.isUndefined(records.find("api", "resp_1"))
   })
 
   it("is forgotten when the same id bills anew what says nothing", () => {
     const records = new ResponseRecords()
-    records.learn("api", quoteOf({ input: "hi" }), billed(bill), "gpt-4o")
-    records.learn("api", quoteOf({ input: "hi", truncation: "auto" }), billed(bill), "gpt-4o")
+    records.learn("api", requestOf({ input: "hi" }), billed(bill), "gpt-4o")
+    records.learn("api", requestOf({ input: "hi", truncation: "auto" }), billed(bill), "gpt-4o")
     assert.isUndefined(records.find("api", "resp_1"))
   })
 
@@ -154,13 +156,13 @@ describe("what is known of a response", () => {
     const lookup: Quote.Lookup = (id) => records.find("api", id)
     records.learn(
       "api",
-      quoteOf({ input: "hi" }),
+      requestOf({ input: "hi" }),
       billed({ input: 10, output: 1_000, reasoning: 1_000 }),
       "gpt-4o"
     )
     assert.strictEqual(lookup("resp_1")?.reasoning, 1_050 + 64)
     // The second turn is not shown the thoughts of the first, and says so by what it bills.
-    const second = quoteOf(followUp, lookup)
+    const second = requestOf(followUp, lookup)
     records.learn("api", second, billed({ input: 30, output: 20 }, "resp_2"), "gpt-4o")
     assert.strictEqual(lookup("resp_2")?.tokens, 30 + 21 + 64 + 1_050 + 64)
     assert.strictEqual(lookup("resp_2")?.reasoning, 1_050 + 64)
@@ -168,10 +170,10 @@ describe("what is known of a response", () => {
 
   it("is kept for the newest 4,096, whose ids are no longer than 256 characters", () => {
     const records = new ResponseRecords()
-    const quote = quoteOf({ input: "hi" })
+    const request = requestOf({ input: "hi" })
     for (let each = 0; each < 5_000; each++)
-      records.learn("api", quote, billed(bill, `resp_${each}`), "gpt-4o")
-    records.learn("api", quote, billed(bill, "x".repeat(257)), "gpt-4o")
+      records.learn("api", request, billed(bill, `resp_${each}`), "gpt-4o")
+    records.learn("api", request, billed(bill, "x".repeat(257)), "gpt-4o")
     assert.strictEqual(records.records.size, 4_096)
     assert.isUndefined(records.find("api", "resp_903"))
     assert.isDefined(records.find("api", "resp_904"))
@@ -210,7 +212,7 @@ describe("the law along a conversation", () => {
         const output = written + thought
         records.learn(
           "api",
-          quote,
+          followableOf(quote),
           billed({ input, output, reasoning: thought }, `resp_${at}`, calls),
           "gpt-4o"
         )
@@ -351,7 +353,7 @@ const compare = async (before: Exchange, after: Exchange): Promise<number | unde
   const [was, is] = quotes.map((each) => (Result.isSuccess(each) ? each.success : undefined))
   if (was === undefined || is === undefined) return undefined
   const records = new ResponseRecords()
-  records.learn("api", was, { ...reading, id: "resp_1", items: answers.length }, was.model)
+  records.learn("api", followableOf(was), { ...reading, id: "resp_1", items: answers.length }, was.model)
   const record = records.find("api", "resp_1")
   return record === undefined ? undefined : (await countedOf(is)).input + record.tokens - next.usage.input
 }

@@ -149,7 +149,7 @@ class ModelCall {
       },
       covers,
       label: quote.model,
-      bound: quote,
+      bound: { input: quote.input, margin: quote.margin },
       decide: (outcome) => {
         const verdict = decide(outcome)
         if (verdict._tag !== "Metered") return verdict

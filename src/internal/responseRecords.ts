@@ -18,6 +18,25 @@ const perItem = 64
 /** The text of an answer, cut into tokens anew, may come to some more than the model wrote. */
 const anew = 1.05
 
+/** What is to be known of a request, for those that go on from its response. */
+export interface Followable extends Pick<Quote, "model" | "previous"> {
+  readonly images: number
+  readonly repeats: boolean
+  /** All that it was billed for is known. */
+  readonly isWhole: boolean
+}
+
+export const followableOf = ({ model, plan, previous }: Quote): Followable => {
+  const { images, repeats } = plan.input
+  return {
+    model,
+    previous,
+    images,
+    repeats,
+    isWhole: plan.input.previous === undefined || previous !== undefined
+  }
+}
+
 export class ResponseRecords {
   readonly records = new Map<string, Previous>()
 
@@ -25,14 +44,14 @@ export class ResponseRecords {
     return this.records.get(keyOf(host, id))
   }
 
-  /** Learns from a bill that `served`, a model by its id in the price table, sent for a request as quoted. */
-  learn(host: string, quote: Quote, reading: Reading, served: string | undefined): void {
+  /** Learns from a bill that `served`, a model by its id in the price table, sent for a request. */
+  learn(host: string, request: Followable, reading: Reading, served: string | undefined): void {
     const { id } = reading
     if (id === undefined || id.length > longestId) return
     const key = keyOf(host, id)
     // Anew at the end: the oldest go first.
     this.records.delete(key)
-    const known = followed(quote, reading, served)
+    const known = followed(request, reading, served)
     if (known === undefined) return
     this.records.set(key, known)
     for (const oldest of this.records.keys()) {
@@ -46,13 +65,11 @@ const keyOf = (host: string, id: string): string => `${host} ${id}`
 
 /** The most that going on from a response costs, or `undefined` where its bill does not say. */
 const followed = (
-  { model, plan, previous }: Quote,
+  { images, isWhole, model, previous, repeats }: Followable,
   { items, usage }: Reading,
   served: string | undefined
 ): Previous | undefined => {
-  const { images, repeats } = plan.input
   // Another model cuts, frames and bills otherwise, and what came before is known only if all of it is.
-  const isWhole = plan.input.previous === undefined || previous !== undefined
   if (items === undefined || served !== model || !repeats || !isWhole) return undefined
   const framing = items * perItem
   // This response may have been spared the thoughts of those before it, and a later one be shown them.

@@ -57,20 +57,23 @@ const outputOf = (wire: JsonObject, input: number, output: string): number => {
   return told(wire, output) ? Math.max(tokens(wire, output), rest) : told(wire, "total_tokens") ? rest : NaN
 }
 
-const noCalls = { webSearches: 0, fileSearches: 0, containers: 0 }
-
 const promptUsage = (wire: JsonObject): Usage.Usage => {
   const { prompt_tokens_details: details, completion_tokens_details: output } = wire
   const input = tokens(wire, "prompt_tokens")
+  const { cacheWrite, cacheWrite12h } = cacheWrites(details)
+  // In full, here and below: parts that are spread into it take longer than all the rest.
   return {
     input,
     cachedInput: tokens(details, "cached_tokens"),
-    ...cacheWrites(details),
+    cacheWrite,
+    cacheWrite12h,
     audioInput: tokens(details, "audio_tokens"),
     output: outputOf(wire, input, "completion_tokens"),
     reasoning: tokens(output, "reasoning_tokens"),
     audioOutput: tokens(output, "audio_tokens"),
-    ...noCalls
+    webSearches: 0,
+    fileSearches: 0,
+    containers: 0
   }
 }
 
@@ -98,16 +101,15 @@ const reading = (
   details: Json | undefined,
   body: JsonObject,
   said: Json | undefined
-): Reading | undefined =>
-  plausible(usage)
-    ? {
-        usage,
-        model: text(body.model),
-        tier: text(body.service_tier),
-        splitsWrites: isObject(splitOf(details)),
-        ...(typeof said === "number" && said !== usage.output ? { said } : {})
-      }
-    : undefined
+): Reading | undefined => {
+  if (!plausible(usage)) return undefined
+  const model = text(body.model)
+  const tier = text(body.service_tier)
+  const splitsWrites = isObject(splitOf(details))
+  return typeof said === "number" && said !== usage.output
+    ? { usage, model, tier, splitsWrites, said }
+    : { usage, model, tier, splitsWrites }
+}
 
 /**
  * The bill of a body with `usage.prompt_tokens`; `undefined` where it has none that could be true. Without
