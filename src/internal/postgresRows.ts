@@ -5,9 +5,9 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
-import * as Usd from "../Usd.ts"
 import { millionth } from "./ledgerStore.ts"
 import { type Ending, Entry, type EntryOf } from "./ledgerTypes.ts"
+import { answersWith } from "./storeAnswers.ts"
 
 /** PostgreSQL keeps no NUL, and UTF-8 no half of a pair: these are written out, and so is what they begin with. */
 const strange = /[\\\0]|\p{Surrogate}/gu
@@ -27,17 +27,7 @@ const Text = Schema.String.pipe(
   Schema.decodeTo(Schema.String, SchemaTransformation.transform({ decode: fromStored, encode: toStored }))
 )
 
-const Row = Schema.Struct({
-  account: Text,
-  parent: Schema.NullOr(Text),
-  limit: Schema.NullOr(Usd.FromNanos),
-  spent: Usd.FromNanos,
-  reserved: Usd.FromNanos,
-  paused: Schema.Boolean,
-  frame: Schema.NullOr(Text),
-  windowStart: Schema.NullOr(Schema.Finite),
-  windowEnd: Schema.NullOr(Schema.Finite)
-})
+const answers = answersWith(Text)
 
 const amount = Schema.NullOr(Schema.Int)
 
@@ -126,43 +116,16 @@ export const end = Effect.fnUntraced(function* (input: unknown) {
   return { _tag: answer._tag, entry, crossed: rest.filter(isCrossed), again: answer.again }
 })
 
-const refused = { now: Schema.Finite, row: Row }
+export const open = Schema.decodeUnknownExit(answers.open)
 
-export const open = Schema.decodeUnknownExit(
-  Schema.Union([
-    Schema.TaggedStruct("Opened", {}),
-    Schema.TaggedStruct("NoParent", {}),
-    Schema.TaggedStruct("Differs", { row: Row })
-  ])
-)
+export const close = Schema.decodeUnknownExit(answers.close)
 
-export const close = Schema.decodeUnknownExit(Schema.NullOr(Schema.Struct(refused)))
+export const reserve = Schema.decodeUnknownExit(answers.reserve)
 
-export const reserve = Schema.decodeUnknownExit(
-  Schema.Union([
-    Schema.TaggedStruct("Granted", {
-      held: Schema.Struct({
-        id: Text,
-        account: Text,
-        amount: Usd.FromNanos,
-        at: Schema.Finite,
-        expiresAt: Schema.Finite
-      })
-    }),
-    Schema.TaggedStruct("Short", { ...refused, hopeless: Schema.Boolean }),
-    Schema.TaggedStruct("Paused", refused),
-    Schema.TaggedStruct("Stale", refused),
-    Schema.TaggedStruct("NotOpen", {}),
-    Schema.TaggedStruct("Taken", { how: Schema.Literals(["another ask", "ended", "cancelled"]) })
-  ])
-)
-
-export const renew = Schema.decodeUnknownExit(
-  Schema.Array(Schema.Struct({ id: Text, expiresAt: Schema.Finite }))
-)
+export const renew = Schema.decodeUnknownExit(answers.renew)
 
 export const balances = Schema.decodeUnknownExit(
-  Schema.Struct({ now: Schema.Finite, rows: Schema.Array(Row) })
+  Schema.Struct({ now: Schema.Finite, rows: Schema.Array(answers.Row) })
 )
 
 /** Verbs that answer nothing. */

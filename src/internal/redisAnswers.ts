@@ -6,35 +6,15 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
-import * as Usd from "../Usd.ts"
 import type { EndAnswer, ReserveAnswer } from "./ledgerStore.ts"
 import { Entry } from "./ledgerTypes.ts"
+import { answersWith } from "./storeAnswers.ts"
 
-const Row = Schema.Struct({
-  account: Schema.String,
-  parent: Schema.NullOr(Schema.String),
-  limit: Schema.NullOr(Usd.FromNanos),
-  spent: Usd.FromNanos,
-  reserved: Usd.FromNanos,
-  paused: Schema.Boolean,
-  frame: Schema.NullOr(Schema.String),
-  windowStart: Schema.NullOr(Schema.Finite),
-  windowEnd: Schema.NullOr(Schema.Finite)
-})
-
-const Held = Schema.Struct({
-  id: Schema.String,
-  account: Schema.String,
-  amount: Usd.FromNanos,
-  at: Schema.Finite,
-  expiresAt: Schema.Finite
-})
+const answers = answersWith(Schema.String)
 
 const [, , Settled, Released, , Corrected, , , , ThresholdCrossed] = Entry.members
 
 const End = Schema.Union([Settled, Released, Corrected])
-
-const refused = { now: Schema.Finite, row: Row }
 
 /** Nothing that a script answers is undefined. */
 const parsed = (text: string): unknown => {
@@ -99,16 +79,7 @@ const isSettled = (told: unknown): told is Ended => {
 }
 
 /** Any answer to a `reserve`. */
-export const anyReserve = Schema.decodeUnknownExit(
-  Schema.Union([
-    Schema.TaggedStruct("Granted", { held: Held }),
-    Schema.TaggedStruct("Short", { ...refused, hopeless: Schema.Boolean }),
-    Schema.TaggedStruct("Paused", refused),
-    Schema.TaggedStruct("Stale", refused),
-    Schema.TaggedStruct("NotOpen", {}),
-    Schema.TaggedStruct("Taken", { how: Schema.Literals(["another ask", "ended", "cancelled"]) })
-  ])
-)
+export const anyReserve = Schema.decodeUnknownExit(answers.reserve)
 
 /** Any answer to an `end`. */
 export const anyEnd = Schema.decodeUnknownExit(
@@ -136,17 +107,11 @@ export const end = (text: string): Exit.Exit<EndAnswer, unknown> => {
   return isSettled(told) ? Exit.succeed(told) : anyEnd(told)
 }
 
-export const open = answer(
-  Schema.Union([
-    Schema.TaggedStruct("Opened", {}),
-    Schema.TaggedStruct("NoParent", {}),
-    Schema.TaggedStruct("Differs", { row: Row })
-  ])
-)
+export const open = answer(answers.open)
 
-export const close = answer(Schema.NullOr(Schema.Struct(refused)))
+export const close = answer(answers.close)
 
-export const renew = answer(Schema.Array(Schema.Struct({ id: Schema.String, expiresAt: Schema.Finite })))
+export const renew = answer(answers.renew)
 
 export const entries = answer(
   Schema.Struct({ next: Schema.Int, done: Schema.Boolean, entries: Schema.Array(Entry) })
@@ -155,7 +120,7 @@ export const entries = answer(
 export const balances = answer(
   Schema.Struct({
     now: Schema.Finite,
-    rows: Schema.Array(Schema.Struct({ ...Row.fields, depth: Schema.Int, born: Schema.Int }))
+    rows: Schema.Array(Schema.Struct({ ...answers.Row.fields, depth: Schema.Int, born: Schema.Int }))
   })
 )
 

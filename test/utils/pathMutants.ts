@@ -276,8 +276,8 @@ export const path: ReadonlyArray<Defect> = [
     "internal/wireUsage.ts",
     "what was read from a cache is not seen",
     fetched("an answer with cached input"),
-    'cachedInput: tokens(details, "cached_tokens"),\n    ...cacheWrites(details),\n    audioInput: tokens',
-    "cachedInput: 0,\n    ...cacheWrites(details),\n    audioInput: tokens"
+    'cachedInput: tokens(details, "cached_tokens"),\n    cacheWrite,\n    cacheWrite12h,\n    audioInput: tokens',
+    "cachedInput: 0,\n    cacheWrite,\n    cacheWrite12h,\n    audioInput: tokens"
   ),
   defect(
     "internal/responseWatch.ts",
