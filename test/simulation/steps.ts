@@ -71,14 +71,14 @@ const setLimit: Step = (world, drawn) => {
       ? null
       : Math.floor((world.setting.limit * drawn.below(drawn.chance(0.2) ? 300 : 3_000)) / 1_000))
   const what = `gets ${String(limit)}`
-  world.command(process(world, drawn), { account, what, wants: { limit }, isAlone: true })
+  world.command(process(world, drawn), { account, what, wants: { limit } })
 }
 
 const pause: Step = (world, drawn) => {
   const account = world.account(drawn)
   const paused = drawn.chance(0.2)
   const what = paused ? "is paused" : "goes on"
-  world.command(process(world, drawn), { account, what, wants: { paused }, isAlone: true })
+  world.command(process(world, drawn), { account, what, wants: { paused } })
 }
 
 const outage: Step = (world, drawn) => {

@@ -44,7 +44,11 @@ interface Order {
   readonly account: string
   readonly what: string
   readonly wants: { readonly limit: number | null } | { readonly paused: boolean }
-  /** No other has been under way beside it. */
+}
+
+/** An order that is under way. */
+interface UnderWay {
+  /** No other has been beside it. */
   isAlone: boolean
 }
 
@@ -69,7 +73,7 @@ export class World {
   readonly teams: ReadonlyArray<string>
   books: Books
   /** Those that are under way, by account. */
-  readonly orders = new Map<string, Set<Order>>()
+  readonly orders = new Map<string, Set<UnderWay>>()
   agents = 0
   processes = 0
 
@@ -283,8 +287,8 @@ export class World {
    * Changes an account by hand, as someone in charge would. Where it succeeds, and nobody else gave an order for the
    * account meanwhile, the books show what was wanted.
    */
-  command(at: Running, order: Order): void {
-    const { account, what, wants } = order
+  command(at: Running, { account, what, wants }: Order): void {
+    const order: UnderWay = { isAlone: true }
     this.engine.say(`${account} ${what}`)
     const others = this.orders.get(account) ?? new Set()
     this.orders.set(account, others.add(order))
@@ -403,7 +407,7 @@ export class World {
     this.heal()
     for (const at of this.running) {
       for (const account of [rootAccount, ...this.teams.map((team) => `${rootAccount}/${team}`)]) {
-        this.command(at, { account, what: "goes on", wants: { paused: false }, isAlone: true })
+        this.command(at, { account, what: "goes on", wants: { paused: false } })
       }
     }
     const horizon = this.engine.now + this.setting.windDown
