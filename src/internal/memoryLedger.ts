@@ -48,7 +48,10 @@ export const make = (options?: MemoryOptions): Effect.Effect<Ledger> =>
 export const makeScoped = (options?: MemoryOptions): Effect.Effect<Ledger, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(booksOf(options), (books) =>
-      Effect.withFiber((fiber) => Effect.sync(() => books.turnAway(fiber)))
+      Effect.withFiber((fiber) => {
+        books.turnAway(fiber)
+        return books.telling(Effect.void)
+      })
     ),
     (books) => ledgerOf(books, options)
   )
@@ -60,35 +63,35 @@ const ledgerOf = (books: MemoryBooks, options: MemoryOptions | undefined): Ledge
   const reading = (change: 1 | -1) => Effect.sync(() => void (books.readers += change))
   // Nobody is interrupted between booking something and telling the sink.
   const whole = options?.sink === undefined ? identity : Effect.uninterruptible
+  const section = <A, E>(change: (fiber: Caller) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    whole(Effect.withFiber((fiber) => books.telling(change(fiber))))
   const verb = <Given extends ReadonlyArray<unknown>, A>(step: Step<Given, A, BudgetError.BudgetError>) => {
-    const stepped = stepping(step)
+    const stepped = stepping<Given, A, BudgetError.BudgetError>((caller, ...given) =>
+      books.telling(step(caller, ...given))
+    )
     return options?.sink === undefined ? stepped : (...given: Given) => whole(stepped(...given))
   }
   return {
     open: (request) =>
       Effect.flatMap(Checks.checkOpen(request), (checked) =>
-        whole(Effect.withFiber((fiber) => books.open(fiber, request, checked)))
+        section((fiber) => books.open(fiber, request, checked))
       ),
-    close: (account) => whole(Effect.withFiber((fiber) => books.close(fiber, account))),
+    close: (account) => section((fiber) => books.close(fiber, account)),
     reserve: verb((caller, request: ReserveRequest) => books.reserve(caller, request)),
     settle: verb((caller, held: Reservation, charge: Charge) => books.end(caller, held, charge)),
     release: verb((caller, held: Reservation) => books.end(caller, held, undefined)),
     renew: (reservation) => Effect.withFiber((fiber) => books.renew(fiber, reservation)),
-    setLimit: (account, limit) => whole(Effect.withFiber((fiber) => books.setLimit(fiber, account, limit))),
-    pause: (account) => whole(Effect.withFiber((fiber) => books.pause(fiber, account, true))),
-    resume: (account) => whole(Effect.withFiber((fiber) => books.pause(fiber, account, false))),
-    balance: (account) => whole(Effect.withFiber((fiber) => books.balance(fiber, account))),
-    balances: whole(Effect.withFiber((fiber) => books.balances(fiber))),
+    setLimit: (account, limit) => section((fiber) => books.setLimit(fiber, account, limit)),
+    pause: (account) => section((fiber) => books.pause(fiber, account, true)),
+    resume: (account) => section((fiber) => books.pause(fiber, account, false)),
+    balance: (account) => section((fiber) => books.balance(fiber, account)),
+    balances: section((fiber) => books.balances(fiber)),
     entries: (query = {}) => {
       const span = Checks.checkSpan(query)
       if (typeof span === "string") return Stream.fromEffect(Checks.invalidOptions(span))
       if (span === undefined) return Stream.empty
       return Stream.unwrap(
-        whole(
-          Effect.withFiber((fiber) =>
-            Effect.map(books.look(fiber), () => Stream.fromIterable(books.recent(query)))
-          )
-        )
+        section((fiber) => Effect.map(books.look(fiber), () => Stream.fromIterable(books.recent(query))))
       )
     },
     booked: Stream.unwrap(
@@ -205,6 +208,9 @@ class MemoryBooks {
   readonly lease: number | undefined
   readonly admissions: boolean
   readonly told: PubSub.PubSub<Entry>
+  /** Entries that readers have yet to be told of. */
+  readonly untold: Array<Entry> = []
+  isTelling = false
   isClosed = false
   readers = 0
   reservations = 0
@@ -262,7 +268,7 @@ class MemoryBooks {
         this.accounts.delete(at.id)
         tell(fiber, Tree.close(at))
       }
-      return balanceOf(account)
+      return this.telling(balanceOf(account))
     })
   }
 
@@ -320,7 +326,7 @@ class MemoryBooks {
       if (due !== undefined && due !== null && due <= now(fiber)) {
         return Effect.andThen(
           this.expire(fiber),
-          Effect.withFiber((own) => this.reserve(own, request))
+          Effect.withFiber((own) => this.telling(this.reserve(own, request)))
         )
       }
     }
@@ -383,6 +389,7 @@ class MemoryBooks {
           // Others may have run since the place was made: one of them may have got it by the id alone.
           if (!place.isInLine && place.outcome === undefined) this.join(fiber, place)
           if (place.outcome !== undefined) answer(place.outcome)
+          this.tellReaders()
         })
         const timed = Effect.timeoutOrElse(
           ask.account.windowed ? Effect.raceFirst(line, this.turns(ask.account)) : line,
@@ -405,7 +412,7 @@ class MemoryBooks {
             if (place.taken !== undefined) received(place.taken)
             return Effect.void
           }
-          return Effect.withFiber((leaving) => this.leave(leaving, place))
+          return Effect.withFiber((leaving) => this.telling(this.leave(leaving, place)))
         })
       })
     )
@@ -473,7 +480,7 @@ class MemoryBooks {
     return Effect.forever(
       Effect.withFiber((fiber) => {
         this.turn(fiber, account, true)
-        return Effect.sleep(Math.max(1, Tree.nextTurn(account) - now(fiber)))
+        return this.telling(Effect.sleep(Math.max(1, Tree.nextTurn(account) - now(fiber))))
       })
     )
   }
@@ -600,9 +607,9 @@ class MemoryBooks {
     const entry = endingOf(++this.written, at, held, charge)
     held.ended = entry
     if (held.expiresAt !== null) this.leased.delete(held)
-    tell(fiber, Tree.wake(chain))
     this.record(entry)
     const crossed = before === undefined ? nothing : this.crossed(at, before)
+    tell(fiber, Tree.wake(chain))
     return this.sink === undefined
       ? Effect.succeed(entry)
       : Effect.as(this.toSink([entry, ...crossed]), entry)
@@ -664,8 +671,27 @@ class MemoryBooks {
 
   record<E extends Entry>(entry: E): E {
     if (this.capacity > 0) this.ring[(entry.seq - 1) % this.capacity] = entry
-    if (this.readers > 0) PubSub.publishUnsafe(this.told, entry)
+    if (this.readers > 0) this.untold.push(entry)
     return entry
+  }
+
+  /** A section is over, and this is its answer. */
+  telling<A>(answer: A): A {
+    if (this.untold.length > 0) this.tellReaders()
+    return answer
+  }
+
+  /**
+   * Readers hear of entries in their order, and between sections only: one may go on at once, and change the books or
+   * interrupt whoever is about to get something.
+   */
+  tellReaders(): void {
+    if (this.isTelling) return
+    this.isTelling = true
+    for (let entry = this.untold.shift(); entry !== undefined; entry = this.untold.shift()) {
+      PubSub.publishUnsafe(this.told, entry)
+    }
+    this.isTelling = false
   }
 
   /** What is booked is told, also when the one who booked it is interrupted; a sink that dies takes no result with it. */
