@@ -7,7 +7,7 @@
  *
  * @since 0.1.0
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -25,7 +25,7 @@ import type * as Types from "./internal/budgetTypes.ts"
 import { Held, holdsAny, Places } from "./internal/callContext.ts"
 import { fromWindow } from "./internal/ledgerWindows.ts"
 import { isThin, shareOf, type Bound } from "./internal/margins.ts"
-import { isDone, ownExit, stepOf, stepping, type Caller } from "./internal/steps.ts"
+import { isDone, ownExit, stepOf, stepping, unthrowing, type Caller } from "./internal/steps.ts"
 import { raise, Tally, unnamed, warnThin } from "./internal/tally.ts"
 import * as Ledger from "./Ledger.ts"
 import type * as Usage from "./Usage.ts"
@@ -167,6 +167,8 @@ export interface Ask {
 export class Budget extends Context.Service<
   Budget,
   {
+    /** What this budget is known by: a service that was put around this one has the same. */
+    readonly key: object
     /** The account that this budget opened. */
     readonly account: string
     readonly ledger: Ledger.Ledger["Service"]
@@ -294,6 +296,21 @@ const openAccount = (
   )
 }
 
+const dead = BudgetError.because(
+  new BudgetError.LedgerUnavailable({ detail: "it died as it booked an end, of what the log says." })
+)
+
+/** A ledger of the user's that dies takes no answer with it, which is paid for by then. */
+const alive = <A>(
+  verb: Effect.Effect<A, BudgetError.BudgetError>
+): Effect.Effect<A, BudgetError.BudgetError> =>
+  Effect.catchDefect(verb, (defect) =>
+    Effect.andThen(
+      Effect.logError("The ledger died as it booked an end.", Cause.die(defect)),
+      Effect.fail(dead)
+    )
+  )
+
 const closed = BudgetError.because(new BudgetError.Closed({ detail: "The budget is closed." }))
 
 /**
@@ -337,7 +354,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     // Nearly always nobody reads: then no event is even made.
     if (readers > 0) PubSub.publishUnsafe(events, event())
   }
-  const here = (caller: Caller): string => caller.getRef(Places).get(self) ?? account
+  const key = {}
+  const here = (caller: Caller): string => caller.getRef(Places).get(key) ?? account
   const scope = yield* Effect.scope
   const listen = Stream.runForEach(ledger.booked, (entry) =>
     Effect.withFiber((fiber) => {
@@ -371,8 +389,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const settingLimit = Semaphore.makeUnsafe(1)
 
   const reserveStep = stepOf(ledger.reserve)
-  const settleStep = stepOf(ledger.settle)
-  const releaseStep = stepOf(ledger.release)
+  const settleStep = unthrowing(stepOf(ledger.settle))
+  const releaseStep = unthrowing(stepOf(ledger.release))
 
   const reserved = (
     caller: Caller,
@@ -428,7 +446,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     (reservation: Ledger.Reservation, bill: Bill | undefined) => (error: BudgetError.BudgetError) => {
       const { account: at, id } = reservation
       const amount = bill?.amount ?? Usd.zero
-      const kept = error.reason._tag === "LedgerUnavailable"
+      const kept = error.reason._tag === "LedgerUnavailable" && error !== dead
       if (kept) tally.kept(reservation, bill && keptOf(reservation, bill), bill?.usage)
       publish(() => ({ _tag: "Unsettled", account: at, reservation: id, amount, kept, error }))
       return Effect.logError(
@@ -472,7 +490,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     return Effect.void
   }
 
-  const self = Budget.of({
+  return Budget.of({
+    key,
     account,
     ledger,
     keep: (opened) => {
@@ -486,7 +505,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       const charge = named(reservation, bill)
       const settle = settleStep(caller, reservation, charge)
       if (isDone(settle)) return settled(reservation, bill, settle.value)
-      return Effect.matchEffect(settle, {
+      return Effect.matchEffect(alive(settle), {
         onFailure: unsettled(reservation, charge),
         onSuccess: (entry) => settled(reservation, bill, entry)
       })
@@ -495,7 +514,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       if (!tally.open.has(reservation)) return Effect.void
       const release = releaseStep(caller, reservation)
       if (isDone(release)) return released(reservation)
-      return Effect.matchEffect(release, {
+      return Effect.matchEffect(alive(release), {
         onFailure: unsettled(reservation, undefined),
         onSuccess: () => released(reservation)
       })
@@ -533,7 +552,6 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       )
     )
   })
-  return self
 })
 
 /**
@@ -644,23 +662,32 @@ export const withBudget: {
       // By hand, since providing it in the usual way would cost as much as the reservation.
       const holding = { held: true, outer: fiber.getRef(Held) }
       let reservation: Ledger.Reservation | undefined
-      const begun = (held: Ledger.Reservation): Effect.Effect<A, E, R> => {
+      let hasBegun = false
+      const begin = Effect.suspend(() => {
+        hasBegun = true
+        return self
+      })
+      const admitted = (held: Ledger.Reservation): Effect.Effect<A, E, R> => {
         reservation = held
         fiber.setContext(Context.add(outside, Held, holding))
-        return self
+        return begin
       }
       // Reserved inside of what ends it, so that nothing comes between the two.
       const whole = Effect.suspend((): Effect.Effect<A, E | BudgetError.BudgetError, R> => {
         const acquire = stepOf(budget.acquire)(fiber, { least: options.quote })
         return isDone(acquire)
-          ? begun(acquire.value)
-          : Effect.uninterruptibleMask((restore) => Effect.flatMap(acquire, (held) => restore(begun(held))))
+          ? admitted(acquire.value)
+          : Effect.uninterruptibleMask((restore) =>
+              Effect.flatMap(acquire, (held) => restore(admitted(held)))
+            )
       })
       return Effect.onExit(whole, (exit) => {
         if (reservation === undefined) return Effect.void
         fiber.setContext(outside)
         // Whoever was forked inside and lives on may wait from now on.
         holding.held = false
+        // It was interrupted as it was admitted, so that nothing was done that could cost anything.
+        if (!hasBegun) return budget.release(reservation)
         const own = ownExit<A, E, BudgetError.BudgetError>(exit)
         return settleExit(fiber, budget, reservation, own, options)
       })
@@ -723,7 +750,7 @@ export interface AccountOptions extends LimitOptions {
 
 /** The account that the fiber's calls are charged to. */
 const accountOf = (budget: Budget["Service"]): Effect.Effect<string> =>
-  Effect.withFiber((fiber) => Effect.succeed(fiber.getRef(Places).get(budget) ?? budget.account))
+  Effect.withFiber((fiber) => Effect.succeed(fiber.getRef(Places).get(budget.key) ?? budget.account))
 
 /** Control characters and slashes would make paths that say one thing and mean another. */
 const badName = /[/\u0000-\u001f\u007f]/
@@ -815,7 +842,7 @@ export const within: {
       openChild(options, true),
       ({ account, budget }) =>
         Effect.withFiber((fiber) =>
-          Effect.provideService(self, Places, new Map(fiber.getRef(Places)).set(budget, account))
+          Effect.provideService(self, Places, new Map(fiber.getRef(Places)).set(budget.key, account))
         ),
       leaveAccount
     )

@@ -127,7 +127,7 @@ export const make = (
         ),
       // What is compared is compared by its parts. Who holds something must not wait with those who hold nothing.
       batchKey: (context) => [
-        placesOf(context).get(budget),
+        placesOf(context).get(budget.key),
         Context.get(context, Held),
         Context.get(context, Covering),
         options.batchKey?.(context)

@@ -198,8 +198,8 @@ export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.
     const policy = yield* Policy
     const counter = yield* TokenCounter.orShared
     const context = lasting(yield* Effect.context())
-    if (policy.tier === "batch" && !warned.has(budget)) {
-      warned.add(budget)
+    if (policy.tier === "batch" && !warned.has(budget.key)) {
+      warned.add(budget.key)
       budget.unverified("unverifiedTier")
       yield* Effect.logWarning(
         "Calls are quoted and settled at batch rates, which no response confirms: that they are billed so is your word."
@@ -207,7 +207,7 @@ export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.
     }
     const given = options.fetch ?? globalThis.fetch
     const below = edges.get(given)
-    const inner = below?.budget === budget ? below.inner : given
+    const inner = below?.budget.key === budget.key ? below.inner : given
     const edge: Edge = {
       budget,
       pricing,
@@ -241,19 +241,19 @@ const promised = <A>(answer: () => A | Promise<A>): Promise<A> => {
 const edges = new WeakMap<Fetch, Edge>()
 
 /** What the responses of a budget billed, whichever of its clients they came through. */
-const records = new WeakMap<Budget.Budget["Service"], ResponseRecords>()
+const records = new WeakMap<object, ResponseRecords>()
 
-const recordsOf = (budget: Budget.Budget["Service"]): ResponseRecords => {
-  const kept = records.get(budget) ?? new ResponseRecords()
-  records.set(budget, kept)
+const recordsOf = ({ key }: Budget.Budget["Service"]): ResponseRecords => {
+  const kept = records.get(key) ?? new ResponseRecords()
+  records.set(key, kept)
   return kept
 }
 
 /** The budgets whose batch rates were warned of: once each, however many clients they are around. */
-const warned = new WeakSet<Budget.Budget["Service"]>()
+const warned = new WeakSet<object>()
 
 /** The budgets whose remote counts were warned to fail. */
-const uncounted = new WeakSet<Budget.Budget["Service"]>()
+const uncounted = new WeakSet<object>()
 
 /** What a budgeted `fetch` threw or answered without a byte being sent, and which one it was. */
 const unsent = new WeakMap<object, Edge>()
@@ -334,7 +334,7 @@ const lookup =
 /** Whether the request comes from a budgeted `fetch` of the same budget, unchanged and for the first time. */
 const passes = (edge: Edge, url: string, body: unknown): boolean => {
   const passing = callContext.getStore()?.passing
-  if (passing === undefined || passing.used || passing.owner !== edge.budget) return false
+  if (passing === undefined || passing.used || passing.owner !== edge.budget.key) return false
   if (passing.url !== url || passing.body !== (textOf(body) ?? body)) return false
   passing.used = true
   return true
@@ -512,12 +512,14 @@ const whenHeld = (
 ): Response | Promise<Response> => {
   if (asked instanceof Promise) return asked.then((held) => whenHeld(edge, held, called, begin, go))
   if (Result.isFailure(asked)) return refuseHeld(edge, asked.failure, called)
-  const attempt = begin(asked.success)
+  let attempt: Attempt | undefined
   try {
+    attempt = begin(asked.success)
     return go(attempt)
   } catch (error) {
     // What throws here has sent nothing. Where the attempt has ended this is of no effect.
-    attempt.end({ _tag: "NotSent" })
+    if (attempt !== undefined) attempt.end({ _tag: "NotSent" })
+    else Effect.runForkWith(contextOf(edge))(giveUp(edge, asked.success))
     throw error
   }
 }
@@ -583,8 +585,8 @@ const countedQuote = (edge: Edge, { init, quote, url }: PricedCall): Effect.Effe
 
 const warnUncounted = ({ budget }: Edge, error: InputTokens.InputTokensError): Effect.Effect<void> =>
   Effect.suspend(() => {
-    if (uncounted.has(budget)) return Effect.void
-    uncounted.add(budget)
+    if (uncounted.has(budget.key)) return Effect.void
+    uncounted.add(budget.key)
     return Effect.logWarning(
       `${error.message} Such calls hold their whole context window. This is logged once.`
     )
@@ -720,7 +722,7 @@ const delivered = (edge: Edge, url: string, request: RequestInit): Promise<Respo
 /** Hands a request on, marked so that the same budget further down lets it pass. */
 const deliver = (edge: Edge, url: string, init: RequestInit): Promise<Response> => {
   if (edge.inner === globalThis.fetch) return edge.inner(url, init)
-  const passing: Passing = { owner: edge.budget, url, body: init.body, used: false }
+  const passing: Passing = { owner: edge.budget.key, url, body: init.body, used: false }
   return callContext.run({ context: callContext.getStore()?.context, passing }, () => edge.inner(url, init))
 }
 

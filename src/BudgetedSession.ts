@@ -252,12 +252,12 @@ export class BudgetedSession {
     const around = callContext.getStore()?.context
     const budget = this.#budget
     const services = this.#services
-    const account = around && Context.get(around, Places).get(budget)
+    const account = around && Context.get(around, Places).get(budget.key)
     if (account === undefined) return Layer.succeedContext(services)
     // Other budgets' accounts stay as the program that it is provided to has them.
     return Layer.effectContext(
       Effect.withFiber((fiber) =>
-        Effect.succeed(Context.add(services, Places, new Map(fiber.getRef(Places)).set(budget, account)))
+        Effect.succeed(Context.add(services, Places, new Map(fiber.getRef(Places)).set(budget.key, account)))
       )
     )
   }

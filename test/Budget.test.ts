@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Budget, BudgetError, Ledger, Usage, Usd } from "agent-budget"
-import { Cause, Effect, Exit, Fiber, Layer, Logger, Random, Scheduler, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Layer, Logger, Random, Scheduler, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { includes } from "./utils/assertions.ts"
 import * as Invariants from "./utils/invariants.ts"
@@ -159,7 +159,7 @@ describe("withBudget", () => {
             yield* Fiber.interrupt(fiber)
             const [spent = 0, reserved] = yield* spentAndReserved
             assert.strictEqual(reserved, 0, `a yield every ${every} steps, ${after} turns`)
-            // One that was interrupted between its reservation and its start is charged: nobody knows what it did.
+            // One that was interrupted between its start and its first step is charged: nobody knows what it did.
             assert.isAtLeast(spent, ran)
           }
         }
@@ -168,6 +168,56 @@ describe("withBudget", () => {
       }).pipe(Effect.provide(budget({}, { sink })))
     )
   }
+
+  it.effect("charges nothing where it is interrupted as it is admitted, and has not begun", () =>
+    Effect.gen(function* () {
+      const memory = yield* Ledger.makeMemory()
+      const reached = yield* Deferred.make<undefined>()
+      const open = yield* Deferred.make<undefined>()
+      const slow = Ledger.Ledger.of({
+        ...memory,
+        reserve: (request) =>
+          Effect.andThen(Deferred.succeed(reached, undefined), Deferred.await(open)).pipe(
+            Effect.andThen(memory.reserve(request)),
+            Effect.uninterruptible
+          )
+      })
+      yield* Effect.gen(function* () {
+        let ran = false
+        const call = yield* Effect.forkChild(paying(5)(Effect.sync(() => (ran = true))))
+        yield* Deferred.await(reached)
+        const leaving = yield* Effect.forkChild(Fiber.interrupt(call))
+        yield* settled
+        yield* Deferred.succeed(open, undefined)
+        yield* Fiber.join(leaving)
+        assert.isFalse(ran)
+        assert.deepStrictEqual(yield* spentAndReserved, [0, 0])
+        assert.strictEqual((yield* Budget.summary).calls, 0)
+      }).pipe(
+        Effect.provide(
+          Budget.layer({ limit: cents(100) }).pipe(Layer.provideMerge(Layer.succeed(Ledger.Ledger, slow)))
+        )
+      )
+    })
+  )
+
+  it.effect("charges nothing where whoever hears of its reservation interrupts it", () =>
+    Effect.gen(function* () {
+      let ran = false
+      const calls: Array<Fiber.Fiber<unknown, unknown>> = []
+      yield* Effect.forkChild(
+        Stream.runForEach(Budget.events, ({ _tag }) =>
+          Effect.sync(() => (_tag === "Reserved" ? calls[0]?.interruptUnsafe() : undefined))
+        )
+      )
+      yield* settled
+      const call = yield* Effect.forkChild(paying(5)(Effect.sync(() => (ran = true))))
+      calls.push(call)
+      assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(call)))
+      assert.isFalse(ran)
+      assert.deepStrictEqual(yield* spentAndReserved, [0, 0])
+    }).pipe(Effect.provide(budget()))
+  )
 
   it.effect("refuses a quote that is no amount, and what does not fit, before it starts", () =>
     Effect.gen(function* () {
@@ -322,6 +372,19 @@ describe("accounts", () => {
       yield* Budget.within(team, { account: "team", limit: cents(20) })
       assert.deepStrictEqual(yield* spentAndReserved, [cents(12), 0])
       assert.lengthOf(yield* Budget.balances, 1)
+    }).pipe(Effect.provide(budget()))
+  )
+
+  it.effect("hold for a service that was put around the budget's own", () =>
+    Effect.gen(function* () {
+      const own = yield* Budget.Budget
+      const around = Budget.Budget.of({ ...own, acquire: (ask) => Effect.tap(own.acquire(ask), Effect.void) })
+      const reason = yield* reasonOf(Budget.within(pay(50), { account: "ann", limit: cents(20) }))
+      const wrapped = yield* reasonOf(Budget.within(pay(50), { account: "ann", limit: cents(20) })).pipe(
+        Effect.provideService(Budget.Budget, around)
+      )
+      assert.deepStrictEqual(wrapped, reason)
+      assert.deepStrictEqual(yield* spentAndReserved, [0, 0])
     }).pipe(Effect.provide(budget()))
   )
 
@@ -569,6 +632,54 @@ describe("what a budget tells", () => {
       assert.deepStrictEqual(service.outstanding(), [broken])
       assert.deepStrictEqual(yield* spentAndReserved, [cents(6), cent])
     }).pipe(Effect.provide(budget()), quiet)
+  )
+
+  it.effect("a ledger that dies as it books an end takes no result with it, and what it has stays held", () =>
+    Effect.gen(function* () {
+      const memory = yield* Ledger.makeMemory()
+      const bug = (): never => {
+        throw new Error("a bug of the ledger")
+      }
+      for (const verb of ["settle", "release"] as const) {
+        for (const dies of [bug, () => Effect.suspend(bug)]) {
+          const ledger = Ledger.Ledger.of({ ...memory, [verb]: dies })
+          const logged: Array<string> = []
+          const logger = Logger.make(({ message }) => void logged.push(String(message)))
+          yield* Effect.gen(function* () {
+            const told: Array<Budget.Event> = []
+            yield* Effect.forkChild(
+              Stream.runForEach(Budget.events, (each) => Effect.sync(() => told.push(each)))
+            )
+            yield* settled
+            const call = Effect.succeed("paid").pipe(
+              Effect.flatMap((value) => (verb === "release" ? Effect.fail(value) : Effect.succeed(value))),
+              Budget.withBudget({ quote: cents(5), cost: () => cent, onFailure: "release" })
+            )
+            const exit = yield* Effect.exit(call)
+            assert.deepStrictEqual(exit, verb === "release" ? Exit.fail("paid") : Exit.succeed("paid"))
+            yield* settled
+            const unsettled = told.flatMap((each) => (each._tag === "Unsettled" ? [each] : []))
+            assert.deepStrictEqual(
+              unsettled.map(({ amount, kept }) => [amount, kept]),
+              [[verb === "release" ? 0 : cent, false]]
+            )
+            const budget = yield* Budget.Budget
+            assert.deepStrictEqual(
+              budget.outstanding().map(({ amount }) => amount),
+              [cents(5)]
+            )
+            assert.strictEqual((yield* Budget.summary).reserved, cents(5))
+            assert.strictEqual(logged.length, 2)
+            assert.include(logged[0], "The ledger died")
+            assert.include(logged[1], "stays held")
+          }).pipe(
+            Effect.provide(Budget.layer({ limit: cents(100) })),
+            Effect.provideService(Ledger.Ledger, ledger),
+            Effect.provide(Logger.layer([logger]))
+          )
+        }
+      }
+    })
   )
 
   it.effect("setLimit holds for the current account, and wakes those who wait", () =>

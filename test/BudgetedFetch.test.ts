@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Budget, BudgetedFetch, BudgetedSession, BudgetRefusedError, Pricing, Usd } from "agent-budget"
-import { ConfigProvider, Effect, Layer, ManagedRuntime, Schedule } from "effect"
+import { ConfigProvider, Effect, Layer, Logger, ManagedRuntime, Result, Schedule } from "effect"
 import { getEventListeners } from "node:events"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
@@ -23,7 +23,7 @@ import {
   type Verdict
 } from "./utils/openAi.ts"
 import { Behaviours, Gate, type Behaviour } from "./utils/SimulatedProvider.ts"
-import { chunk, delta, sse, stub } from "./utils/stubProvider.ts"
+import { answer, chat, chunk, delta, sse, stub } from "./utils/stubProvider.ts"
 
 const whole = ({ client }: Setup) => client.chat.completions.create(capped)
 
@@ -801,6 +801,109 @@ describe("refusals are told once", () => {
         events.map(({ _tag }) => _tag),
         ["Refused", "Refused"]
       )
+    })
+  )
+})
+
+describe("an answer that was paid for reaches its caller", () => {
+  const body = JSON.stringify(capped)
+  const answering = (): Promise<Response> => Promise.resolve(Response.json(answer))
+
+  /** What is logged while `fetch` is asked over services of one's own, and what it answers. */
+  const asked = <E>(services: Layer.Layer<Budget.Budget | Pricing.Pricing, E>, logged: Array<string>) =>
+    Effect.gen(function* () {
+      const fetch = yield* BudgetedFetch.make({ fetch: answering })
+      return yield* Effect.promise(async (): Promise<unknown> =>
+        (await fetch(chat, { method: "POST", body })).json()
+      )
+    }).pipe(
+      Effect.provide([
+        services,
+        Logger.layer([Logger.make(({ message }) => void logged.push(String(message)))])
+      ])
+    )
+
+  const bug = (): never => {
+    throw new Error("a bug")
+  }
+
+  const memory = Budget.layerMemory({ limit: Usd.dollars("1") })
+
+  it.effect("whatever a budget of the user's throws as it ends", () =>
+    Effect.gen(function* () {
+      const logged: Array<string> = []
+      const Dying = Layer.effect(
+        Budget.Budget,
+        Effect.map(Budget.Budget, (budget) => Budget.Budget.of({ ...budget, settle: bug }))
+      )
+      const services = Layer.merge(Layer.provide(Dying, memory), Pricing.layer)
+      assert.deepStrictEqual(yield* asked(services, logged), answer)
+      assert.strictEqual(logged.length, 1)
+      assert.match(String(logged[0]), /^The end of a call died, which had \$0\.\d+ reserved/)
+    })
+  )
+
+  it.effect("whatever prices of the user's throw as it is billed: all that it holds is charged", () =>
+    Effect.gen(function* () {
+      const logged: Array<string> = []
+      let isAnswered = false
+      const Dying = Layer.effect(
+        Pricing.Pricing,
+        Effect.map(Pricing.Pricing, (pricing) =>
+          Pricing.Pricing.of({
+            ...pricing,
+            price: (...given) => (isAnswered ? bug() : pricing.price(...given))
+          })
+        )
+      )
+      const services = yield* Layer.build(Layer.merge(memory, Layer.provide(Dying, Pricing.layer)))
+      yield* Effect.gen(function* () {
+        const served = { ...answer, model: "gpt-4o" }
+        const fetch = yield* BudgetedFetch.make({ fetch: () => Promise.resolve(Response.json(served)) })
+        const response = yield* Effect.promise(() => fetch(chat, { method: "POST", body }))
+        isAnswered = true
+        assert.deepStrictEqual(yield* Effect.promise(() => response.json()), served)
+        const { byModel, reserved, spent } = yield* Budget.summary
+        assert.strictEqual(reserved, 0)
+        assert.isAbove(spent, 0)
+        assert.strictEqual(byModel["gpt-4o-mini"]?.assumed, spent)
+      }).pipe(
+        Effect.provideContext(services),
+        Effect.provide(Logger.layer([Logger.make(({ message }) => void logged.push(String(message)))]))
+      )
+      assert.strictEqual(logged.length, 1)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("and what throws before it is sent holds nothing", () =>
+    Effect.gen(function* () {
+      let calls = 0
+      let sent = 0
+      // The price of the moment of admission, where two may be served, is asked for last.
+      const Dying = Layer.effect(
+        Pricing.Pricing,
+        Effect.map(Pricing.Pricing, (pricing) =>
+          Pricing.Pricing.of({
+            ...pricing,
+            price: (model, tier, options) => {
+              if (++calls > 2) return bug()
+              return Result.map(pricing.price(model, tier, options), (price) => ({ ...price }))
+            }
+          })
+        )
+      )
+      yield* Effect.gen(function* () {
+        const fetch = yield* BudgetedFetch.make({
+          fetch: () => {
+            sent++
+            return answering()
+          }
+        })
+        const failure = yield* Effect.promise(() => failureOf(fetch(chat, { method: "POST", body })))
+        assert.strictEqual(String(failure), "Error: a bug")
+        assert.strictEqual(sent, 0)
+        assert.strictEqual((yield* Budget.summary).reserved, 0)
+      }).pipe(Effect.provide(Layer.merge(memory, Layer.provide(Dying, Pricing.layer))))
     })
   )
 })

@@ -149,6 +149,26 @@ it.effect(
     )
 )
 
+it.effect(
+  "windows in which more was spent than an amount can be cost nobody a result, and are shown as the largest",
+  () =>
+    Effect.gen(function* () {
+      const most = Usd.dollars("5000000")
+      const paid = Effect.succeed("paid").pipe(
+        Budget.withBudget({ quote: cents(1), cost: () => most, label: "a" })
+      )
+      for (let window = 0; window < 3; window++) {
+        assert.strictEqual(yield* paid, "paid")
+        assert.strictEqual((yield* Budget.balance).spent, most)
+        yield* TestClock.adjust(hour)
+      }
+      const { byModel, calls, overrun } = yield* Budget.summary
+      assert.strictEqual(calls, 3)
+      assert.strictEqual(overrun, Usd.maximum)
+      assert.strictEqual(byModel["a"]?.spent, Usd.maximum)
+    }).pipe(Effect.provide(Budget.layerMemory({ limit, window: "hour" })))
+)
+
 describe("an account that was there before", () => {
   const before = Effect.gen(function* () {
     const ledger = yield* Ledger.Ledger

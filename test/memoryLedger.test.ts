@@ -587,6 +587,75 @@ describe("the sink in memory", () => {
   )
 })
 
+describe("readers of what is booked in memory", () => {
+  const ledgerOf = Effect.fnUntraced(function* (limit: number, thresholds: ReadonlyArray<number> = []) {
+    const ledger = yield* Ledger.makeMemory({ admissions: true })
+    yield* ledger.open({ account: "root", limit: Usd.nanos(limit), thresholds })
+    return ledger
+  })
+
+  /** What a reader does runs as he is told, before whoever booked it goes on. */
+  const hear = (ledger: Ledger.Ledger["Service"], hears: (entry: Ledger.Entry) => Effect.Effect<void>) =>
+    Effect.andThen(Effect.forkChild(Stream.runForEach(ledger.booked, hears)), Effect.yieldNow)
+
+  it.effect("hear of it in its order, also of whom an end lets in and of what it crosses", () =>
+    Effect.gen(function* () {
+      const ledger = yield* ledgerOf(10, [0.4])
+      const heard: Array<Ledger.Entry> = []
+      yield* hear(ledger, (entry) => Effect.sync(() => void heard.push(entry)))
+      const held = yield* ledger.reserve({ account: "root", least: Usd.nanos(10) })
+      const waits = yield* Effect.forkChild(
+        ledger.reserve({ account: "root", least: Usd.nanos(5), waitAtMost: "1 second" })
+      )
+      yield* Effect.yieldNow
+      yield* ledger.settle(held, { amount: Usd.nanos(5), verdict: "metered" })
+      yield* Fiber.join(waits)
+      assert.deepStrictEqual(
+        heard.map(({ _tag, seq }) => `${seq} ${_tag}`),
+        ["2 Reserved", "3 Settled", "4 ThresholdCrossed", "5 Reserved"]
+      )
+      assert.deepStrictEqual(LedgerAudit.admissionsKeptLimits(yield* Stream.runCollect(ledger.entries())), [])
+    })
+  )
+
+  it.effect("may interrupt whoever is let in, who then holds nothing", () =>
+    Effect.gen(function* () {
+      const ledger = yield* ledgerOf(10)
+      const held = yield* ledger.reserve({ account: "root", least: Usd.nanos(10) })
+      const waits = yield* Effect.forkChild(
+        ledger.reserve({ account: "root", least: Usd.nanos(10), waitAtMost: "1 second" })
+      )
+      yield* hear(ledger, ({ _tag }) =>
+        Effect.sync(() => (_tag === "Reserved" ? waits.interruptUnsafe() : undefined))
+      )
+      yield* ledger.release(held)
+      assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(waits)))
+      assert.strictEqual((yield* ledger.balance("root")).reserved, 0)
+    })
+  )
+
+  it.effect("may end something themselves: a threshold is crossed once", () =>
+    Effect.gen(function* () {
+      const ledger = yield* ledgerOf(10, [0.5])
+      const [one, two] = [
+        yield* ledger.reserve({ account: "root", least: Usd.nanos(4) }),
+        yield* ledger.reserve({ account: "root", least: Usd.nanos(2) })
+      ]
+      yield* hear(ledger, (entry) =>
+        entry._tag === "Settled" && entry.reservation === one.id
+          ? Effect.orDie(ledger.settle(two, { amount: Usd.nanos(2), verdict: "metered" }))
+          : Effect.void
+      )
+      yield* ledger.settle(one, { amount: Usd.nanos(4), verdict: "metered" })
+      const entries = yield* Stream.runCollect(ledger.entries())
+      assert.deepStrictEqual(
+        entries.slice(-3).map(({ _tag }) => _tag),
+        ["Settled", "Settled", "ThresholdCrossed"]
+      )
+    })
+  )
+})
+
 describe("entries in memory that are being read", () => {
   it.effect("are those of the moment at which they were asked for", () =>
     Effect.gen(function* () {

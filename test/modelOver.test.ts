@@ -55,6 +55,47 @@ const meeting = (both: Deferred.Deferred<undefined>) => {
   )
 }
 
+describe("a model's call that is interrupted as it is admitted", () => {
+  for (const way of ["whole", "streamed"] as const) {
+    it.effect(`has not begun, and is charged nothing (${way})`, () =>
+      Effect.gen(function* () {
+        const own = yield* Budget.Budget
+        const asked = yield* Deferred.make<undefined>()
+        const open = yield* Deferred.make<undefined>()
+        const slow = Budget.Budget.of({
+          ...own,
+          acquire: (ask) =>
+            Effect.andThen(Deferred.succeed(asked, undefined), Deferred.await(open)).pipe(
+              Effect.andThen(own.acquire(ask)),
+              Effect.uninterruptible
+            )
+        })
+        let ran = false
+        const first = Effect.sync(() => {
+          ran = true
+          return [text, finish]
+        })
+        const inner =
+          way === "whole" ? yield* saying(first) : yield* streaming(Stream.drain(Stream.fromEffect(first)))
+        const model = yield* BudgetedLanguageModel.make(inner, options).pipe(
+          Effect.provideService(Budget.Budget, slow)
+        )
+        const call: Effect.Effect<unknown, unknown> =
+          way === "whole"
+            ? model.generateText({ prompt: "Hello" })
+            : Stream.runDrain(model.streamText({ prompt: "Hello" }))
+        const fiber = yield* Effect.forkChild(call)
+        yield* Deferred.await(asked)
+        fiber.interruptUnsafe()
+        yield* Deferred.succeed(open, undefined)
+        yield* Fiber.await(fiber)
+        assert.isFalse(ran)
+        assert.deepStrictEqual(booksOf(own), { calls: 0, reserved: 0, spent: 0 })
+      }).pipe(Effect.provide(Live))
+    )
+  }
+})
+
 describe("a request below that asks for more", () => {
   it.effect("is admitted where there is room for it alone", () =>
     Effect.gen(function* () {

@@ -1,4 +1,5 @@
 /** An attempt that was admitted, on its way to its one end: the same for a request and for a call of a model. */
+import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Budget from "../Budget.ts"
@@ -64,7 +65,9 @@ const seenOf = (outcome: Settlement.Outcome, charged: Usd.Usd): Omit<Seen, "mode
 const sumOf = (below: Bill | undefined, own: Bill | undefined): Bill | undefined => {
   if (below === undefined || own === undefined) return own ?? below
   const usage = below.usage && own.usage && Usage.add(below.usage, own.usage)
-  return { amount: Usd.add(below.amount, own.amount), verdict: "assumed", label: own.label, usage }
+  // Beyond the range of amounts the ledger books nothing, and says so.
+  const amount = Usd.nanos(Math.min(Usd.maximum, below.amount + own.amount))
+  return { amount, verdict: "assumed", label: own.label, usage }
 }
 
 /** An attempt that was admitted. It ends once. */
@@ -80,7 +83,7 @@ export class Attempt {
     this.#options = options
     this.reservation = options.reservation
     this.context = options.context
-    if (options.covers !== undefined) Cover.sent(options.covers, options.budget)
+    if (options.covers !== undefined) Cover.sent(options.covers, options.budget.key)
   }
 
   /** Runs for the fiber that called what cannot fail: what settling cannot book it keeps, and tells. */
@@ -105,8 +108,29 @@ export class Attempt {
   }
 
   end(outcome: Settlement.Outcome): void {
-    const ending = this.ending(outcome, undefined, new ContextCaller(this.context))
-    if (ending !== undefined && !isDone(ending)) this.run(ending)
+    try {
+      const ending = this.ending(outcome, undefined, new ContextCaller(this.context))
+      if (ending !== undefined && !isDone(ending)) this.run(ending)
+    } catch (defect) {
+      // Whoever reads the answer, which is paid for, or aborts the call, has nothing to do with it.
+      this.#tellDefect(defect)
+    }
+  }
+
+  #tellDefect(defect: unknown): void {
+    const { amount, id } = this.reservation
+    const detail = `The end of a call died, which had ${Usd.format(amount)} reserved (reservation ${id}).`
+    this.run(Effect.logError(detail, Cause.die(defect)))
+  }
+
+  /** What its bill comes to; of one that prices given by the user die of, all that it holds. */
+  #decide(outcome: Settlement.Outcome): Settlement.Verdict {
+    try {
+      return this.#options.decide(outcome)
+    } catch (defect) {
+      this.#tellDefect(defect)
+      return { _tag: "Assumed", amount: this.reservation.amount, why: "its bill could not be worked out" }
+    }
   }
 
   /**
@@ -117,11 +141,11 @@ export class Attempt {
     if (this.ended) return undefined
     this.ended = true
     this.#signal?.removeEventListener("abort", this.aborted)
-    const { budget, covers, decide, label } = this.#options
-    const verdict = decide(outcome)
+    const { budget, covers, label } = this.#options
+    const verdict = this.#decide(outcome)
     const bill = verdict._tag === "Released" ? undefined : this.#billOf(verdict)
     if (covers !== undefined) {
-      Cover.ended(covers, budget, bill && { model: label, ...seenOf(outcome, bill.amount) })
+      Cover.ended(covers, budget.key, bill && { model: label, ...seenOf(outcome, bill.amount) })
     }
     const booking = this.#book(sumOf(below, bill), caller)
     const trace = this.#trace
@@ -138,7 +162,7 @@ export class Attempt {
     if (this.ended) return Effect.void
     this.ended = true
     const { budget, covers } = this.#options
-    if (covers !== undefined) Cover.ended(covers, budget, undefined)
+    if (covers !== undefined) Cover.ended(covers, budget.key, undefined)
     return this.#book(below)
   }
 

@@ -72,7 +72,7 @@ const held = (
 ): Effect.Effect<Admitted, BudgetError.BudgetError> => {
   let quote = made
   const under = coverOf(budget, context)
-  const account = Context.get(context, Places).get(budget) ?? budget.account
+  const account = Context.get(context, Places).get(budget.key) ?? budget.account
   const counted = Effect.map(Quote.countedBy(counter, made), (tighter) => askOf((quote = tighter)))
   const ask = firstAsk(budget.remaining(), policy.inputBound, made, Quote.inputCost(made), counted)
   return Effect.map(reserve(budget, under, ask), (reservation) => ({ quote, reservation, under, account }))
@@ -95,6 +95,7 @@ class ModelCall {
   readonly #attempt: Attempt
   readonly #hold: Hold
   readonly #readings: Told
+  #hasBegun = false
   readonly #places: Context.Service.Shape<typeof Places>
   /** What a usage that the model told comes to. */
   readonly #costOf: (usage: Usage.Usage) => Usd.Usd
@@ -108,7 +109,7 @@ class ModelCall {
     const hold = under?.hold ?? new Hold(reservation, Context.get(context, Held))
     this.#hold = hold
     const cover = new Cover({
-      owner: budget,
+      owner: budget.key,
       account,
       model: quote.model,
       least: quote.least,
@@ -165,8 +166,9 @@ class ModelCall {
     this.#attempt.traceAs(calledOf(`POST ${options.request.path}`, quote, context), undefined)
   }
 
-  /** The context of what runs inside: it holds a reservation, which a request below may take over. */
+  /** The context of what runs inside, as it begins: it holds a reservation, which a request below may take over. */
   readonly inside = (context: Context.Context<never>): Context.Context<never> => {
+    this.#hasBegun = true
     const own = Context.add(Context.add(context, Held, this.#hold), Covering, this.#cover)
     return telling(Context.add(own, Places, this.#places))
   }
@@ -193,6 +195,8 @@ class ModelCall {
 
   #outcome(exit: Exit.Exit<unknown, unknown>): Settlement.Outcome {
     const { reading } = this.#readings
+    // It was interrupted as it was admitted.
+    if (!this.#hasBegun) return { _tag: "NotSent" }
     if (reading !== undefined) return { _tag: "Reported", reading }
     if (this.#cover.isWaiting && !this.#readings.isHeard) return { _tag: "NotSent" }
     return Exit.isFailure(exit)

@@ -57,6 +57,17 @@ export const stepOf = <Given extends ReadonlyArray<unknown>, A, E>(
   // Each is kept under the verb that was made of it.
   (steps.get(verb) as Step<Given, A, E> | undefined) ?? ((_, ...given) => verb(...given))
 
+/** A step that dies of what it throws, as its verb does: who takes it in a step of his own is not to be thrown out of that. */
+export const unthrowing =
+  <Given extends ReadonlyArray<unknown>, A, E>(step: Step<Given, A, E>): Step<Given, A, E> =>
+  (caller, ...given) => {
+    try {
+      return step(caller, ...given)
+    } catch (defect) {
+      return Effect.die(defect)
+    }
+  }
+
 /** Whether a step is done, and went well. */
 export const isDone = <A, E>(answer: Effect.Effect<A, E>): answer is Exit.Success<A, E> =>
   Exit.isExit(answer) && Exit.isSuccess(answer)

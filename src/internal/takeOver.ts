@@ -16,7 +16,7 @@ type Service = Budget.Budget["Service"]
 export const coverOf = (budget: Service, context: Context.Context<never>): Cover | undefined => {
   const covers = Context.get(context, Covering)
   if (covers === undefined) return undefined
-  return Cover.take(covers, budget, Context.get(context, Places).get(budget) ?? budget.account)
+  return Cover.take(covers, budget.key, Context.get(context, Places).get(budget.key) ?? budget.account)
 }
 
 /** Reserves, or takes over what the call of a model holds, where that is enough and nothing was billed for it yet. */

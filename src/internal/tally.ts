@@ -56,6 +56,9 @@ export interface Found {
   readonly clock: () => number
 }
 
+/** A sum that is shown, and never booked: it stays at the largest amount rather than end the call that it counts. */
+const shown = (nanos: number): Usd.Usd => Usd.nanos(Math.max(0 - Usd.maximum, Math.min(Usd.maximum, nanos)))
+
 export class Tally {
   limit: Usd.Usd
   /** What is held, and what for. */
@@ -86,22 +89,22 @@ export class Tally {
     // The ledger's clock decides, and may be ahead of this one.
     this.#turn(reservation.at)
     this.open.set(reservation, label)
-    if (this.#isCurrent(reservation)) this.#reserved = Usd.add(this.#reserved, reservation.amount)
+    if (this.#isCurrent(reservation)) this.#reserved = shown(this.#reserved + reservation.amount)
   }
 
   /** Whether it had not ended before: settling twice is one settlement. */
   ended(reservation: Reservation): boolean {
     if (!this.open.delete(reservation)) return false
-    if (this.#isCurrent(reservation)) this.#reserved = Usd.subtract(this.#reserved, reservation.amount)
+    if (this.#isCurrent(reservation)) this.#reserved = shown(this.#reserved - reservation.amount)
     return true
   }
 
   /** `window`: when the window began that the ledger counts it in; `null` without windows. */
   settled(entry: EventOf<"Settled">, usage: Usage.Usage | undefined, window: number | null): void {
     this.calls++
-    this.overrun = Usd.add(this.overrun, entry.overrun)
+    this.overrun = shown(this.overrun + entry.overrun)
     this.#turn()
-    if (this.#counts(window)) this.#spent = Usd.add(this.#spent, entry.amount)
+    if (this.#counts(window)) this.#spent = shown(this.#spent + entry.amount)
     const label = entry.label ?? unnamed
     let model = this.models.get(label)
     if (model === undefined) {
@@ -109,8 +112,8 @@ export class Tally {
       this.models.set(label, model)
     }
     model.calls++
-    model.spent = Usd.add(model.spent, entry.amount)
-    if (entry.verdict === "assumed") model.assumed = Usd.add(model.assumed, entry.amount)
+    model.spent = shown(model.spent + entry.amount)
+    if (entry.verdict === "assumed") model.assumed = shown(model.assumed + entry.amount)
     if (usage !== undefined) model.usage = Usage.add(model.usage, usage)
   }
 
@@ -130,7 +133,7 @@ export class Tally {
   expired({ amount, reservation }: EventOf<"Expired">, window: number | null): void {
     for (const own of this.open.keys()) if (own.id === reservation) return
     this.#turn()
-    if (this.#counts(window)) this.#spent = Usd.add(this.#spent, amount)
+    if (this.#counts(window)) this.#spent = shown(this.#spent + amount)
   }
 
   #isCurrent(reservation: Reservation): boolean {
@@ -162,7 +165,7 @@ export class Tally {
     this.#spent = Usd.zero
     this.#reserved = Array.from(this.open.keys())
       .filter((reservation) => this.#isCurrent(reservation))
-      .reduce((sum, { amount }) => Usd.add(sum, amount), Usd.zero)
+      .reduce((sum, { amount }) => shown(sum + amount), Usd.zero)
   }
 
   /** Whether no call of the model was billed as near to its bound before. */
@@ -180,7 +183,7 @@ export class Tally {
 
   remaining(): Usd.Usd {
     this.#turn()
-    return Usd.subtract(Usd.subtract(this.limit, this.#spent), this.#reserved)
+    return shown(this.limit - this.#spent - this.#reserved)
   }
 
   view(): Summary {

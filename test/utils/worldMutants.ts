@@ -104,8 +104,8 @@ const own: ReadonlyArray<Mutant> = [
   defect(
     "internal/tally.ts",
     "what remains is what is not spent",
-    "Usd.subtract(Usd.subtract(this.limit, this.#spent), this.#reserved)",
-    "Usd.subtract(this.limit, this.#spent)"
+    "shown(this.limit - this.#spent - this.#reserved)",
+    "shown(this.limit - this.#spent)"
   ),
   defect(
     "internal/accountTree.ts",
@@ -205,13 +205,13 @@ const own: ReadonlyArray<Mutant> = [
   defect(
     "internal/tally.ts",
     "a summary shows the last call of a model alone",
-    "model.spent = Usd.add(model.spent, entry.amount)",
+    "model.spent = shown(model.spent + entry.amount)",
     "model.spent = entry.amount"
   ),
   defect(
     "internal/tally.ts",
     "a summary keeps what was held",
-    "    if (this.#isCurrent(reservation)) this.#reserved = Usd.subtract(this.#reserved, reservation.amount)\n"
+    "    if (this.#isCurrent(reservation)) this.#reserved = shown(this.#reserved - reservation.amount)\n"
   )
 ]
 
