@@ -4,10 +4,11 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { type Ledger, Usd } from "agent-budget"
-import { Effect, type Scope } from "effect"
+import { Effect, Exit, type Scope } from "effect"
 import type * as Store from "../src/internal/ledgerStore.ts"
 import { includes } from "./utils/assertions.ts"
 import { account, ask, audit, ending, everything, rowOf, tagOf } from "./utils/storeAsks.ts"
+import { uncaught } from "./utils/uncaught.ts"
 
 /** Empty books, and how their clock is moved. */
 export interface StoreFixture {
@@ -36,7 +37,12 @@ const names = (store: Store.LedgerStore) =>
 /** The suite for a store. */
 export const storeSuite = (
   name: string,
-  engine: { readonly fixture: Effect.Effect<StoreFixture, never, Scope.Scope>; readonly live: boolean }
+  engine: {
+    readonly fixture: Effect.Effect<StoreFixture, never, Scope.Scope>
+    readonly live: boolean
+    /** Verbs that are asked for at once are done at once, and answered one after the other. */
+    readonly batches?: boolean
+  }
 ): void => {
   const test = (title: string, body: Body) => {
     const run = Effect.scoped(
@@ -106,6 +112,30 @@ export const storeSuite = (
         assert.deepStrictEqual(yield* names(store), ["root", "t"])
       }))
   })
+
+  if (engine.batches === true)
+    describe(`${name}: verbs that are done together`, () => {
+      test("are each done and told once, also where one who asked throws when it is told", ({ store }) =>
+        Effect.gen(function* () {
+          yield* store.open(root)
+          const ids = ["a", "b", "c", "d"]
+          for (const id of ids) yield* store.reserve(ask(id, 10))
+          const thrown = yield* uncaught
+          const told: Array<string> = []
+          const services = yield* Effect.context()
+          for (const id of ids) {
+            Effect.runForkWith(services)(store.end(ending(id, 7))).addObserver((exit) => {
+              told.push(Exit.isSuccess(exit) && "again" in exit.value ? `${id} ${exit.value.again}` : id)
+              if (id === "a" || id === "c") throw new Error(`the asker of ${id}`)
+            })
+          }
+          // The first may be done with them; the second is not asked for before they were told.
+          for (let times = 0; times < 2; times++) yield* store.renew(ids, 1)
+          assert.deepStrictEqual(yield* rowOf(store, "root"), { spent: 28, reserved: 0 })
+          assert.deepStrictEqual(told, ["a false", "b false", "c false", "d false"])
+          assert.deepStrictEqual(thrown.map(String), ["Error: the asker of a", "Error: the asker of c"])
+        }))
+    })
 
   describe(`${name}: a temporary account`, () => {
     const temporary = (name: string, limit: number | null, parent: string, opener: string) => ({

@@ -10,6 +10,7 @@ import * as Server from "./utils/redis.ts"
 import * as Agreement from "./utils/storeAgreement.ts"
 import { account, ask, audit, detailOf, ending, everything, tagOf } from "./utils/storeAsks.ts"
 import { randomOf } from "./utils/storeScript.ts"
+import { uncaught } from "./utils/uncaught.ts"
 
 /** Why a store was not made. */
 const refusalOf = <A, E extends object, R>(made: Effect.Effect<A, E, R>) =>
@@ -58,7 +59,8 @@ if (Server.isThere)
           Effect.orDie(Effect.asVoid(redis.send("HINCRBY", key("meta"), "clock", String(millis))))
       }
     }).pipe(Effect.orDie, Effect.provideService(References.MinimumLogLevel, "Error")),
-    live: true
+    live: true,
+    batches: true
   })
 
 describe.skipIf(!Server.isThere)("every verb", () => {
@@ -340,6 +342,26 @@ describe.skipIf(!Server.isThere)("asks", () => {
       }
       yield* redis.send("HSET", key("reservations"), "bad", row)
       assert.deepStrictEqual(yield* audit(store), [])
+    })
+  )
+
+  live(
+    "that fail together are all told, also where one who asked throws when it is told",
+    Effect.gen(function* () {
+      const { key, redis, store } = yield* Server.ledger
+      yield* redis.send("SET", key("reservations"), "something else")
+      const thrown = yield* uncaught
+      const told: Array<string> = []
+      for (const id of ["one", "two", "three"]) {
+        Effect.runFork(store.end(ending(id, 1))).addObserver((exit) => {
+          told.push(`${id} ${exit._tag}`)
+          if (id !== "three") throw new Error(`the asker of ${id}`)
+        })
+      }
+      yield* store.balances(null)
+      yield* store.balances(null)
+      assert.deepStrictEqual(told, ["one Failure", "two Failure", "three Failure"])
+      assert.deepStrictEqual(thrown.map(String), ["Error: the asker of one", "Error: the asker of two"])
     })
   )
 

@@ -47,7 +47,8 @@ storeSuite("a store in a SQLite file", {
     const advance = (millis: number) => TestClock.adjust(millis)
     return { store: yield* make, join: Effect.orDie(make), advance }
   }).pipe(Effect.orDie),
-  live: false
+  live: false,
+  batches: true
 })
 
 describe("every verb", () => {

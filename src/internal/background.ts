@@ -1,6 +1,6 @@
 /**
- * What goes on behind a program's back, and what cannot go on there: work that must not keep the program alive, and
- * steps of a fiber that runs under `runSync`, where nothing may wait for the event loop.
+ * What goes on behind a program's back, and what cannot go on there: work that must not keep the program alive, answers
+ * of several askers, and steps of a fiber that runs under `runSync`, where nothing may wait for the event loop.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -43,3 +43,17 @@ const unheld = (millis: number): Effect.Effect<void> =>
     timer.unref()
     return Effect.sync(() => clearTimeout(timer))
   })
+
+/**
+ * Tells an asker, who goes on at once, inside of it. What that throws is the asker's own: it is thrown where nobody else
+ * who is to be told hears of it, and nobody catches it.
+ */
+export const apart = (tell: () => void): void => {
+  try {
+    tell()
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error
+    })
+  }
+}

@@ -6,7 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import { longestTimer } from "./background.ts"
+import { apart, longestTimer } from "./background.ts"
 import type { Answer, StoreUnavailable } from "./ledgerStore.ts"
 
 /** How many go at once: about a millisecond, in which Redis does nothing else. */
@@ -53,8 +53,8 @@ export class Asks {
     return Effect.callback<A, StoreUnavailable>((resume) => {
       const ask: Ask = {
         args,
-        answered: (line) => resume(answered(line)),
-        failed: (exit) => resume(Exit.mapError(exit, failed)),
+        answered: (line) => apart(() => resume(answered(line))),
+        failed: (exit) => apart(() => resume(Exit.mapError(exit, failed))),
         isGone: false
       }
       this.#waiting.push(ask)

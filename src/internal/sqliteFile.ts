@@ -17,7 +17,7 @@ import type * as Scope from "effect/Scope"
 import * as fs from "node:fs"
 import type * as Sqlite from "node:sqlite"
 import type { DatabaseSync } from "node:sqlite"
-import { block, isAtOnce } from "./background.ts"
+import { apart, block, isAtOnce } from "./background.ts"
 import { type Answer, StoreUnavailable } from "./ledgerStore.ts"
 import { applicationId, steps as schema } from "./sqliteSchema.ts"
 
@@ -60,6 +60,7 @@ const largestBatch = 256
 
 interface Job<B> {
   readonly step: (books: B) => unknown
+  /** Never throws: others are told after it. */
   readonly done: (exit: Exit.Exit<unknown, StoreUnavailable>) => void
   readonly until: number
   isGone: boolean
@@ -91,7 +92,7 @@ export const open = <B extends Books>(
           isAtOnce(fiber)
             ? patiently(options.patience, () => queue.now(step))
             : Effect.callback<A, StoreUnavailable>((resume) =>
-                queue.push(step, (exit) => resume(cast<A>(exit)))
+                queue.push(step, (exit) => apart(() => resume(cast<A>(exit))))
               )
         ),
       read: (step) => patiently(options.patience, () => step(queue.connection().books)),
@@ -335,10 +336,9 @@ class Queue<B extends Books> {
 
   /** Whether everybody was answered; else the file is locked. */
   #run(batch: ReadonlyArray<Job<B>>): boolean {
+    let values: ReadonlyArray<unknown>
     try {
-      const values = this.now((books) => batch.map((job) => job.step(books)))
-      batch.forEach((job, index) => job.done(Exit.succeed(values[index])))
-      return true
+      values = this.now((books) => batch.map((job) => job.step(books)))
     } catch (error) {
       if (isLocked(error)) return false
       if (batch.length > 1) {
@@ -350,6 +350,9 @@ class Queue<B extends Books> {
       batch[0]?.done(failure(error))
       return true
     }
+    // What is committed is not run again, whatever becomes of its answer.
+    batch.forEach((job, index) => job.done(Exit.succeed(values[index])))
+    return true
   }
 
   /** Ends what is half done. A connection that cannot say how it stands is given up. */

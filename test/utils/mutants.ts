@@ -109,6 +109,12 @@ const sqlite: Engine = {
       "    if (parent?.temporary === 1) this.#sql.addOpener.run(parent.id, below(lastInsertRowid))\n"
     ),
     mutant(
+      "sqliteFile.ts",
+      "those who are told after one who throws",
+      "apart(() => resume(cast<A>(exit)))",
+      "resume(cast<A>(exit))"
+    ),
+    mutant(
       "sqliteRows.ts",
       "the exact range",
       "spent + reserved <= Store.noLimit",
@@ -229,6 +235,12 @@ const redis: Engine = {
       "the entries first",
       '${Rows.flushing}\n${write("HSET", "accounts", "rows")}\n',
       '${write("HSET", "accounts", "rows")}\n${Rows.flushing}\n'
+    ),
+    mutant(
+      "redisAsks.ts",
+      "those who are told after one who throws",
+      "apart(() => resume(answered(line)))",
+      "resume(answered(line))"
     ),
     mutant(
       "redisRows.ts",
