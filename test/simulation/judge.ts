@@ -510,8 +510,10 @@ export class Judge {
       const attempt = this.attempts.get(this.callers.get(id) ?? "")
       return attempt === undefined || attempt.byHand ? [] : [held]
     })
-    // When a window began that begins with its first use is told by the charge of a call in it.
-    const isRolling = this.terms.windows.get("root")?.at === undefined
+    // When a window began that begins with its first use is told by the charge of a call in it. So is one that a clock
+    // has opened which was then set back.
+    const isBehind = now < this.setBackFrom
+    const isUntold = isBehind || this.terms.windows.get("root")?.at === undefined
     const heardOf = Math.max(
       ...own.map(({ ended, window }) =>
         ended === undefined || outcomeOf(ended).verdict === "released" ? -Infinity : (window ?? -Infinity)
@@ -521,7 +523,7 @@ export class Judge {
       const sums = { spent: 0, reserved: 0, overrun: 0 }
       for (const held of own) {
         const isCurrent = this.isIn(held.window, "root", now) && (held.window ?? latest) === latest
-        const isUnheard = isRolling && held.window !== null && held.window > heardOf
+        const isUnheard = isUntold && held.window !== null && held.window > heardOf
         const isHeld = (isCurrent || isUnheard) && (isLate || held.at >= (held.window ?? 0))
         if (held.ended === undefined) sums.reserved += isHeld ? held.amount : 0
         else {
@@ -537,7 +539,7 @@ export class Judge {
     const asBooked = sumsIn(asBookedIn)
     const ofOwn = Math.max(...own.map(({ window }) => window ?? -Infinity))
     const wasSetBack = this.setBackFrom > -Infinity
-    const windows = now < this.setBackFrom ? [asBookedIn, ofOwn, Infinity] : wasSetBack ? [asBookedIn] : []
+    const windows = isBehind ? [asBookedIn, ofOwn, heardOf, Infinity] : wasSetBack ? [asBookedIn] : []
     const others = windows.flatMap((latest) => [sumsIn(latest), sumsIn(latest, false)])
     this.claim([asBooked, ...others].includes(shown), () => `the summary says ${shown}, not ${asBooked}`)
     const shownModels = Object.entries(byModel).map(
