@@ -79,7 +79,8 @@ export type Summary = Types.Summary
  *
  * - `Reserved`, `Settled`, `Released`, `Refused`, `Capped`: the life of a call. `MarginThin`: a constant may be stale.
  * - `Unsettled`: an end that could not be booked. Where it is `kept`, the ledger's store was away: the summary counts
- *   it as what it is, and the ledger writes it as soon as it can. If not, the reservation stays held.
+ *   it as what it is, and the ledger writes it as soon as it can. If not, as where a ledger of yours dies, the
+ *   reservation stays held.
  * - `ThresholdCrossed`: what is spent reached a threshold of an account. `Expired`: a reservation whose lease ran out
  *   was charged in full. Each is told once, by the process that booked it.
  *
@@ -595,7 +596,7 @@ export const layerMemory = (options: Options): Layer.Layer<Budget, BudgetError.B
  * What an effect may cost, and what it did cost. `quote` is the most it can cost, never a guess. `cost` reads
  * the bill from the result; if it throws or answers no amount, the whole quote is charged. A failure, a defect or an
  * interruption is charged whole too, unless `onFailure` says `"release"` (it costs nothing) or computes the
- * bill from the cause.
+ * bill from the cause. What is interrupted as it is admitted has not begun, and costs nothing.
  *
  * @example
  * ```ts
