@@ -462,6 +462,29 @@ describe("the memory ledger", () => {
   )
 })
 
+describe("a clock that is changed by half an hour", () => {
+  it.effect("has its hours follow each other: none begins before the last one has ended", () =>
+    Effect.gen(function* () {
+      // There it is 1:30 again after 2:00.
+      const changed = Date.UTC(2024, 3, 6, 15)
+      yield* TestClock.setTime(changed - 1)
+      const books = yield* Ledger.makeMemory({ admissions: true })
+      yield* books.open({
+        account: "root",
+        limit: usd(100),
+        window: { every: "hour", timeZone: "Australia/Lord_Howe" }
+      })
+      const early = yield* take(books, "root", 60)
+      yield* TestClock.adjust(1)
+      const { windowEnd, windowStart } = yield* books.balance("root")
+      assert.deepStrictEqual([windowStart, windowEnd], [changed, changed + 1_800_000])
+      yield* take(books, "root", 100)
+      yield* books.release(early)
+      assert.deepStrictEqual(yield* numbers(books, "root"), [0, 100])
+    })
+  )
+})
+
 describe("a clock that is set back", () => {
   it.effect("begins no rolling window in one that has ended: what is held there frees nothing here", () =>
     Effect.gen(function* () {
@@ -472,8 +495,8 @@ describe("a clock that is set back", () => {
       assert.deepStrictEqual(yield* numbers(books, "root"), [0, 0])
       yield* TestClock.setTime(0)
       yield* take(books, "root", 100)
-      const { windowStart } = yield* books.balance("root")
-      assert.strictEqual(windowStart, 60_000)
+      const { windowEnd, windowStart } = yield* books.balance("root")
+      assert.deepStrictEqual([windowStart, windowEnd], [60_000, 120_000])
       yield* books.release(early)
       assert.deepStrictEqual(yield* numbers(books, "root"), [0, 100])
     })

@@ -328,6 +328,26 @@ export const storeSuite = (
         yield* store.end(ending("a", 10))
         assert.deepStrictEqual(yield* rowOf(store, "root"), { spent: 0, reserved: 20 })
       }))
+
+    test("that follows begins no sooner than the one before it has ended", ({ advance, store }) =>
+      Effect.gen(function* () {
+        const frame = "week Asia/Almaty"
+        yield* store.open({ ...account("root", 10), frame })
+        const { now } = yield* store.balances(null)
+        yield* store.roll("root", frame, now - 5, now + 10)
+        yield* store.reserve(ask("one", 10))
+        yield* advance(11)
+        // By other time zone data the same week goes on.
+        for (let time = 0; time < 2; time++) yield* store.roll("root", frame, now - 5, now + 100)
+        includes((yield* store.balances("root")).rows[0], { windowStart: now + 10, windowEnd: now + 100 })
+        yield* store.end({ ...ending("one", 0), verdict: "released" })
+        assert.deepStrictEqual(yield* rowOf(store, "root"), { spent: 0, reserved: 0 })
+        assert.strictEqual(yield* tagOf(store.reserve(ask("two", 10))), "Granted")
+        assert.strictEqual(yield* tagOf(store.reserve(ask("three", 10))), "Short")
+        yield* advance(100)
+        yield* store.roll("root", frame, now + 105, now + 200)
+        includes((yield* store.balances("root")).rows[0], { windowStart: now + 105, reserved: 0 })
+      }))
   })
 
   describe(`${name}: the time`, () => {

@@ -169,6 +169,26 @@ it.effect(
     }).pipe(Effect.provide(Budget.layerMemory({ limit, window: "hour" })))
 )
 
+for (const [name, islands] of both({ window: { every: "hour", timeZone: "Australia/Lord_Howe" } })) {
+  it.effect(`hours of a clock that is changed by half an hour follow each other (${name})`, () =>
+    Effect.gen(function* () {
+      // There it is 1:30 again after 2:00.
+      const changed = Date.UTC(2024, 3, 6, 15)
+      yield* TestClock.setTime(changed - 1)
+      yield* Effect.gen(function* () {
+        const budget = yield* Budget.Budget
+        const held = yield* budget.acquire({ least: cents(60) })
+        yield* TestClock.setTime(changed)
+        assert.deepStrictEqual(yield* agree, [0, 0])
+        yield* pay(90)
+        yield* budget.settle(held, { amount: cents(60), verdict: "metered" })
+        assert.deepStrictEqual(yield* agree, [90, 0])
+        includes(yield* Budget.summary, { nextWindow: changed + hour / 2 })
+      }).pipe(Effect.provide(islands))
+    })
+  )
+}
+
 describe("an account that was there before", () => {
   const before = Effect.gen(function* () {
     const ledger = yield* Ledger.Ledger

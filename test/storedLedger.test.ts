@@ -534,6 +534,54 @@ describe("clocks that disagree", () => {
   )
 })
 
+describe("a window that begins later than this process makes out", () => {
+  it.effect("is that of the store, from its first moment on, before somebody uses it and after", () =>
+    Effect.gen(function* () {
+      // Where it is 1:30 again after 2:00, and the calendar's hour begins inside the one before it.
+      const changed = Date.UTC(2024, 3, 6, 15)
+      yield* TestClock.setTime(changed - 1)
+      const books = yield* StoredLedger.make(ReferenceStore.make())
+      yield* books.open({
+        account: "root",
+        limit: usd(10),
+        window: { every: "hour", timeZone: "Australia/Lord_Howe" }
+      })
+      const held = yield* books.reserve({ account: "root", least: usd(10) })
+      yield* TestClock.setTime(changed)
+      const window = Effect.map(books.balance("root"), (balance) => [balance.windowStart, balance.windowEnd])
+      assert.deepStrictEqual(yield* window, [changed, changed + 1_800_000])
+      const next = yield* books.reserve({ account: "root", least: usd(10), waitAtMost: "1 minute" })
+      assert.deepStrictEqual(yield* window, [changed, changed + 1_800_000])
+      yield* books.settle(held, charge(9))
+      yield* books.settle(next, charge(4))
+      assert.strictEqual((yield* books.balance("root")).spent, 4)
+      assert.deepStrictEqual((yield* LedgerAudit.audit(books)).findings, [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("or that another process ends sooner, admits from its end on", () =>
+    Effect.gen(function* () {
+      const store = ReferenceStore.make()
+      const books = yield* StoredLedger.make(store)
+      yield* books.open({ account: "root", limit: usd(10), window: "day" })
+      // By other time zone data the day is over after an hour.
+      yield* store.roll("root", "day UTC", 0, 3_600_000)
+      const held = yield* books.reserve({ account: "root", least: usd(10) })
+      const waiting = yield* Effect.forkChild(
+        books.reserve({ account: "root", least: usd(10), waitAtMost: "1 day" })
+      )
+      yield* TestClock.adjust("1 hour")
+      const next = yield* Fiber.join(waiting)
+      assert.strictEqual((yield* books.balance("root")).windowStart, 3_600_000)
+      yield* books.release(held)
+      yield* books.release(next)
+      const { reserved } = yield* books.balance("root")
+      assert.strictEqual(reserved, 0)
+      assert.deepStrictEqual((yield* LedgerAudit.audit(books)).findings, [])
+    }).pipe(Effect.scoped)
+  )
+})
+
 describe("books that know a window that this process does not", () => {
   it.effect("admit nothing there, and tell those who wait so, each time", () =>
     Effect.gen(function* () {

@@ -4,7 +4,7 @@
  * `wake` returns after the section has ended.
  */
 
-import type { Frame } from "./ledgerWindows.ts"
+import type { Frame, Span } from "./ledgerWindows.ts"
 
 /** No limit is the largest exact amount: sums stay exact on accounts that nobody limited. */
 export const unlimited = Number.MAX_SAFE_INTEGER
@@ -124,7 +124,7 @@ export const turn = (from: Account, now: number, use: boolean): ReadonlyArray<Ac
     const isEmpty = at.frame.rolls && !use
     if (isEmpty && at.end === 0) continue
     const over = Math.max(at.over, at.end)
-    const { end, start } = isEmpty ? noSpan : at.frame.at(Math.max(now, over))
+    const { end, start } = isEmpty ? noSpan : next(at.frame, Math.max(now, over), over)
     Object.assign(at, { start, end, over, spent: 0, reserved: 0 })
     turned = [...(turned ?? []), at]
   }
@@ -132,6 +132,12 @@ export const turn = (from: Account, now: number, use: boolean): ReadonlyArray<Ac
 }
 
 const noSpan = { start: 0, end: 0 }
+
+/** Where a clock is changed by half an hour, the calendar's hour begins inside the one that is over. */
+const next = (frame: Frame, now: number, over: number): Span => {
+  const { end, start } = frame.at(now)
+  return { start: Math.max(start, over), end }
+}
 
 /** When the next window on the chain begins. */
 export const nextTurn = (from: Account): number => {

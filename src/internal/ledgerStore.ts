@@ -242,6 +242,10 @@ export interface LedgerStore {
   /**
    * Begins a window: only if the account's frame is `frame`, its own window is none or has ended, and
    * `start <= now < end`; then `spent` and `reserved` are 0. Otherwise nothing: another process was quicker.
+   *
+   * It begins at `start`, or where the one before it ended if that is later. By other time zone data, or where a clock
+   * is changed by half an hour, the calendar's window at `now` began inside that one, maybe at the same moment: ends of
+   * what was admitted then would count in the new one too.
    */
   readonly roll: (account: string, frame: string, start: number, end: number) => Answer<void>
   /** The places of these asks live `place` milliseconds from the store's now, those too whose time has passed if it still has them. */

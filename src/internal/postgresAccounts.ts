@@ -143,7 +143,9 @@ export const roll = (names: Names): string => {
   END IF;
   ${readNow(names)};
   IF (a.window_end IS NULL OR a.window_end <= now_) AND start_ <= now_ AND now_ < end_ THEN
-    UPDATE ${of("accounts")} SET spent = 0, reserved = 0, window_start = start_, window_end = end_ WHERE id = a.id;
+    UPDATE ${of("accounts")} SET
+      spent = 0, reserved = 0, window_start = greatest(start_, a.window_end), window_end = end_
+    WHERE id = a.id;
     PERFORM ${of("tell")}(ARRAY[a.id]);
     UPDATE ${of("head")} SET at = greatest(at, now_);
     ${lasting}

@@ -73,7 +73,7 @@ return answer
 const roll = String.raw`
 local a, start, till = account(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
 if a and a.frame == ARGV[2] and (not a.till or a.till <= now) and start <= now and now < till then
-  a.from, a.till, a.spent, a.reserved = int(start), till, 0, 0
+  a.from, a.till, a.spent, a.reserved = int(math.max(start, a.till or start)), till, 0, 0
   flush()
   settle(a)
   store(a)

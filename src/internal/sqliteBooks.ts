@@ -201,7 +201,7 @@ export class SqliteBooks {
     const row = this.#sql.account.get(account)
     if (row?.frame !== frame || !Rows.isStale(row, this.#now)) return
     if (start > this.#now || this.#now >= end) return
-    this.#sql.roll.run(start, end, row.id)
+    this.#sql.roll.run(Math.max(start, row.window_end ?? start), end, row.id)
     this.#mustKeepMeta = true
   }
 

@@ -165,6 +165,8 @@ const balanceOf = (row: AccountRow, now: number): Balance => {
   const frame = row.frame === null ? undefined : fromKey(row.frame)
   const isOver = row.frame !== null && (row.windowEnd === null || now >= row.windowEnd)
   const span = isOver && frame?.rolls === false ? frame.at(now) : undefined
+  // As the store begins it.
+  const begun = span === undefined ? null : Math.max(span.start, row.windowEnd ?? span.start)
   const spent = isOver ? Usd.zero : row.spent
   const reserved = isOver ? Usd.zero : row.reserved
   const { account, limit, parent, paused } = row
@@ -176,7 +178,7 @@ const balanceOf = (row: AccountRow, now: number): Balance => {
     reserved,
     available: limit === null ? null : Usd.nanos(limit - spent - reserved),
     paused,
-    windowStart: isOver ? (span?.start ?? null) : row.windowStart,
+    windowStart: isOver ? begun : row.windowStart,
     windowEnd: isOver ? (span?.end ?? null) : row.windowEnd
   }
 }

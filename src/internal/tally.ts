@@ -157,7 +157,8 @@ export class Tally {
     if (end === null) return
     const now = Math.max(at, this.#clock())
     if (now < end) return
-    this.#begin(this.#frame?.rolls === false ? this.#frame.at(now) : { start: end, end: null })
+    const next = this.#frame?.rolls === false ? this.#frame.at(now) : undefined
+    this.#begin({ start: Math.max(end, next?.start ?? end), end: next?.end ?? null })
   }
 
   #begin(window: Stretch): void {

@@ -93,6 +93,12 @@ const sqlite: Engine = {
     mutant("sqliteBooks.ts", "a window that is not over", " || !Rows.isStale(row, this.#now)"),
     mutant(
       "sqliteBooks.ts",
+      "the end of the window before",
+      "Math.max(start, row.window_end ?? start)",
+      "start"
+    ),
+    mutant(
+      "sqliteBooks.ts",
       "the end of a lease",
       "this.#sql.due.all(this.#now, most)",
       "this.#sql.due.all(0, most)"
@@ -177,6 +183,7 @@ const postgres: Engine = {
       "r.account_ids[i] AND window_start IS NOT DISTINCT FROM r.windows[i]\n          AND spent",
       "r.account_ids[i]\n          AND spent"
     ),
+    mutant("postgresAccounts.ts", "the end of the window before", "greatest(start_, a.window_end)", "start_"),
     mutant(
       "postgresEndings.ts",
       "a cancelled id",
@@ -253,6 +260,12 @@ const redis: Engine = {
       "a window that is not over",
       "(not a.till or a.till <= now) and start",
       "start"
+    ),
+    mutant(
+      "redisScripts.ts",
+      "the end of the window before",
+      "int(math.max(start, a.till or start))",
+      "int(start)"
     ),
     mutant(
       "redisScripts.ts",

@@ -245,7 +245,7 @@ class Books {
     if (account === undefined || account.frame !== frame) return
     if (account.end !== null && this.now < account.end) return
     if (!(start <= this.now && this.now < end)) return
-    Object.assign(account, { start, end, spent: 0, reserved: 0 })
+    Object.assign(account, { start: Math.max(start, account.end ?? start), end, spent: 0, reserved: 0 })
   }
 
   /** The accounts whose numbers an ending changes: those that are still in the window that admitted it. */

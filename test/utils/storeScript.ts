@@ -351,10 +351,13 @@ export class Author {
           const { now } = yield* side.store.balances(null)
           // Each begins at a time of its own: the tries of one number come before the next one's.
           const start = now - long + number * 10 + tries
-          side.windows.set(start, `window ${number}`)
+          // And no sooner than the one before it has ended.
+          const over = (yield* side.store.balances(account)).rows[0]?.windowEnd ?? start
+          const begins = Math.max(start, over)
+          side.windows.set(begins, `window ${number}`)
           yield* side.store.roll(account, frame, start, isBrief ? now + brief : now + long)
           const row = (yield* side.store.balances(account)).rows[0]
-          if (row?.windowStart === start) {
+          if (row?.windowStart === begins) {
             if (!isBrief) return { is: "rolled", row: side.row(row) }
             // Something is held in it, to be ended when it is over.
             const answer = yield* side.store.reserve(held)

@@ -41,7 +41,7 @@ export const once = {
   insideAnEnded: defect(
     "internal/accountTree.ts",
     "a clock that was set ahead and back began a rolling window inside one that had ended",
-    "at.frame.at(Math.max(now, over))",
+    "next(at.frame, Math.max(now, over), over)",
     "at.frame.at(now)"
   )
 }
