@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Queue, References, Schedule, type Scope, Stream } from "effect"
 import * as Redis from "effect/persistence/Redis"
 import { Usd } from "agent-budget"
+import type { ReserveAsk } from "../src/internal/ledgerStore.ts"
 import { keyNames } from "../src/internal/redisRows.ts"
 import * as RedisStore from "../src/internal/redisStore.ts"
 import { storeSuite } from "./LedgerStoreTest.ts"
@@ -206,6 +207,88 @@ describe.skipIf(!Server.isThere)("every verb writes", () => {
   )
 })
 
+/** All that a ledger keeps, but for the numbers of places, of which only the order counts. */
+const kept = Effect.fnUntraced(function* ({ key, redis }: Pick<Server.Ledger, "key" | "redis">) {
+  const hash = Effect.fnUntraced(function* (name: "meta" | "accounts" | "reservations" | "waiting") {
+    const fields = yield* redis.send<ReadonlyArray<string>>("HKEYS", key(name))
+    const values = yield* redis.send<ReadonlyArray<string>>("HVALS", key(name))
+    return fields.map((field, index) => [field, values[index] ?? ""] as const).sort()
+  })
+  const sorted = (name: "leases" | "places" | "lapsed") =>
+    redis.send("ZRANGE", key(name), "0", "-1", "WITHSCORES")
+  const lines = yield* redis.send<ReadonlyArray<string>>("ZRANGE", key("lines"), "0", "-1")
+  const waiting = (yield* hash("waiting")).map(([id, place]) => [id, ...place.split(" ")])
+  return {
+    meta: (yield* hash("meta")).filter(([field]) => field !== "ticket"),
+    accounts: yield* hash("accounts"),
+    reservations: yield* hash("reservations"),
+    leases: yield* sorted("leases"),
+    entries: yield* redis.send("XRANGE", key("entries"), "-", "+"),
+    places: yield* sorted("places"),
+    lines: lines.map((each) => each.replace(/^(\d+:)\d+/, "$1")),
+    lapsed: yield* sorted("lapsed"),
+    waiting: waiting
+      .sort(([, one], [, other]) => Number(one) - Number(other))
+      .map(([id, , ...rest]) => [id, ...rest])
+  }
+})
+
+/** Random batches on two ledgers, whole on one and one by one on the other: they answer and keep the same. */
+const together = Effect.fnUntraced(function* (seed: number, seen: Map<string, number>) {
+  const random = randomOf(seed)
+  const pick = <A>(all: readonly [A, ...ReadonlyArray<A>]): A => all[random(all.length)] ?? all[0]
+  const ledgers = [yield* Server.ledger, yield* Server.ledger] as const
+  const onBoth = (verb: (ledger: Server.Ledger) => Effect.Effect<unknown, unknown>) =>
+    Effect.forEach(ledgers, verb, { discard: true })
+  let now = 0
+  yield* onBoth((ledger) => Server.setClock(ledger, now))
+  yield* onBoth(({ store }) => store.open(account("root", 60)))
+  yield* onBoth(({ store }) => store.open(account("root/a", 30, "root")))
+  yield* onBoth(({ key, redis }) => redis.send("HSET", key("reservations"), "bad", "nobody wrote this"))
+  const asked = new Map<string, ReserveAsk>()
+  let made = 0
+  const one = () => {
+    const known = made > 0 && random(3) > 0 ? `r${Math.max(0, made - 1 - random(12))}` : `r${made++}`
+    if (random(40) === 0) return { what: "fails", ask: ask("bad", 1) } as const
+    if (random(4) === 0) return { what: "end", ask: ending(known, random(12)) } as const
+    const own = { account: pick(["root", "root/a"]), least: pick([0, 5, 10, 20, 40]) }
+    const before = asked.get(known) ?? ask(known, own.least, { account: own.account })
+    // An ask that is in line may also be asked for without waiting, or as another one.
+    const wanted = random(5) === 0 ? { ...before, ...own, most: own.least } : before
+    const next = { ...wanted, place: pick([null, 50, 5_000, 5_000]) }
+    asked.set(known, next)
+    return { what: "reserve", ask: next } as const
+  }
+  for (let turn = 0; turn < 25; turn++) {
+    const batch = Array.from({ length: 1 + random(16) }, one)
+    const answers = ({ store }: Server.Ledger) =>
+      batch.map((each) => {
+        const answer: Effect.Effect<{ readonly _tag: string }, unknown> =
+          each.what === "end" ? store.end(each.ask) : store.reserve(each.ask)
+        return Effect.catch(answer, () => Effect.succeed({ _tag: "fails" }))
+      })
+    const before = new Set((yield* kept(ledgers[0])).waiting.map(([id]) => id))
+    const whole = yield* Effect.all(answers(ledgers[0]), all)
+    const apart = yield* Effect.all(answers(ledgers[1]))
+    const trace = `seed ${seed}, turn ${turn}: ${JSON.stringify(batch)}`
+    assert.deepStrictEqual(whole, apart, trace)
+    const states = yield* Effect.forEach(ledgers, kept)
+    assert.deepStrictEqual(states[0], states[1], trace)
+    for (const [index, { _tag }] of whole.entries()) {
+      const each = batch[index]
+      if (each === undefined || each.what === "end") continue
+      const how = !before.has(each.ask.id) ? "" : each.ask.place === null ? " left" : " in line"
+      const kind = `${_tag}${how}`
+      seen.set(kind, (seen.get(kind) ?? 0) + 1)
+    }
+    if (random(4) === 0) yield* onBoth(({ store }) => store.pause("root/a", turn % 2 === 0))
+    const limit = Usd.nanos(pick([60, 20, 100]))
+    if (random(4) === 0) yield* onBoth(({ store }) => store.setLimit("root", limit))
+    now += pick([0, 10, 60])
+    yield* onBoth((ledger) => Server.setClock(ledger, now))
+  }
+})
+
 describe.skipIf(!Server.isThere)("asks", () => {
   live(
     "that are made at the same time are one command, and one that fails fails alone",
@@ -362,6 +445,37 @@ describe.skipIf(!Server.isThere)("asks", () => {
       yield* store.balances(null)
       assert.deepStrictEqual(told, ["one Failure", "two Failure", "three Failure"])
       assert.deepStrictEqual(thrown.map(String), ["Error: the asker of one", "Error: the asker of two"])
+    })
+  )
+
+  live(
+    "whose neighbour fails keep their turn in line",
+    Effect.gen(function* () {
+      const { key, redis, store } = yield* Server.ledger
+      yield* store.open(account("root", 10))
+      yield* store.reserve(ask("held", 10))
+      for (const id of ["first", "second"]) yield* store.reserve(ask(id, 10, { place: 60_000 }))
+      yield* store.end(ending("held", 0))
+      yield* redis.send("HSET", key("reservations"), "bad", "nobody wrote this")
+      const told = yield* Effect.all(
+        [
+          tagOf(store.reserve(ask("first", 10, { place: 60_000 }))),
+          Effect.as(Effect.flip(store.reserve(ask("bad", 10))), "fails"),
+          tagOf(store.reserve(ask("second", 10, { place: 60_000 })))
+        ],
+        all
+      )
+      assert.deepStrictEqual(told, ["Granted", "fails", "Short"])
+    })
+  )
+
+  live(
+    "do together what they do one by one, in line too, also where one of them fails",
+    Effect.gen(function* () {
+      const seen = new Map<string, number>()
+      for (let seed = 1; seed <= 12; seed++) yield* Effect.scoped(together(seed, seen))
+      const kinds = ["Granted in line", "Short in line", "Short left", "Paused in line", "fails"]
+      for (const kind of kinds) assert.isAbove(seen.get(kind) ?? 0, 5, kind)
     })
   )
 

@@ -2,8 +2,8 @@
  * The two verbs of each call, `reserve` and `end`, as one Lua script for a batch of one of them or of both. They are decided one after the
  * other, each on what the ones before it left; but a row is read once and written once, however many of them change it,
  * and all is written together at the end, when all that can fail has been done: the entries first, since only they can
- * be refused. So the books of a batch are written whole or not at all. Only places in line, which hold no money, are
- * written as they are decided.
+ * be refused. So a batch is written whole or not at all, the places in line too: nobody loses a turn, or gets another's,
+ * for what was not. Only what time has done to places is written as it is seen, and the numbers that places get.
  *
  * The keys are those of every script. The arguments: how many there are, then for each `r` and eight of `reserve`, or `e`
  * and four of `end`, then what the answer is to. The answer is theirs, which are JSON, in their order, a line each. One
@@ -44,23 +44,44 @@ const reading = String.raw`
   if text == nil then text = call('HGET', reservations, id) end
 `
 
-const lining = String.raw`
-local placeOf, giveUp, stand, clear, forget, ahead, wait
+/** What the batch does to places, by their ids: those that are `gone`, of the ones that were there, and those that `come`. */
+const lining = {
+  kept: "local placeOf, giveUp, stand, clear, forget, ahead, wait, leave, gone, come",
+  written: String.raw`
+if gone then
+  for _, p in pairs(gone) do giveUp(p) end
+  for _, p in pairs(come) do stand(p, p.till) end
+end
 `
+} as const
 
 const withPlaces = String.raw`
   if not placeOf and (isCrowded or ARGV[from + 8] ~= '') then
     call('XLEN', entries)
     ${Rows.placeMaking}
+    gone, come = {}, {}
+    -- Those at the head of a line who are gone are looked through once.
     function ahead(a, mine)
-      local first = call('ZRANGE', lines, '[' .. a.born .. ':', '(' .. a.born .. ';', 'BYLEX', 'LIMIT', 0, 1)[1]
-      if not first then return false end
-      return not mine or tonumber(string.sub(first, #a.born + 2, #a.born + 17)) < tonumber(mine.ticket)
+      local past, first = a.past or 0
+      while true do
+        first = call('ZRANGE', lines, '[' .. a.born .. ':', '(' .. a.born .. ';', 'BYLEX', 'LIMIT', past, 1)[1]
+        if not first or not gone[string.sub(first, #a.born + 19)] then break end
+        past = past + 1
+      end
+      a.past = past
+      local least = first and tonumber(string.sub(first, #a.born + 2, #a.born + 17)) or most
+      for _, p in pairs(come) do
+        if p.born == a.born then least = math.min(least, tonumber(p.ticket)) end
+      end
+      return least < (mine and tonumber(mine.ticket) or most)
+    end
+    function leave(mine)
+      if come[mine.id] then come[mine.id] = nil else gone[mine.id] = mine end
     end
     function wait(id, a, mine, till)
       ${Rows.counting}
-      if mine then giveUp(mine) end
-      stand({ id = id, ticket = mine and mine.ticket or following('ticket'), born = a.born, name = a.name }, till)
+      if mine then leave(mine) end
+      come[id] = { id = id, ticket = mine and mine.ticket or following('ticket'), born = a.born, name = a.name, till = till }
       isCrowded = true
       if mine and mine.born ~= a.born then tells = true end
     end
@@ -115,7 +136,7 @@ const reserve = String.raw`
     end
 ${chains}
     local sum, obstacle, tag, rest = least + 0, way.stale, 'Stale', ''
-    local mine, room = isCrowded and placeOf(id), most
+    local mine, room = isCrowded and (come[id] or not gone[id] and placeOf(id)), most
     if not obstacle then
       local hopeless
       for i = 1, #way do
@@ -137,7 +158,7 @@ ${chains}
         if obstacle.paused then tag = 'Paused' else tag, rest = 'Short', ',"hopeless":false' end
       end
       if mine then
-        giveUp(mine)
+        leave(mine)
         tells = true
       end
     end
@@ -316,8 +337,8 @@ const begin = [Rows.opening, Rows.accountReading, state]
 export const reserves: string = [
   ...begin,
   leasing.kept,
-  lining,
-  run(answering.reserves, leasing.written)
+  lining.kept,
+  run(answering.reserves, leasing.written, lining.written)
 ].join("\n")
 
 /** The script for asks of `end` alone. Nobody's place matters to an end. */
@@ -328,6 +349,6 @@ export const calls: string = [
   ...begin,
   leasing.kept,
   unleasing.kept,
-  lining,
-  run(answering.calls, leasing.written, unleasing.written)
+  lining.kept,
+  run(answering.calls, leasing.written, unleasing.written, lining.written)
 ].join("\n")

@@ -223,6 +223,31 @@ const redis: Engine = {
     mutant("redisBatch.ts", "the limit", "(a.paused or free < sum or (", "(a.paused or ("),
     mutant("redisBatch.ts", "a pause", "(a.paused or free < sum", "(free < sum"),
     mutant("redisBatch.ts", "the line", " or (place and isCrowded and ahead(a, mine))) then", ") then"),
+    mutant(
+      "redisBatch.ts",
+      "the turn of one whose neighbour fails",
+      "        leave(mine)\n        tells = true",
+      "        giveUp(mine)\n        tells = true"
+    ),
+    mutant(
+      "redisBatch.ts",
+      "the turn of one before a neighbour of whom another fails",
+      "following('ticket'), born = a.born, name = a.name, till = till }\n",
+      "following('ticket'), born = a.born, name = a.name, till = till }\n      stand(come[id], till)\n"
+    ),
+    mutant(
+      "redisBatch.ts",
+      "a line that some have left",
+      "if not first or not gone[",
+      "if not first or not come["
+    ),
+    mutant(
+      "redisBatch.ts",
+      "a line that some have joined",
+      "if p.born == a.born then least",
+      "if false then least"
+    ),
+    mutant("redisBatch.ts", "a place that was given up", "come[id] or not gone[id] and", "come[id] or"),
     mutant("redisBatch.ts", "one ask an id", " and was == fingerprint then", " then"),
     mutant(
       "redisBatch.ts",
