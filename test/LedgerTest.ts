@@ -56,6 +56,8 @@ const tagOf = <A>(effect: Effect.Effect<A, BudgetError.BudgetError>) =>
   Effect.map(reasonOf(effect), (reason) => reason._tag)
 const numbers = (books: Books, account: string) =>
   Effect.map(books.balance(account), ({ reserved, spent }) => [Number(spent), Number(reserved)])
+/** A name or an id as a caller without types may give it. */
+const untyped = (name: unknown) => name as string
 const isDone = (fiber: Fiber.Fiber<unknown, unknown>): boolean => fiber.pollUnsafe() !== undefined
 
 /** `root` of 100 with `root/a` (60), `root/b` (no limit) and `root/a/x` (30) below it. */
@@ -362,6 +364,22 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
         assert.strictEqual(yield* tagOf(books.reserve({ ...ask, id: "other" })), "InvalidAccount")
       }))
 
+    test("under an id that is no text is refused, for those who call without types", ({ books }) =>
+      Effect.gen(function* () {
+        for (const id of ["2", "123", "null"]) yield* books.reserve({ account: "root", least: usd(1), id })
+        // Redis would take all numbers of three digits with the same second one for one.
+        for (const id of [123, 929, 2, null, {}].map(untyped)) {
+          const ask = { account: "root", least: usd(1), id }
+          assert.strictEqual(yield* tagOf(books.reserve(ask)), "InvalidAmount")
+          assert.strictEqual(yield* tagOf(books.reserve({ ...ask, waitAtMost: "1 hour" })), "InvalidAmount")
+          const held = { id, account: "root", amount: usd(1), at: 0, expiresAt: null }
+          assert.strictEqual(yield* tagOf(books.settle(held, metered(1))), "ReservationConflict")
+          assert.strictEqual(yield* tagOf(books.release(held)), "ReservationConflict")
+          assert.strictEqual(yield* tagOf(books.renew(held)), "ReservationConflict")
+        }
+        assert.deepStrictEqual(yield* numbers(books, "root"), [0, 3])
+      }))
+
     test("that nobody made here is refused", ({ books }) =>
       Effect.gen(function* () {
         const own = yield* take(books, "root", 5)
@@ -511,6 +529,34 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
           assert.strictEqual(yield* other(request), "InvalidAccount", JSON.stringify(request))
         }
         assert.lengthOf(yield* books.balances, 4)
+      }))
+
+    test("whose name is no text is refused by every verb, for those who call without types", ({ books }) =>
+      Effect.gen(function* () {
+        // What these would be called where a text is made of them.
+        for (const account of ["5", "null", "undefined", "true"]) {
+          yield* books.open({ account, parent: "root", limit: usd(10) })
+        }
+        const before = yield* books.balances
+        for (const name of [5, null, undefined, true, {}]) {
+          const account = untyped(name)
+          const verbs: ReadonlyArray<Effect.Effect<unknown, BudgetError.BudgetError>> = [
+            books.open({ account }),
+            books.open({ account, limit: usd(10), temporary: true }),
+            ...(name === undefined ? [] : [books.open({ account: "below", parent: account })]),
+            take(books, account, 1),
+            wait(books, account, 1),
+            books.setLimit(account, usd(5)),
+            books.pause(account),
+            books.resume(account),
+            books.balance(account),
+            books.close(account)
+          ]
+          for (const verb of verbs) assert.strictEqual(yield* tagOf(verb), "InvalidAccount")
+          const read = Stream.runDrain(books.entries({ account }))
+          if (name !== undefined) assert.strictEqual(yield* tagOf(read), "InvalidOptions")
+        }
+        assert.deepStrictEqual(yield* books.balances, before)
       }))
 
     test("that is not open is refused by every verb", ({ books }) =>

@@ -72,6 +72,24 @@ describe("an account that is opened", () => {
   })
 })
 
+describe("a name", () => {
+  it("is a text, also from a caller without types", () => {
+    for (const name of ["", "team", "5"]) assert.isUndefined(Checks.checkName(name))
+    for (const name of [5, null, undefined, true, {}, Symbol("team")]) {
+      const refused = {
+        _tag: "InvalidAccount",
+        account: "",
+        detail: `the name is of type ${typeof name}, and not a text. Give it one.`
+      }
+      includes(reasonOf(Checks.checkName(name) ?? Effect.die("taken")), refused)
+      includes(reasonOf(Checks.checkOpen({ account: untyped(name) })), refused)
+      if (name !== undefined) {
+        includes(reasonOf(Checks.checkOpen({ account: "team", parent: untyped(name) })), refused)
+      }
+    }
+  })
+})
+
 describe("an account that is open and is asked for otherwise", () => {
   const differs = (
     request: Partial<Ledger.OpenRequest>,
@@ -136,7 +154,7 @@ describe("an ask", () => {
 
   it("takes a share above nothing and up to all", () => {
     for (const share of [undefined, 1, 0.5, Number.MIN_VALUE]) assert.isUndefined(check({ share }))
-    for (const share of [0, -0.5, 1.5, NaN]) {
+    for (const share of [0, -0.5, 1.5, NaN, untyped(true)]) {
       assert.strictEqual(check({ share }), `A share of ${share} is not between 0 and 1.`)
     }
   })
@@ -179,6 +197,19 @@ describe("an ask", () => {
     // What is left out says what it is without it.
     const short = Checks.fingerprint({ account: "root", least: usd(5) })
     assert.strictEqual(Checks.fingerprint({ account: "root", least: usd(5), most: usd(5), share: 1 }), short)
+  })
+})
+
+describe("an id of the caller's", () => {
+  it("is a text, or there is none", () => {
+    const check = (id: unknown) => Checks.checkReserve({ account: "root", least: usd(5), id: untyped(id) })
+    for (const id of [undefined, "", "mine"]) assert.isUndefined(check(id))
+    for (const id of [123, 929, null, {}]) assert.strictEqual(check(id), "The id of a reservation is a text.")
+    includes(reasonOf(Checks.conflict({ id: untyped(123) }, "why.")), {
+      _tag: "ReservationConflict",
+      reservation: "",
+      detail: "why."
+    })
   })
 })
 
@@ -260,6 +291,9 @@ describe("the span of what is read", () => {
       [Infinity, Infinity]
     ] as const) {
       assert.isUndefined(span(from, to), `${from} to ${to}`)
+    }
+    for (const account of [5, null, {}]) {
+      assert.strictEqual(Checks.checkSpan({ account: untyped(account) }), "the account of entries is a text.")
     }
     assert.strictEqual(span(NaN, 5), "entries from NaN to 5 are none.")
     assert.strictEqual(span(undefined, NaN), "entries from -Infinity to NaN are none.")

@@ -30,9 +30,20 @@ export const badAccount = (account: string, detail: string): Refused =>
 export const notOpen = (account: string): Refused =>
   badAccount(account, "it is not open. Open it first, with its limit.")
 
-export const conflict = (reservation: Reservation, detail: string): Refused =>
+/**
+ * Names and ids may come from a caller without types. An engine makes a text of each in its own way, and may take what
+ * is none for another name.
+ */
+export const isText = (name: unknown): name is string => typeof name === "string"
+
+export const checkName = (account: unknown): Refused | undefined =>
+  isText(account)
+    ? undefined
+    : badAccount("", `the name is of type ${typeof account}, and not a text. Give it one.`)
+
+export const conflict = ({ id }: Pick<Reservation, "id">, detail: string): Refused =>
   Effect.fail(
-    BudgetError.because(new BudgetError.ReservationConflict({ reservation: reservation.id, detail }))
+    BudgetError.because(new BudgetError.ReservationConflict({ reservation: isText(id) ? id : "", detail }))
   )
 
 /** An id that a caller made is of one ask. */
@@ -82,7 +93,9 @@ export interface CheckedOpen {
 }
 
 export const checkOpen = (request: OpenRequest): Effect.Effect<CheckedOpen, BudgetError.BudgetError> => {
-  const { account, limit, thresholds, window } = request
+  const { account, limit, parent, thresholds, window } = request
+  const unnamed = checkName(account) ?? (parent === undefined ? undefined : checkName(parent))
+  if (unnamed !== undefined) return unnamed
   if (account === "") return badAccount(account, "the name is empty. Give it one.")
   if (!isLimit(limit)) return invalid(`The limit ${limit} of account ${account} is not an amount.`)
   const frame = window === undefined ? undefined : fromWindow(window)
@@ -145,13 +158,15 @@ export const checkTimes = (
   return undefined
 }
 
-/** An ask whose numbers can be: `undefined`, or what is wrong. A wait may be as long as it takes (`Infinity`). */
+/** An ask whose numbers and id can be: `undefined`, or what is wrong. A wait may be as long as it takes (`Infinity`). */
 export const checkReserve = (request: ReserveRequest): string | undefined => {
-  const { least, most = least, share = 1, waitAtMost = 0 } = request
+  const { id, least, most = least, share = 1, waitAtMost = 0 } = request
+  if (id !== undefined && !isText(id)) return "The id of a reservation is a text."
   if (!isAmount(least) || !isAmount(most) || most < least) {
     return `A reservation of ${least} to ${most} nano-dollars cannot be made.`
   }
-  if (!(share > 0 && share <= 1)) return `A share of ${share} is not between 0 and 1.`
+  if (!(Number.isFinite(share) && share > 0 && share <= 1))
+    return `A share of ${share} is not between 0 and 1.`
   const wait = waitAtMost === 0 ? 0 : millisOf(waitAtMost)
   return wait !== undefined && wait >= 0 ? undefined : `A wait of at most ${shown(waitAtMost)} cannot be.`
 }
@@ -161,7 +176,7 @@ export const checkCharge = ({ amount, label, verdict }: Charge): string | undefi
   if (!isAmount(amount)) return `A charge of ${amount} nano-dollars cannot be booked.`
   const said: string = verdict
   if (said !== "metered" && said !== "assumed") return "A charge is metered or assumed."
-  return label === undefined || typeof label === "string" ? undefined : "The label of a charge is a text."
+  return label === undefined || isText(label) ? undefined : "The label of a charge is a text."
 }
 
 /**
@@ -169,9 +184,11 @@ export const checkCharge = ({ amount, label, verdict }: Charge): string | undefi
  * wrong with them.
  */
 export const checkSpan = ({
+  account,
   from = -Infinity,
   to = Infinity
 }: EntriesQuery): { readonly from: number | null; readonly to: number | null } | string | undefined => {
+  if (account !== undefined && !isText(account)) return "the account of entries is a text."
   if (Number.isNaN(from) || Number.isNaN(to)) return `entries from ${from} to ${to} are none.`
   const first = Math.max(0, Math.ceil(from))
   if (to <= first || first > Number.MAX_SAFE_INTEGER) return undefined

@@ -76,15 +76,16 @@ const ledgerOf = (books: MemoryBooks, options: MemoryOptions | undefined): Ledge
       Effect.flatMap(Checks.checkOpen(request), (checked) =>
         section((fiber) => books.open(fiber, request, checked))
       ),
-    close: (account) => section((fiber) => books.close(fiber, account)),
+    close: (account) => Checks.checkName(account) ?? section((fiber) => books.close(fiber, account)),
     reserve: verb((caller, request: ReserveRequest) => books.reserve(caller, request)),
     settle: verb((caller, held: Reservation, charge: Charge) => books.end(caller, held, charge)),
     release: verb((caller, held: Reservation) => books.end(caller, held, undefined)),
     renew: (reservation) => Effect.withFiber((fiber) => books.renew(fiber, reservation)),
-    setLimit: (account, limit) => section((fiber) => books.setLimit(fiber, account, limit)),
-    pause: (account) => section((fiber) => books.pause(fiber, account, true)),
-    resume: (account) => section((fiber) => books.pause(fiber, account, false)),
-    balance: (account) => section((fiber) => books.balance(fiber, account)),
+    setLimit: (account, limit) =>
+      Checks.checkName(account) ?? section((fiber) => books.setLimit(fiber, account, limit)),
+    pause: (account) => Checks.checkName(account) ?? section((fiber) => books.pause(fiber, account, true)),
+    resume: (account) => Checks.checkName(account) ?? section((fiber) => books.pause(fiber, account, false)),
+    balance: (account) => Checks.checkName(account) ?? section((fiber) => books.balance(fiber, account)),
     balances: section((fiber) => books.balances(fiber)),
     entries: (query = {}) => {
       const span = Checks.checkSpan(query)
@@ -332,6 +333,8 @@ class MemoryBooks {
     }
     const bad = Checks.checkReserve(request)
     if (bad !== undefined) return Checks.invalid(bad)
+    const unnamed = Checks.checkName(request.account)
+    if (unnamed !== undefined) return unnamed
     if (request.id !== undefined) {
       const known = this.repeat(request.id, request)
       if (known !== undefined) return known

@@ -142,17 +142,18 @@ export const make = (
     )
     return {
       open: (request) => Effect.uninterruptible(books.open(request)),
-      close: (account) => Effect.uninterruptible(books.close(account)),
+      close: (account) => Checks.checkName(account) ?? Effect.uninterruptible(books.close(account)),
       reserve: (request) => Effect.suspend(() => books.reserve(request)),
       settle: (reservation, charge) =>
         Effect.uninterruptible(Effect.suspend(() => books.end(reservation, charge))),
       release: (reservation) =>
         Effect.uninterruptible(Effect.suspend(() => books.end(reservation, undefined))),
       renew: (reservation) => Effect.uninterruptible(books.renew(reservation)),
-      setLimit: (account, limit) => Effect.uninterruptible(books.setLimit(account, limit)),
-      pause: (account) => Effect.uninterruptible(books.pause(account, true)),
-      resume: (account) => Effect.uninterruptible(books.pause(account, false)),
-      balance: (account) => books.balance(account),
+      setLimit: (account, limit) =>
+        Checks.checkName(account) ?? Effect.uninterruptible(books.setLimit(account, limit)),
+      pause: (account) => Checks.checkName(account) ?? Effect.uninterruptible(books.pause(account, true)),
+      resume: (account) => Checks.checkName(account) ?? Effect.uninterruptible(books.pause(account, false)),
+      balance: (account) => Checks.checkName(account) ?? books.balance(account),
       balances: Effect.suspend(() => books.balances()),
       entries: (query) => books.entries(query),
       booked: Stream.fromPubSub(told),
@@ -208,6 +209,9 @@ const stopped = (
 const lineOf = ({ account, charge, reservation }: Unwritten): string =>
   `Reservation ${reservation} on account ${account} was to be ` +
   (charge === null ? "released." : `settled for ${Usd.format(charge.amount)} (${charge.verdict}).`)
+
+const notMade = (reservation: Pick<Reservation, "id">) =>
+  Checks.conflict(reservation, "it was not made by this ledger.")
 
 const conflictsWithKept = (reservation: Reservation) =>
   Checks.conflict(reservation, "another end of it waits to be written.")
@@ -301,6 +305,8 @@ class StoredBooks {
   reserve(request: ReserveRequest): Refusable<Reservation> {
     const bad = Checks.checkReserve(request)
     if (bad !== undefined) return Checks.invalid(bad)
+    const unnamed = Checks.checkName(request.account)
+    if (unnamed !== undefined) return unnamed
     if (this.stage !== "open") return Checks.closed
     const { account, id: name, least, most = least, share = 1, waitAtMost } = request
     const ask: ReserveAsk = {
@@ -487,6 +493,7 @@ class StoredBooks {
   end(reservation: Reservation, charge: Charge | undefined): Refusable<Entry> {
     const bad = charge === undefined ? undefined : Checks.checkCharge(charge)
     if (bad !== undefined) return Checks.invalid(bad)
+    if (!Checks.isText(reservation.id)) return notMade(reservation)
     const ask: EndAsk = {
       id: reservation.id,
       amount: charge?.amount ?? 0,
@@ -505,7 +512,7 @@ class StoredBooks {
           case "Differs":
             return Checks.conflict(reservation, Checks.howItEnded(answer.entry))
           case "Unknown":
-            return Checks.conflict(reservation, "it was not made by this ledger.")
+            return notMade(reservation)
           case "OutOfRange":
             return Checks.outOfRange(reservation, ask.amount)
         }
@@ -576,6 +583,7 @@ class StoredBooks {
 
   renew(reservation: Reservation): Refusable<Reservation> {
     const { id } = reservation
+    if (!Checks.isText(id)) return notMade(reservation)
     return Effect.flatMap(reach(this.store.renew([id], this.lease)), ([renewed]) =>
       renewed === undefined
         ? Checks.conflict(reservation, "it has ended, or its lease has expired.")

@@ -49,6 +49,7 @@ const memory: Engine = {
       " && !Number.isSafeInteger(at.spent + at.reserved + by)",
       " && Number.isNaN(at.spent + by)"
     ),
+    mutant("ledgerChecks.ts", "a name that is no text", 'typeof name === "string"', "name !== 0"),
     mutant("memoryLedger.ts", "one end", "    held.ended = entry\n"),
     mutant(
       "memoryLedger.ts",
@@ -309,6 +310,16 @@ const redis: Engine = {
       "an account above a live one",
       "if up and up.opened ~= '-' then",
       "if false then"
+    ),
+    mutant(
+      "ledgerChecks.ts",
+      "an id that is no text",
+      '  if (id !== undefined && !isText(id)) return "The id of a reservation is a text."\n'
+    ),
+    mutant(
+      "storedLedger.ts",
+      "a reservation whose id is no text",
+      "    if (!Checks.isText(id)) return notMade(reservation)\n"
     ),
     mutant("redisRows.ts", "the window that admitted", " and a.from == window then", " then"),
     mutant("redisRows.ts", "the account that admitted", "if a and a.born == born and", "if a and")
