@@ -698,6 +698,115 @@ describe("an answer that comes too late", () => {
   )
 })
 
+describe("a reservation that nobody ever got", () => {
+  const ask = { account: "root", least: usd(60) }
+  type World = Effect.Success<ReturnType<typeof opened>>
+  /** The store is gone after the next reservation that it makes, whose answer is lost or not. */
+  const leaves = ({ store }: World, isLost: boolean) => {
+    store.faults.loses = (verb) => {
+      const isMade = verb === "reserve" && store.written.at(-1)?._tag === "Reserved"
+      if (isMade) store.faults.away = true
+      return isMade && isLost
+    }
+  }
+  /** It is back after the lease, which another process is the first to see. */
+  const returns = ({ store }: World) =>
+    Effect.gen(function* () {
+      yield* TestClock.adjust("2 minutes")
+      store.faults.away = false
+      store.faults.loses = () => false
+      assert.deepStrictEqual(
+        (yield* store.expire(9)).map(({ _tag }) => _tag),
+        ["Expired"]
+      )
+    })
+  const unused = ["Reserved", "Expired", "Corrected"]
+  const tagsOf = ({ store }: World, count: number) => store.written.slice(-count).map(({ _tag }) => _tag)
+
+  const ways: ReadonlyArray<readonly [string, (world: World) => Effect.Effect<void>]> = [
+    [
+      "since its answer was lost",
+      (world) =>
+        Effect.gen(function* () {
+          leaves(world, true)
+          assert.strictEqual(yield* tagOf(world.books.reserve(ask)), "LedgerUnavailable")
+        })
+    ],
+    [
+      "since its asker was interrupted",
+      (world) =>
+        Effect.gen(function* () {
+          leaves(world, false)
+          const asking = yield* Effect.forkChild(world.books.reserve(ask))
+          yield* Effect.yieldNow
+          yield* Fiber.interrupt(asking)
+          assert.isTrue(Exit.isFailure(yield* Fiber.await(asking)))
+        })
+    ],
+    [
+      "since its asker had waited for long enough",
+      (world) =>
+        Effect.gen(function* () {
+          const { books } = world
+          const full = yield* books.reserve({ account: "root", least: usd(100) })
+          const waiting = yield* Effect.forkChild(
+            Effect.flip(books.reserve({ ...ask, waitAtMost: "2 seconds" }))
+          )
+          yield* settled
+          yield* inTime(books.release(full))
+          leaves(world, true)
+          yield* TestClock.adjust("3 seconds")
+          assert.strictEqual((yield* Fiber.join(waiting)).reason._tag, "LedgerUnavailable")
+        }).pipe(Effect.orDie)
+    ]
+  ]
+  for (const [why, use] of ways) {
+    it.effect(`costs nothing when its lease was over before it could be taken back, ${why}`, () =>
+      Effect.gen(function* () {
+        const world = yield* opened()
+        const { books, close, store } = world
+        yield* use(world)
+        yield* returns(world)
+        let lost = 0
+        store.faults.loses = (verb) => verb === "end" && lost++ === 0
+        yield* TestClock.adjust("30 seconds")
+        assert.deepStrictEqual(tagsOf(world, 3), unused)
+        assert.strictEqual(lost, 2)
+        const { reserved, spent } = yield* books.balance("root")
+        assert.deepStrictEqual([spent, reserved], [0, 0].map(usd))
+        assert.deepStrictEqual((yield* LedgerAudit.audit(books)).findings, [])
+        yield* close
+      })
+    )
+  }
+
+  it.effect("costs nothing either where the ledger closes meanwhile", () =>
+    Effect.gen(function* () {
+      const world = yield* opened()
+      leaves(world, true)
+      assert.strictEqual(yield* tagOf(world.books.reserve(ask)), "LedgerUnavailable")
+      const closing = yield* Effect.forkChild(Effect.andThen(Effect.sleep("115 seconds"), world.close))
+      yield* returns(world)
+      yield* inTime(Fiber.join(closing))
+      assert.deepStrictEqual(tagsOf(world, 3), unused)
+    })
+  )
+
+  it.effect(
+    "as far as its process knows stays charged under an id of the caller's, which others may hold",
+    () =>
+      Effect.gen(function* () {
+        const world = yield* opened()
+        leaves(world, true)
+        assert.strictEqual(yield* tagOf(world.books.reserve({ ...ask, id: "mine" })), "LedgerUnavailable")
+        yield* returns(world)
+        yield* TestClock.adjust("30 seconds")
+        assert.deepStrictEqual(tagsOf(world, 2), ["Reserved", "Expired"])
+        yield* world.close
+      })
+  )
+})
+
 describe("an ending", () => {
   it.effect("is judged when it is sent, not when it is described", () =>
     Effect.gen(function* () {

@@ -2,9 +2,11 @@
  * The whole ledger on top of a store's verbs: it waits, keeps leases alive, sweeps those that ran out, and stays
  * right when the store is away or an answer is lost.
  *
- * A reservation whose outcome is not known is not admitted; its id is cancelled in the background, unless it is its
- * caller's, who may have given it to others too. An ending whose outcome is not known is kept and repeated until it is
- * written; when the scope closes first, or the store refuses it then, it is handed over with its exact amount. What this process held and did not end runs into its lease and is charged in full.
+ * A reservation whose outcome is not known is not admitted; its id is cancelled in the background, and what its lease
+ * has charged by then is corrected to nothing, unless the id is its caller's, who may have given it to others too. An
+ * ending whose outcome is not known is kept and repeated until it is written; when the scope closes first, or the store
+ * refuses it then, it is handed over with its exact amount. What this process held and did not end runs into its lease
+ * and is charged in full.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -426,8 +428,7 @@ class StoredBooks {
 
   /** Its lease ran out, and charged it, before this process heard that it was admitted: nobody has used it. */
   tooLate(id: string): Refusable<never> {
-    const end: EndAsk = { id, amount: 0, verdict: "released", label: null }
-    this.later(`end ${id}`, { run: this.ended(end), end })
+    this.cancel(id)
     return Effect.fail(
       BudgetError.because(
         new BudgetError.LedgerUnavailable({
@@ -569,11 +570,10 @@ class StoredBooks {
    * An end that was kept has reached the store, which may refuse it. Nobody listens then: so it is logged, and handed over
    * at the close with its exact amount.
    */
-  ended(end: EndAsk, unwritten?: Unwritten): Answer<void> {
+  ended(end: EndAsk, unwritten: Unwritten): Answer<void> {
     return Effect.flatMap(this.store.end(end), (answer) => {
       this.noteEnd(end.id, answer)
       if (answer._tag === "Ended") return Effect.sync(() => this.written(end))
-      if (unwritten === undefined) return Effect.logDebug(`A reservation was not taken back: ${answer._tag}.`)
       this.refused.set(endKey(end), { unwritten, end, isOpen: answer._tag === "OutOfRange" })
       return Effect.logError(
         `An end that was kept for the ledger was refused by it: ${answer._tag}. ${lineOf(unwritten)}`
@@ -635,10 +635,23 @@ class StoredBooks {
     )
   }
 
-  /** Makes sure that nothing stays held under an id that nobody will end. */
+  /**
+   * Makes sure that nothing stays held, or charged, under an id of ours that nobody ever got. Its lease may have run out
+   * before the store hears of this, which a cancel leaves as it is; after it nothing more is admitted, so that an end then
+   * finds all there will ever be: what it has released is released again, and of what was never there nothing is known.
+   */
   cancel(id: string): void {
     this.forget(id)
-    const run = Effect.map(this.store.cancel(id), () => this.lines.poke())
+    let isCancelled = false
+    const cancelled = Effect.map(this.store.cancel(id), () => {
+      isCancelled = true
+      this.lines.poke()
+    })
+    const ended = Effect.map(this.store.end({ id, amount: 0, verdict: "released", label: null }), (answer) =>
+      this.noteEnd(id, answer)
+    )
+    // Each has to get through once, and not both in a row.
+    const run = Effect.suspend(() => (isCancelled ? ended : Effect.andThen(cancelled, ended)))
     this.later(`cancel ${id}`, { run })
   }
 

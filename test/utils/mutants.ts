@@ -334,6 +334,7 @@ const stored: Engine = {
     "a store that is away",
     "an answer that is lost",
     "a grant that meets",
+    "a reservation that nobody ever got",
     "an end that was kept",
     "two ends of one",
     "a ledger that closes"
@@ -362,6 +363,12 @@ const stored: Engine = {
       "storedLedger.ts",
       "an ask without an answer",
       "        if (name === undefined) this.cancel(ask.id)\n"
+    ),
+    mutant(
+      "storedLedger.ts",
+      "a lease that was over before a cancel",
+      "Effect.andThen(cancelled, ended)",
+      "cancelled"
     ),
     mutant(
       "storedLedger.ts",
