@@ -11,6 +11,7 @@ import * as LedgerAudit from "agent-budget/LedgerAudit"
 import { type Duration, Effect, Exit, Fiber, Schema, Scope, Stream } from "effect"
 import { includes } from "./utils/assertions.ts"
 import * as Arithmetic from "./utils/ledgerArithmetic.ts"
+import { uncaught } from "./utils/uncaught.ts"
 
 type Books = Ledger.Ledger["Service"]
 
@@ -937,6 +938,26 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
   })
 
   describe(`${name}: the entries`, () => {
+    test("are told to every reader, whatever one of them throws as it ends", ({ books, settle }) =>
+      Effect.gen(function* () {
+        const thrown = yield* uncaught
+        const told: Array<number> = []
+        const ends = Stream.filter(books.booked, ({ _tag }) => _tag === "Settled")
+        const one = yield* Effect.forkChild(Stream.runHead(ends))
+        one.addObserver(() => {
+          throw new Error("a reader")
+        })
+        const note = (entry: Ledger.Entry) => Effect.sync(() => void told.push(entry.seq))
+        const other = yield* Effect.forkChild(Stream.runForEach(ends, note))
+        yield* settle
+        const booked: Array<number> = []
+        for (const amount of [5, 6, 7]) booked.push((yield* spend(books, "root/b", amount)).seq)
+        yield* settle
+        assert.deepStrictEqual(told, booked)
+        assert.deepStrictEqual(thrown.map(String), ["Error: a reader"])
+        yield* Fiber.interrupt(other)
+      }))
+
     test("are read by account, with all below it, and by time", ({ advance, books }) =>
       Effect.gen(function* () {
         const first = yield* spend(books, "root/a/x", 1)
@@ -1011,6 +1032,39 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
   })
 
   describe(`${name}: a wait`, () => {
+    test("ends for everybody, whatever one who waited throws when it is told", ({ books, settle, until }) =>
+      Effect.gen(function* () {
+        const thrown = yield* uncaught
+        const full = yield* take(books, "root", 100)
+        const ask = { account: "root/b", least: usd(20), waitAtMost: "1 hour" } as const
+        const asks = [ask, { ...ask, id: "mine" }, { ...ask, id: "mine" }, ask]
+        const fibers: Array<Fiber.Fiber<Ledger.Reservation, BudgetError.BudgetError>> = []
+        for (const [index, each] of asks.entries()) {
+          const fiber = yield* Effect.forkChild(books.reserve(each))
+          fiber.addObserver(() => {
+            if (index < 2) throw new Error(`asker ${index}`)
+          })
+          fibers.push(fiber)
+          yield* settle
+        }
+        yield* books.release(full)
+        yield* until(
+          "all have it",
+          Effect.sync(() => fibers.every(isDone))
+        )
+        yield* settle
+        assert.deepStrictEqual(thrown.map(String), ["Error: asker 0", "Error: asker 1"])
+        assert.deepStrictEqual(yield* numbers(books, "root"), [0, 60])
+        const last = yield* Effect.forkChild(wait(books, "root/b", 50))
+        yield* settle
+        for (const id of [0, 1, 3]) {
+          const fiber = fibers[id]
+          if (fiber !== undefined) yield* books.release(yield* Fiber.join(fiber))
+        }
+        yield* Fiber.join(last)
+        assert.deepStrictEqual(yield* numbers(books, "root"), [0, 50])
+      }))
+
     test("ends in the order of asking at the account that blocks, while siblings with room pass", ({
       books,
       settle,

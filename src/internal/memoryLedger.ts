@@ -14,6 +14,7 @@ import * as Stream from "effect/Stream"
 import type * as BudgetError from "../BudgetError.ts"
 import * as Usd from "../Usd.ts"
 import * as Tree from "./accountTree.ts"
+import { apart } from "./background.ts"
 import * as Checks from "./ledgerChecks.ts"
 import { millionth, reached } from "./ledgerStore.ts"
 import type {
@@ -469,7 +470,7 @@ class MemoryBooks {
     place.outcome = outcome
     this.give(place)
     return () => {
-      for (const told of place.told) told(outcome)
+      for (const told of place.told) apart(() => told(outcome))
     }
   }
 
@@ -692,7 +693,8 @@ class MemoryBooks {
     if (this.isTelling) return
     this.isTelling = true
     for (let entry = this.untold.shift(); entry !== undefined; entry = this.untold.shift()) {
-      PubSub.publishUnsafe(this.told, entry)
+      const told = entry
+      apart(() => void PubSub.publishUnsafe(this.told, told))
     }
     this.isTelling = false
   }

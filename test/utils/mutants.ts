@@ -50,6 +50,18 @@ const memory: Engine = {
       " && Number.isNaN(at.spent + by)"
     ),
     mutant("ledgerChecks.ts", "a name that is no text", 'typeof name === "string"', "name !== 0"),
+    mutant(
+      "memoryLedger.ts",
+      "those in line behind one who throws",
+      "apart(() => told(outcome))",
+      "told(outcome)"
+    ),
+    mutant(
+      "memoryLedger.ts",
+      "a booking whose reader throws",
+      "apart(() => void PubSub.publishUnsafe(this.told, told))",
+      "PubSub.publishUnsafe(this.told, told)"
+    ),
     mutant("memoryLedger.ts", "one end", "    held.ended = entry\n"),
     mutant(
       "memoryLedger.ts",
@@ -356,6 +368,18 @@ const stored: Engine = {
       "storedLedger.ts",
       "a kept end that is refused",
       '      this.refused.set(endKey(end), { unwritten, end, isOpen: answer._tag === "OutOfRange" })\n'
+    ),
+    mutant(
+      "storedLedger.ts",
+      "those in line behind one who throws",
+      "apart(() => resume(Effect.succeed(outcome)))",
+      "resume(Effect.succeed(outcome))"
+    ),
+    mutant(
+      "storedLedger.ts",
+      "a booking whose reader throws",
+      "apart(() => void PubSub.publishUnsafe(this.told, entry))",
+      "PubSub.publishUnsafe(this.told, entry)"
     ),
     mutant("storedLedger.ts", "those who wait at the close", "      this.lines.close()\n"),
     mutant("storedLedger.ts", "a job that never gets done", "this.moveBack(key, job)", "failures = patience"),
