@@ -94,8 +94,8 @@ export class Judge {
   readonly told: (line: string) => void
   /** Up to when the clock of the books had gone before it was set back: they stay in the windows that had begun. */
   setBackFrom = -Infinity
-  /** What a store has answered to have taken back, and its last entry then. */
-  readonly cancelled = new Map<string, number>()
+  /** What a store has answered to have taken back, who asked for that, and its last entry then. */
+  readonly cancelled = new Map<string, { readonly by: { readonly alive: boolean }; readonly seq: number }>()
   /** What was sent since the books were read last. */
   sent: Array<Attempt> = []
   /** The clock of the books was set ahead. */
@@ -393,7 +393,7 @@ export class Judge {
       return
     }
     this.coverage.met("expiries")
-    const isHeld = seq <= (this.cancelled.get(reservation) ?? Infinity)
+    const isHeld = seq <= (this.cancelled.get(reservation)?.seq ?? Infinity)
     this.claim(isHeld, () => `${held.name} expired, and was taken back before`)
     this.told(`${held.name} expires at ${amount}`)
     this.claim(amount === held.amount && reserved === held.amount, () => `${held.name} expired at ${amount}`)
@@ -577,6 +577,11 @@ export class Judge {
         this.claim(mayHold(caller), () => `${held.name} of ${caller} is held for ever`)
       } else if (attempt !== undefined && held.ended !== undefined)
         this.judge(held, held.ended, attempt, true)
+      const isKnown = this.cancelled.get(id)?.by.alive === true
+      this.claim(
+        held.state !== "expired" || !isKnown,
+        () => `${held.name} of ${caller} is charged, and its process knows that nobody got it`
+      )
       const isMain = this.asked.get(caller)?.at(-1) === id
       if (attempt !== undefined && held.state !== "ended" && isMain && attempt.arrivals > 0) {
         const isCovered = attempt.broken || attempt.bill <= BigInt(held.amount)

@@ -119,7 +119,7 @@ const watched = (
 })
 
 /** A store whose asks are written down as those of the attempt that made them first. */
-export const heard = (store: SteppedStore, judge: Judge): LedgerStore => ({
+export const heard = (store: SteppedStore, judge: Judge, by: Owner): LedgerStore => ({
   ...store,
   reserve: (ask) =>
     Effect.withFiber((fiber) => {
@@ -128,7 +128,7 @@ export const heard = (store: SteppedStore, judge: Judge): LedgerStore => ({
     }),
   cancel: (id) =>
     Effect.tap(store.cancel(id), () =>
-      Effect.sync(() => judge.cancelled.set(id, judge.seq + store.after(judge.seq).length))
+      Effect.sync(() => judge.cancelled.set(id, { by, seq: judge.seq + store.after(judge.seq).length }))
     )
 })
 

@@ -196,7 +196,7 @@ export class World {
     const engine =
       books.kind === "memory"
         ? Effect.succeed(books.ledger)
-        : StoredLedger.make(Process.heard(books.store, this.judge), setting.stored)
+        : StoredLedger.make(Process.heard(books.store, this.judge, owner), setting.stored)
     const prepare = Effect.flatMap(engine, (ledger) =>
       Effect.as(this.processes > 1 ? Effect.void : this.openAccounts(ledger), this.spoil(ledger))
     )

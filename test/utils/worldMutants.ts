@@ -48,6 +48,12 @@ export const once = {
 
 const own: ReadonlyArray<Mutant> = [
   defect(
+    "internal/storedLedger.ts",
+    "what nobody ever got stays charged where its lease was over before it was taken back",
+    "Effect.andThen(cancelled, ended)",
+    "cancelled"
+  ),
+  defect(
     "Budget.ts",
     "an account inside of another is opened without its limit",
     "openAccount(budget.ledger, { account, parent, limit, window, thresholds, temporary }, onLimitChange)",
