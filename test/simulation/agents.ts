@@ -1,6 +1,6 @@
 /** What agents do: calls with retries, priced effects that nest, and the ledger by hand, in accounts of their own. */
 import { Budget, BudgetError, Usd } from "agent-budget"
-import { Cause, Clock, Effect, Exit } from "effect"
+import { Cause, Effect, Exit } from "effect"
 import { callContext } from "../../src/internal/callContext.ts"
 import type { Random } from "../utils/random.ts"
 import { attempt as newAttempt, type Attempt, type Leaving } from "./attempt.ts"
@@ -224,10 +224,13 @@ const byHand = (agent: Agent): Work =>
     )
     yield* Effect.sleep(random.below(30_000))
     if (random.chance(0.4)) {
-      const since = yield* Clock.currentTimeMillis
+      const { skews } = agent.owner
+      const { from, set } = yield* Effect.sync(() => ({ from: surroundings.engine.now, set: skews.length }))
       const renewed = yield* Effect.exit(ledger.renew(held))
-      const now = yield* Clock.currentTimeMillis
-      if (Exit.isSuccess(renewed)) judge.renewed(renewed.value, since, now)
+      const to = yield* Effect.sync(() => surroundings.engine.now)
+      // Its clock may have been set in between, more than once.
+      const ahead = [...skews.slice(set), agent.owner.skew]
+      if (Exit.isSuccess(renewed)) judge.renewed(renewed.value, { from, to, ahead })
       yield* Effect.sleep(random.below(30_000))
     }
     const isFree = random.chance(0.3)

@@ -13,6 +13,8 @@ export interface Owner {
   alive: boolean
   /** How many milliseconds its clock is ahead of the true time; it may be set while the owner runs. */
   skew: number
+  /** What its clock was ahead before it was set, each time. */
+  readonly skews: Array<number>
 }
 
 interface Task {

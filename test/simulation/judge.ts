@@ -374,13 +374,16 @@ export class Judge {
     this.claim(isRight, () => `${held.name}: ${entry._tag} is not on what it was admitted on`)
   }
 
-  /** A holder has renewed what it holds, between these times, of which either may be the later one by a clock that is set. */
-  renewed({ expiresAt, id }: Ledger.Reservation, ...times: ReadonlyArray<number>): void {
+  /** A holder has renewed what it holds, at some time from one to another, by a clock that was ahead by one of these. */
+  renewed(
+    { expiresAt, id }: Ledger.Reservation,
+    { ahead, from, to }: { readonly from: number; readonly to: number; readonly ahead: ReadonlyArray<number> }
+  ): void {
     const held = this.reservations.get(id)
     const { lease } = this.terms
     this.coverage.met("renewals")
     const begins = (expiresAt ?? 0) - (lease ?? 0)
-    const isRight = begins >= Math.min(...times) && begins <= Math.max(...times)
+    const isRight = ahead.some((skew) => begins >= from + skew && begins <= to + skew)
     this.claim(isRight || lease === undefined, () => `a lease was renewed to ${String(expiresAt)}`)
     if (held !== undefined) held.expiresAt = expiresAt ?? Infinity
   }

@@ -38,6 +38,7 @@ const setClock: Step = (world, drawn) => {
   if (skew > owner.skew) world.judge.wasSetAhead = true
   if (world.books.kind === "memory" && skew < owner.skew)
     world.judge.setBackFrom = Math.max(world.judge.setBackFrom, world.engine.now + owner.skew)
+  owner.skews.push(owner.skew)
   owner.skew = skew
   world.engine.advanced()
   world.engine.say(`the clock of ${owner.name} is ${skew} ahead`)

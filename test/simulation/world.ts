@@ -164,7 +164,7 @@ export class World {
 
   losing = false
   /** By whose time the books are looked at: that of the process that has them in memory. */
-  observer: Owner = { name: "observer", alive: true, skew: 0 }
+  observer: Owner = { name: "observer", alive: true, skew: 0, skews: [] }
 
   /** Looks at something at once, at the world's time, without letting anything else happen. */
   now<A, E>(effect: Effect.Effect<A, E>): A {
@@ -190,7 +190,8 @@ export class World {
 
   async boot(): Promise<void> {
     const { books, setting, surroundings } = this
-    const owner = { name: `p${++this.processes}`, alive: true, skew: setting.skews[this.processes - 1] ?? 0 }
+    const skew = setting.skews[this.processes - 1] ?? 0
+    const owner: Owner = { name: `p${++this.processes}`, alive: true, skew, skews: [] }
     this.observer = owner
     this.heal()
     const engine =
