@@ -634,6 +634,32 @@ describe("what a budget tells", () => {
     }).pipe(Effect.provide(budget()), quiet)
   )
 
+  it.effect("another end of what has ended is of no effect, and nothing is told of it", () =>
+    Effect.gen(function* () {
+      const budget = yield* Budget.Budget
+      const logged: Array<string> = []
+      const told: Array<string> = []
+      yield* Effect.forkChild(
+        Stream.runForEach(budget.events, ({ _tag }) => Effect.sync(() => void told.push(_tag)))
+      )
+      yield* settled
+      yield* Effect.gen(function* () {
+        const one = yield* budget.acquire({ least: cents(5) })
+        yield* budget.settle(one, { amount: cent, verdict: "metered" })
+        yield* budget.settle(one, { amount: cents(2), verdict: "metered" })
+        yield* budget.release(one)
+        const other = yield* budget.acquire({ least: cents(5) })
+        yield* budget.release(other)
+        yield* budget.release(other)
+        yield* budget.settle(other, { amount: cent, verdict: "metered" })
+      }).pipe(Effect.provide(Logger.layer([Logger.make(({ message }) => void logged.push(String(message)))])))
+      yield* settled
+      assert.deepStrictEqual(told, ["Reserved", "Settled", "Reserved", "Released"])
+      assert.deepStrictEqual(logged, [])
+      assert.deepStrictEqual(yield* spentAndReserved, [Number(cent), 0])
+    }).pipe(Effect.provide(budget()))
+  )
+
   it.effect("a ledger that dies as it books an end takes no result with it, and what it has stays held", () =>
     Effect.gen(function* () {
       const memory = yield* Ledger.makeMemory()
@@ -663,6 +689,7 @@ describe("what a budget tells", () => {
               unsettled.map(({ amount, kept }) => [amount, kept]),
               [[verb === "release" ? 0 : cent, false]]
             )
+            assert.include(unsettled[0]?.error.message, "it died as it booked an end")
             const budget = yield* Budget.Budget
             assert.deepStrictEqual(
               budget.outstanding().map(({ amount }) => amount),
