@@ -230,12 +230,15 @@ export class Judge {
     return this.isIn(window, account, time) && (window === null || time >= this.setBackFrom)
   }
 
-  cross({ account, at, seq, threshold }: Extract<Ledger.Entry, { _tag: "ThresholdCrossed" }>): void {
+  cross({ account, at, chain, seq, threshold }: Extract<Ledger.Entry, { _tag: "ThresholdCrossed" }>): void {
     const others = this.crossings.filter(
       (each) => each.account !== account || each.threshold !== threshold * 1_000_000
     )
     const isDue = others.length + 1 === this.crossings.length
-    const isUnknown = this.terms.windows.has(account) && at < this.setBackFrom
+    const { window = null } = chain.find((link) => link.account === account) ?? {}
+    // A window that nobody was admitted in yet is told by nothing else: a limit of nothing is reached in it at once.
+    const isUnheard = window !== this.accounts.get(account)?.latest
+    const isUnknown = this.terms.windows.has(account) && (isUnheard || at < this.setBackFrom)
     this.claim(isDue || isUnknown, () => `entry ${seq}: ${account} has not come to ${threshold} of its limit`)
     if (isDue) this.coverage.met("thresholds")
     this.crossings = others
