@@ -516,16 +516,16 @@ export class Judge {
       const attempt = this.attempts.get(this.callers.get(id) ?? "")
       return attempt === undefined || attempt.byHand ? [] : [held]
     })
-    // When a window began that begins with its first use is told by the charge of a call in it. So is one that a clock
+    // When a window began that begins with its first use is told by the charge of a call in it. So may one be that a clock
     // has opened which was then set back.
     const isBehind = now < this.setBackFrom
-    const isUntold = isBehind || this.terms.windows.get("root")?.at === undefined
+    const isRolling = this.terms.windows.get("root")?.at === undefined
     const heardOf = Math.max(
       ...own.map(({ ended, window }) =>
         ended === undefined || outcomeOf(ended).verdict === "released" ? -Infinity : (window ?? -Infinity)
       )
     )
-    const sumsIn = (latest: number | undefined, isLate = true): string => {
+    const sumsIn = (latest: number | undefined, isLate = true, isUntold = isRolling): string => {
       const sums = { spent: 0, reserved: 0, overrun: 0 }
       for (const held of own) {
         const isCurrent = this.isIn(held.window, "root", now) && (held.window ?? latest) === latest
@@ -546,7 +546,12 @@ export class Judge {
     const ofOwn = Math.max(...own.map(({ window }) => window ?? -Infinity))
     const wasSetBack = this.setBackFrom > -Infinity
     const windows = isBehind ? [asBookedIn, ofOwn, heardOf, Infinity] : wasSetBack ? [asBookedIn] : []
-    const others = windows.flatMap((latest) => [sumsIn(latest), sumsIn(latest, false)])
+    const others = windows.flatMap((latest) =>
+      [isRolling, isRolling || isBehind].flatMap((isUntold) => [
+        sumsIn(latest, true, isUntold),
+        sumsIn(latest, false, isUntold)
+      ])
+    )
     this.claim([asBooked, ...others].includes(shown), () => `the summary says ${shown}, not ${asBooked}`)
     const shownModels = Object.entries(byModel).map(
       ([model, { assumed, calls, spent }]) => `${model}: ${calls} ${spent} ${assumed}`
