@@ -128,6 +128,11 @@ const sqlite: Engine = {
       "    if (parent?.temporary === 1) this.#sql.addOpener.run(parent.id, below(lastInsertRowid))\n"
     ),
     mutant(
+      "sqliteBooks.ts",
+      "what a cancel takes back",
+      'else if (row.state === "held") this.#endHeld(row, { id, amount: 0, verdict: "released", label: null })\n'
+    ),
+    mutant(
       "sqliteFile.ts",
       "those who are told after one who throws",
       "apart(() => resume(cast<A>(exit)))",
