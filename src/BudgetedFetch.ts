@@ -29,7 +29,7 @@ import { readRequest, textOf, type ReadRequest } from "./internal/requestBody.ts
 import { followableOf, ResponseRecords, type Followable } from "./internal/responseRecords.ts"
 import { watch } from "./internal/responseWatch.ts"
 import { ContextCaller, isDone, stepOf } from "./internal/steps.ts"
-import { coverOf, reserve } from "./internal/takeOver.ts"
+import { coverOf, giveUp, reserve } from "./internal/takeOver.ts"
 import { Unsent } from "./internal/unsent.ts"
 import type * as Ledger from "./Ledger.ts"
 import * as Pricing from "./Pricing.ts"
@@ -434,10 +434,6 @@ const heldOf = (
   cover: Cover | undefined
 ): Held => Result.map(Effect.runSync(Effect.result(exit)), (reservation) => ({ reservation, cover }))
 
-/** Gives up what nothing was sent for. */
-const giveUp = ({ budget }: Edge, { cover, reservation }: Holding): Effect.Effect<void> =>
-  cover === undefined ? budget.release(reservation) : cover.settle(undefined)
-
 const waited = async (
   edge: Edge,
   fiber: Fiber.Fiber<Ledger.Reservation, BudgetError.BudgetError>,
@@ -449,7 +445,7 @@ const waited = async (
   const exit = await Effect.runPromise(Fiber.await(fiber))
   signal?.removeEventListener("abort", interrupt)
   if (signal?.aborted === true) {
-    if (Exit.isSuccess(exit)) await run(edge, giveUp(edge, { reservation: exit.value, cover }))
+    if (Exit.isSuccess(exit)) await run(edge, giveUp(edge.budget, cover, exit.value))
     signal.throwIfAborted()
   }
   return heldOf(exit, cover)
@@ -519,7 +515,10 @@ const whenHeld = (
   } catch (error) {
     // What throws here has sent nothing. Where the attempt has ended this is of no effect.
     if (attempt !== undefined) attempt.end({ _tag: "NotSent" })
-    else Effect.runForkWith(contextOf(edge))(giveUp(edge, asked.success))
+    else {
+      const { cover, reservation } = asked.success
+      Effect.runForkWith(contextOf(edge))(giveUp(edge.budget, cover, reservation))
+    }
     throw error
   }
 }

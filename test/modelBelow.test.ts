@@ -1,14 +1,23 @@
 /** How a budgeted model and the requests below it meet, where one of them fails, falls back, is left or is late. */
 import { assert, describe, it } from "@effect/vitest"
-import { Budget, BudgetedFetch, BudgetedSession, BudgetExceededError, TokenCounter } from "agent-budget"
+import {
+  Budget,
+  BudgetedFetch,
+  BudgetedSession,
+  BudgetExceededError,
+  Pricing,
+  TokenCounter
+} from "agent-budget"
 import * as BudgetedEmbeddingModel from "agent-budget/BudgetedEmbeddingModel"
 import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
-import { Deferred, Effect, Exit, Fiber, Layer, Stream } from "effect"
-import { AiError, EmbeddingModel, LanguageModel, Model } from "effect/ai"
+import { Deferred, Effect, Exit, Fiber, Layer, Logger, Result, Stream } from "effect"
+import { AiError, EmbeddingModel, LanguageModel, Model, type Response as Parts } from "effect/ai"
 
 import {
   answer,
+  answered,
   ask,
+  assumedOf,
   bodyOf,
   booksOf,
   errorOf,
@@ -284,4 +293,108 @@ describe("the account of session.within", () => {
     )
     assert.deepStrictEqual(spent, { root: 2 * bill, "root/x": 2 * bill, "root/x/bob": 2 * bill })
   })
+})
+
+describe("prices of the user's that throw as a model's call ends", () => {
+  const bug = (): never => {
+    throw new Error("a bug")
+  }
+
+  /** What is held inside of a call that sends `below`, and the books once its usage was told and the prices threw. */
+  const charged = (below: ReadonlyArray<() => Response>) =>
+    Effect.gen(function* () {
+      const logged: Array<string> = []
+      let isTold = false
+      const Dying = Layer.effect(
+        Pricing.Pricing,
+        Effect.map(Pricing.Pricing, (pricing) =>
+          Pricing.Pricing.of({
+            ...pricing,
+            find: (...given) => (isTold ? bug() : pricing.find(...given)),
+            price: (...given) => (isTold ? bug() : pricing.price(...given))
+          })
+        )
+      )
+      const services = yield* Layer.build(Layer.provideMerge(Dying, Live))
+      return yield* Effect.gen(function* () {
+        const budget = yield* Budget.Budget
+        const fetch = yield* answered(...below)
+        let held = 0
+        const sends = Effect.promise(async () => {
+          for (const _ of below) await ask(fetch, "gpt-4o")
+          held = booksOf(budget).reserved
+          isTold = true
+        })
+        const named: Parts.ResponseMetadataPartEncoded = {
+          type: "response-metadata",
+          id: undefined,
+          modelId: "gpt-4o-mini",
+          timestamp: undefined
+        }
+        const inner = yield* saying(Effect.as(sends, [named, text, finish]))
+        const model = yield* BudgetedLanguageModel.make(inner, options)
+        const { text: said } = yield* model.generateText({ prompt: "Hello" })
+        assert.strictEqual(said, "Hi")
+        const logs = logged.filter((each) => each.startsWith("The end of a call died"))
+        return { held, logs: logs.length, assumed: assumedOf(budget), ...booksOf(budget) }
+      }).pipe(
+        Effect.provideContext(services),
+        Effect.provide(Logger.layer([Logger.make(({ message }) => void logged.push(String(message)))]))
+      )
+    }).pipe(Effect.scoped)
+
+  it.effect("cost the answer nothing: all that it holds is charged", () =>
+    Effect.gen(function* () {
+      const { assumed, calls, held, logs, reserved, spent } = yield* charged([])
+      assert.isAbove(held, 0)
+      assert.deepStrictEqual(
+        { assumed, calls, logs, reserved, spent },
+        { assumed: held, calls: 1, logs: 1, reserved: 0, spent: held }
+      )
+    })
+  )
+
+  it.effect("also where a request below, which was free, had more reserved", () =>
+    Effect.gen(function* () {
+      const { held: own } = yield* charged([])
+      const { assumed, calls, held, logs, reserved, spent } = yield* charged([tooMany])
+      assert.isAbove(held, own)
+      assert.deepStrictEqual(
+        { assumed, calls, logs, reserved, spent },
+        { assumed: held, calls: 1, logs: 1, reserved: 0, spent: held }
+      )
+    })
+  )
+
+  it.effect("or before it begins leave nothing reserved", () =>
+    Effect.gen(function* () {
+      let calls = 0
+      let sent = 0
+      // The price of the moment of admission, where two may be served, is asked for last.
+      const Dying = Layer.effect(
+        Pricing.Pricing,
+        Effect.map(Pricing.Pricing, (pricing) =>
+          Pricing.Pricing.of({
+            ...pricing,
+            price: (...given) =>
+              ++calls > 2 ? bug() : Result.map(pricing.price(...given), (price) => ({ ...price }))
+          })
+        )
+      )
+      const services = yield* Layer.build(Layer.provideMerge(Dying, Live))
+      yield* Effect.gen(function* () {
+        const budget = yield* Budget.Budget
+        const inner = yield* saying(
+          Effect.sync(() => {
+            sent++
+            return [text, finish]
+          })
+        )
+        const model = yield* BudgetedLanguageModel.make(inner, options)
+        const exit = yield* Effect.exit(model.generateText({ prompt: "Hello" }))
+        assert.isTrue(Exit.hasDies(exit))
+        assert.deepStrictEqual([calls, sent, booksOf(budget).reserved], [3, 0, 0])
+      }).pipe(Effect.provideContext(services))
+    }).pipe(Effect.scoped)
+  )
 })

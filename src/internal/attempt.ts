@@ -49,6 +49,8 @@ export interface AttemptOptions {
   readonly label: string
   readonly bound: Budget.Bill["bound"]
   readonly decide: (outcome: Settlement.Outcome) => Settlement.Verdict
+  /** All that is held for it by now, where that is not what was reserved: it is charged where nobody can decide. */
+  readonly held?: (() => Usd.Usd) | undefined
 }
 
 /** What the calls above learn of an end that may have been billed. */
@@ -129,7 +131,8 @@ export class Attempt {
       return this.#options.decide(outcome)
     } catch (defect) {
       this.#tellDefect(defect)
-      return { _tag: "Assumed", amount: this.reservation.amount, why: "its bill could not be worked out" }
+      const amount = this.#options.held?.() ?? this.reservation.amount
+      return { _tag: "Assumed", amount, why: "its bill could not be worked out" }
     }
   }
 

@@ -21,7 +21,7 @@ import { Covering, Held, Places, placesOf, telling } from "./callContext.ts"
 import { sinkOf, traceRefusal, type Called } from "./callTrace.ts"
 import { Cover, Hold, type Bill } from "./cover.ts"
 import { outcomeOf, type Told } from "./modelBill.ts"
-import { book, coverOf, reserve } from "./takeOver.ts"
+import { book, coverOf, giveUp, reserve } from "./takeOver.ts"
 
 /** What a budgeted model is made of. */
 export interface ModelEdge {
@@ -130,15 +130,17 @@ class ModelCall {
       tools: quote.plan.tools,
       at: reservation.at
     }
-    const decide = (outcome: Settlement.Outcome): Settlement.Verdict => {
-      // More may be held by now, or nothing at all.
-      const reserved = hold.amount > reservation.amount ? hold.amount : reservation.amount
-      return Settlement.decide(outcome, { ...terms, reserved }, pricing)
-    }
+    // More may be held by now, or nothing at all.
+    const held = (): Usd.Usd => (hold.amount > reservation.amount ? hold.amount : reservation.amount)
+    const decide = (outcome: Settlement.Outcome): Settlement.Verdict =>
+      Settlement.decide(outcome, { ...terms, reserved: held() }, pricing)
     this.#costOf = (usage) => {
       const { model, reading } = options.readings
-      const verdict = decide({ _tag: "Reported", reading: { usage, model, tier: reading?.tier } })
-      return verdict._tag === "Released" ? Usd.zero : verdict.amount
+      const outcome = { _tag: "Reported", reading: { usage, model, tier: reading?.tier } } as const
+      const verdict = Result.try(() => decide(outcome))
+      // What prices given by the user die of is told as the call is billed; no request below was billed for this, then.
+      if (Result.isFailure(verdict)) return Usd.maximum
+      return verdict.success._tag === "Released" ? Usd.zero : verdict.success.amount
     }
     this.#attempt = new Attempt({
       budget,
@@ -151,6 +153,7 @@ class ModelCall {
       covers,
       label: quote.model,
       bound: { input: quote.input, margin: quote.margin },
+      held,
       decide: (outcome) => {
         const verdict = decide(outcome)
         if (verdict._tag !== "Metered") return verdict
@@ -163,7 +166,11 @@ class ModelCall {
           : verdict
       }
     })
-    this.#attempt.traceAs(calledOf(`POST ${options.request.path}`, quote, context), undefined)
+  }
+
+  /** Traced where somebody looks. */
+  traceAs(called: Called): void {
+    this.#attempt.traceAs(called, undefined)
   }
 
   /** The context of what runs inside, as it begins: it holds a reservation, which a request below may take over. */
@@ -237,7 +244,17 @@ const admit = (edge: ModelEdge, options: CallOptions): Effect.Effect<ModelCall, 
         refused(error, quote)
         return Effect.fail(error)
       },
-      onSuccess: (admitted) => Effect.succeed(new ModelCall(edge, admitted, options, context))
+      // What throws here has sent nothing.
+      onSuccess: (admitted) =>
+        Effect.sync(() => new ModelCall(edge, admitted, options, context)).pipe(
+          Effect.onError(() => giveUp(budget, admitted.under, admitted.reservation)),
+          Effect.tap((call) =>
+            Effect.onError(
+              Effect.sync(() => call.traceAs(calledOf(name, quote, context))),
+              (cause) => call.end(Exit.failCause(cause))
+            )
+          )
+        )
     })
   })
 

@@ -92,5 +92,12 @@ export const book = (
     return bill === undefined ? budget.release(reservation) : budget.settle(reservation, bill)
   })
 
+/** Gives up what nothing was sent for: what was reserved for it, or taken over. */
+export const giveUp = (
+  budget: Service,
+  cover: Cover | undefined,
+  reservation: Ledger.Reservation
+): Effect.Effect<void> => (cover === undefined ? budget.release(reservation) : cover.settle(undefined))
+
 /** Nobody waits for what he holds nothing without. */
 const unwaiting: Holding = { held: true, outer: undefined }

@@ -383,6 +383,27 @@ export const path: ReadonlyArray<Defect> = [
     "return Effect.void"
   ),
   defect(
+    "internal/attempt.ts",
+    "who cannot be billed is charged what he asked for first",
+    ["test/modelBelow.test.ts", "also where a request below, which was free, had more reserved"],
+    "this.#options.held?.() ?? this.reservation.amount",
+    "this.reservation.amount"
+  ),
+  defect(
+    "internal/modelCall.ts",
+    "prices that throw cost a model its answer",
+    ["test/modelBelow.test.ts", "cost the answer nothing"],
+    "const verdict = Result.try(() => decide(outcome))",
+    "const verdict = Result.succeed(decide(outcome))"
+  ),
+  defect(
+    "internal/modelCall.ts",
+    "a call that dies as it begins holds on to what it has",
+    ["test/modelBelow.test.ts", "or before it begins leave nothing reserved"],
+    "Effect.onError(() => giveUp(budget, admitted.under, admitted.reservation)),",
+    ""
+  ),
+  defect(
     "OpenAiEndpoints.ts",
     "what is in no table is free",
     ["test/OpenAiEndpoints.test.ts", "that nobody has priced are refused"],
