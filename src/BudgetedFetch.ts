@@ -21,11 +21,11 @@ import * as InputTokens from "./InputTokens.ts"
 import { addressBook, type Target } from "./internal/addresses.ts"
 import { Attempt, firstAsk, askOf } from "./internal/attempt.ts"
 import { callContext, Covering, forFiber, lasting, type Passing } from "./internal/callContext.ts"
-import { sinkOf, traceRefusal, type Called } from "./internal/callTrace.ts"
+import { sinkOf, traceRefusal, type Called, type Sink } from "./internal/callTrace.ts"
 import type { Cover } from "./internal/cover.ts"
 import { edit, isObject, type Json, type JsonObject } from "./internal/json.ts"
 import { refusalResponse } from "./internal/refusals.ts"
-import { readRequest, textOf, type ReadRequest } from "./internal/requestBody.ts"
+import { isSigned, readRequest, textOf, type ReadRequest } from "./internal/requestBody.ts"
 import { followableOf, ResponseRecords, type Followable } from "./internal/responseRecords.ts"
 import { watch } from "./internal/responseWatch.ts"
 import { ContextCaller, isDone, stepOf } from "./internal/steps.ts"
@@ -215,6 +215,8 @@ export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.
       counter,
       remote: Option.getOrUndefined(yield* Effect.serviceOption(InputTokens.InputTokens)),
       context,
+      caller: new ContextCaller(context),
+      sink: sinkOf(context, context),
       inner,
       options,
       records: recordsOf(budget),
@@ -264,7 +266,10 @@ interface Edge {
   readonly policy: PolicyOptions
   readonly counter: TokenCounter.TokenCounter["Service"]
   readonly remote: InputTokens.InputTokens["Service"] | undefined
+  /** That of whoever built it, and what it comes to for a call that no fiber makes. */
   readonly context: Context.Context<never>
+  readonly caller: ContextCaller
+  readonly sink: Sink | undefined
   readonly inner: Fetch
   readonly options: Options
   readonly records: ResponseRecords
@@ -277,9 +282,11 @@ const call = (
   input: string | URL | Request,
   init: RequestInit | undefined
 ): Response | Promise<Response> => {
+  const caller = callerOf(edge)
   if (input instanceof Request) {
     return refuse(
       edge,
+      caller,
       BudgetError.because(
         new BudgetError.MalformedRequest({
           detail: "a Request object hides its body.",
@@ -296,24 +303,24 @@ const call = (
     case "Free":
       return edge.inner(input, init)
     case "Refused":
-      return refuse(edge, found.error)
+      return refuse(edge, caller, found.error)
     case "Vouched":
-      return vouched(edge, { endpoint: { name: found.name }, url, host }, found.most, init)
+      return vouched(edge, caller, { endpoint: { name: found.name }, url, host }, found.most, init)
     case "Priced": {
       const request = readRequest(init)
-      if (Result.isFailure(request)) return refuse(edge, request.failure)
+      if (Result.isFailure(request)) return refuse(edge, caller, request.failure)
       const { endpoint } = found
-      const { body, text, signed } = request.success
+      const { body, text } = request.success
       const quoted = Quote.quote(
         edge.pricing,
         endpoint,
         { body, text, deployment: found.deployment },
         edge.policy,
-        { host, at: now(edge), previous: lookup(edge, url) }
+        { host, at: now(caller), previous: lookup(edge, url) }
       )
-      if (Result.isFailure(quoted)) return refuse(edge, quoted.failure, { endpoint, host, url })
-      if (signed && changes(quoted.success, host)) return refuse(edge, signedUnbounded)
-      return priced(edge, {
+      if (Result.isFailure(quoted)) return refuse(edge, caller, quoted.failure, { endpoint, host, url })
+      if (changes(quoted.success, host) && isSigned(init)) return refuse(edge, caller, signedUnbounded)
+      return priced(edge, caller, {
         endpoint,
         quote: quoted.success,
         host,
@@ -341,25 +348,36 @@ const passes = (edge: Edge, url: string, body: unknown): boolean => {
 }
 
 /** Refuses what was decided before anything was reserved. */
-const refuse = async (edge: Edge, error: BudgetError.BudgetError, called?: Called): Promise<Response> => {
-  if (called !== undefined) tellRefused(edge, error, called)
-  await run(edge, edge.budget.refuse(error))
+const refuse = async (
+  edge: Edge,
+  caller: ContextCaller,
+  error: BudgetError.BudgetError,
+  called?: Called
+): Promise<Response> => {
+  if (called !== undefined) tellRefused(edge, caller, error, called)
+  await run(caller, edge.budget.refuse(error))
   return answerRefusal(edge, error)
 }
 
 /** Refuses what the budget would not admit; it has counted that itself, unless it is shut. */
 const refuseHeld = (
   edge: Edge,
+  caller: ContextCaller,
   error: BudgetError.BudgetError,
   called: Called
 ): Promise<Response> | Response => {
-  if (error.reason._tag === "Closed") return refuse(edge, error, called)
-  tellRefused(edge, error, called)
+  if (error.reason._tag === "Closed") return refuse(edge, caller, error, called)
+  tellRefused(edge, caller, error, called)
   return answerRefusal(edge, error)
 }
 
-const tellRefused = (edge: Edge, error: BudgetError.BudgetError, called: Called): void => {
-  const sink = sinkOf(contextOf(edge), edge.context)
+const tellRefused = (
+  edge: Edge,
+  caller: ContextCaller,
+  error: BudgetError.BudgetError,
+  called: Called
+): void => {
+  const sink = sinkFor(edge, caller)
   if (sink !== undefined) traceRefusal(sink, called, error)
 }
 
@@ -388,14 +406,20 @@ const changes = (quote: Quote.Quote, host: Host.Host): boolean =>
 const pinsTier = (plan: Plan, host: Host.Host): boolean =>
   plan.takesTier && plan.tier === undefined && host.takesTier
 
-/** The context of the fiber that called: its account, its clock; or of whoever built this `fetch`. */
-const contextOf = (edge: Edge): Context.Context<never> => callContext.getStore()?.context ?? edge.context
+/** The fiber that calls: its account, its clock; or whoever built this `fetch`. */
+const callerOf = ({ caller }: Edge): ContextCaller => {
+  const told = callContext.getStore()?.context
+  return told === undefined ? caller : new ContextCaller(told)
+}
+
+const sinkFor = (edge: Edge, caller: ContextCaller): Sink | undefined =>
+  caller === edge.caller ? edge.sink : sinkOf(caller.context, edge.context)
 
 /** The caller's own time, which a test may hold. */
-const now = (edge: Edge): number => Context.get(contextOf(edge), Clock.Clock).currentTimeMillisUnsafe()
+const now = (caller: ContextCaller): number => caller.getRef(Clock.Clock).currentTimeMillisUnsafe()
 
-const run = <A, E>(edge: Edge, effect: Effect.Effect<A, E>): Promise<A> =>
-  Effect.runPromiseWith(contextOf(edge))(effect)
+const run = <A, E>({ context }: ContextCaller, effect: Effect.Effect<A, E>): Promise<A> =>
+  Effect.runPromiseWith(context)(effect)
 
 /** What an attempt holds, and from which call of a model it took that over. */
 interface Holding {
@@ -411,21 +435,21 @@ type Held = Result.Result<Holding, BudgetError.BudgetError>
  */
 const acquire = (
   edge: Edge,
+  caller: ContextCaller,
   ask: Budget.Ask | Effect.Effect<Budget.Ask>,
   signal: AbortSignal | null | undefined
 ): Held | Promise<Held> => {
   signal?.throwIfAborted()
-  const context = contextOf(edge)
-  const cover = coverOf(edge.budget, context)
+  const cover = coverOf(edge.budget, caller.context)
   const reserving =
     cover === undefined && "least" in ask
-      ? stepOf(edge.budget.acquire)(new ContextCaller(context), ask)
+      ? stepOf(edge.budget.acquire)(caller, ask)
       : reserve(edge.budget, cover, ask)
   if (isDone(reserving)) return Result.succeed({ reservation: reserving.value, cover })
   // Only a count, and a ledger's wait, let themselves be interrupted: what was granted is always in the exit.
-  const fiber = Effect.runForkWith(context)(reserving, { uninterruptible: true })
+  const fiber = Effect.runForkWith(caller.context)(reserving, { uninterruptible: true })
   const exit = fiber.pollUnsafe()
-  return exit === undefined ? waited(edge, fiber, cover, signal) : heldOf(exit, cover)
+  return exit === undefined ? waited(edge, caller, fiber, cover, signal) : heldOf(exit, cover)
 }
 
 /** What is no refusal is thrown, as it was. */
@@ -436,6 +460,7 @@ const heldOf = (
 
 const waited = async (
   edge: Edge,
+  caller: ContextCaller,
   fiber: Fiber.Fiber<Ledger.Reservation, BudgetError.BudgetError>,
   cover: Cover | undefined,
   signal: AbortSignal | null | undefined
@@ -445,7 +470,7 @@ const waited = async (
   const exit = await Effect.runPromise(Fiber.await(fiber))
   signal?.removeEventListener("abort", interrupt)
   if (signal?.aborted === true) {
-    if (Exit.isSuccess(exit)) await run(edge, giveUp(edge.budget, cover, exit.value))
+    if (Exit.isSuccess(exit)) await run(caller, giveUp(edge.budget, cover, exit.value))
     signal.throwIfAborted()
   }
   return heldOf(exit, cover)
@@ -454,43 +479,40 @@ const waited = async (
 /** What is known of a call, for its attempt. */
 const attemptOf = (
   edge: Edge,
-  held: Holding,
-  rest: Pick<ConstructorParameters<typeof Attempt>[0], "label" | "bound" | "decide">
-): Attempt => {
-  const context = contextOf(edge)
-  const { bound, decide, label } = rest
-  const { cover, reservation } = held
-  return new Attempt({
+  caller: ContextCaller,
+  { cover, reservation }: Holding,
+  { bound, decide, label }: Pick<ConstructorParameters<typeof Attempt>[0], "label" | "bound" | "decide">
+): Attempt =>
+  new Attempt({
     budget: edge.budget,
-    context,
-    built: edge.context,
+    caller,
     reservation,
     cover,
-    covers: Context.get(context, Covering),
+    covers: caller.getRef(Covering),
     label,
     bound,
     decide
   })
-}
 
 /** An endpoint at the user's own maximum: no response tells its bill, so a success is charged whole. */
 const vouched = (
   edge: Edge,
+  caller: ContextCaller,
   called: Called & { readonly url: string },
   most: Usd.Usd,
   given: RequestInit | undefined
 ): Response | Promise<Response> => {
   const { name } = called.endpoint
-  const held = acquire(edge, { least: most, label: name }, given?.signal)
+  const held = acquire(edge, caller, { least: most, label: name }, given?.signal)
   const init = held instanceof Promise ? asPriced(given) : given
   const begin = (holding: Holding): Attempt =>
-    attemptOf(edge, holding, {
+    attemptOf(edge, caller, holding, {
       label: name,
       bound: undefined,
       decide: (outcome) => Settlement.decideWhole(outcome, most)
     })
-  return whenHeld(edge, held, called, begin, (attempt) => {
-    attempt.traceAs(called, undefined)
+  return whenHeld(edge, caller, held, called, begin, (attempt) => {
+    attempt.traceAs(sinkFor(edge, caller), called, undefined)
     return send(edge, attempt, called.url, init, init?.body, (response) => {
       attempt.end(answered(response))
       return response
@@ -501,13 +523,14 @@ const vouched = (
 /** Goes on with the reservation, at once where it is at hand, or refuses. */
 const whenHeld = (
   edge: Edge,
+  caller: ContextCaller,
   asked: Held | Promise<Held>,
   called: Called,
   begin: (holding: Holding) => Attempt,
   go: (attempt: Attempt) => Promise<Response>
 ): Response | Promise<Response> => {
-  if (asked instanceof Promise) return asked.then((held) => whenHeld(edge, held, called, begin, go))
-  if (Result.isFailure(asked)) return refuseHeld(edge, asked.failure, called)
+  if (asked instanceof Promise) return asked.then((held) => whenHeld(edge, caller, held, called, begin, go))
+  if (Result.isFailure(asked)) return refuseHeld(edge, caller, asked.failure, called)
   let attempt: Attempt | undefined
   try {
     attempt = begin(asked.success)
@@ -517,7 +540,7 @@ const whenHeld = (
     if (attempt !== undefined) attempt.end({ _tag: "NotSent" })
     else {
       const { cover, reservation } = asked.success
-      Effect.runForkWith(contextOf(edge))(giveUp(edge.budget, cover, reservation))
+      Effect.runForkWith(caller.context)(giveUp(edge.budget, cover, reservation))
     }
     throw error
   }
@@ -544,7 +567,7 @@ interface PricedCall {
   readonly init: RequestInit | undefined
 }
 
-const priced = (edge: Edge, priced: PricedCall): Response | Promise<Response> => {
+const priced = (edge: Edge, caller: ContextCaller, priced: PricedCall): Response | Promise<Response> => {
   let { quote } = priced
   // What is held, and so the cap that is written, follows from the bound that it was asked for by.
   const counted = Effect.suspend(() =>
@@ -557,15 +580,16 @@ const priced = (edge: Edge, priced: PricedCall): Response | Promise<Response> =>
     Quote.inputCost(quote),
     counted
   )
-  const held = acquire(edge, ask, priced.init?.signal)
+  const held = acquire(edge, caller, ask, priced.init?.signal)
   const call = held instanceof Promise ? { ...priced, init: asPriced(priced.init) } : priced
   const quoted = (): PricedCall => (quote === call.quote ? call : { ...call, quote })
   return whenHeld(
     edge,
+    caller,
     held,
     call,
-    (holding) => begun(edge, quoted(), holding),
-    (attempt) => sendPriced(edge, quoted(), attempt)
+    (holding) => begun(edge, caller, quoted(), holding),
+    (attempt) => sendPriced(edge, caller, quoted(), attempt)
   )
 }
 
@@ -591,7 +615,12 @@ const warnUncounted = ({ budget }: Edge, error: InputTokens.InputTokensError): E
     )
   })
 
-const begun = (edge: Edge, { host, quote, url }: PricedCall, holding: Holding): Attempt => {
+const begun = (
+  edge: Edge,
+  caller: ContextCaller,
+  { host, quote, url }: PricedCall,
+  holding: Holding
+): Attempt => {
   const { pricing } = edge
   const { input, longCache, margin, model, regional } = quote
   const { amount: reserved, at } = holding.reservation
@@ -600,7 +629,7 @@ const begun = (edge: Edge, { host, quote, url }: PricedCall, holding: Holding): 
   const terms = { reserved, model, tier: price.tier, price, regional, longCache, tools, at }
   const followable = host.verified ? followableOf(quote) : undefined
   // An attempt may last for as long as its answer streams: it must not keep the request, which the quote does.
-  return attemptOf(edge, holding, {
+  return attemptOf(edge, caller, holding, {
     label: model,
     bound: { input, margin },
     decide: (outcome) => {
@@ -613,23 +642,29 @@ const begun = (edge: Edge, { host, quote, url }: PricedCall, holding: Holding): 
   })
 }
 
-const sendPriced = (edge: Edge, priced: PricedCall, attempt: Attempt): Promise<Response> => {
+const sendPriced = (
+  edge: Edge,
+  caller: ContextCaller,
+  priced: PricedCall,
+  attempt: Attempt
+): Promise<Response> => {
   const { endpoint, quote, host, request, url, init } = priced
   const { budget, policy } = edge
   if (!host.verified) budget.unverified("unverifiedHost")
   if (quote.bound === "remote") budget.unverified("unverifiedCount")
   const { plan } = quote
   const cap = Quote.capFor(quote, attempt.reservation.amount)
-  attempt.traceAs(priced, cap ?? plan.output?.cap)
+  attempt.traceAs(sinkFor(edge, caller), priced, cap ?? plan.output?.cap)
   if (cap !== undefined && quote.cap !== undefined && quote.cap.most > quote.cap.least) {
     attempt.run(budget.capped(quote.model, cap))
   }
-  const hideUsage = plan.askForUsage && !request.signed
+  const hideUsage = plan.askForUsage && !isSigned(init)
   const edits: Record<string, Json> = {}
   if (cap !== undefined && quote.cap !== undefined) edits[quote.cap.field] = cap
   if (pinsTier(plan, host)) edits.service_tier = wireTier(policy.tier)
   if (hideUsage) edits.stream_options = { ...optionsOf(request.body.stream_options), include_usage: true }
-  const body = request.signed ? request.text : edit(request.text, request.body, edits)
+  // A signed one needs no edits: it would have been refused.
+  const body = edit(request.text, request.body, edits)
   const observer = {
     reported: (reading: Reading) => attempt.end({ _tag: "Reported", reading }),
     lost: (why: string) => attempt.end({ _tag: "Lost", why }),

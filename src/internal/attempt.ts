@@ -8,9 +8,9 @@ import type * as Quote from "../Quote.ts"
 import type * as Settlement from "../Settlement.ts"
 import * as Usage from "../Usage.ts"
 import * as Usd from "../Usd.ts"
-import { beginTrace, sinkOf, type Called, type CallTrace } from "./callTrace.ts"
+import { beginTrace, type Called, type CallTrace, type Sink } from "./callTrace.ts"
 import { Cover, type Bill, type Seen } from "./cover.ts"
-import { ContextCaller, isDone, stepOf, type Caller } from "./steps.ts"
+import { isDone, stepOf, type Caller, type ContextCaller } from "./steps.ts"
 
 /** More than this share of what remains is not held for the length of a text without counting its tokens. */
 const mostUncounted = 0.01
@@ -32,15 +32,15 @@ export const firstAsk = (
 ): Budget.Ask | Effect.Effect<Budget.Ask> => {
   if (inputBound === "bytes") return askOf(quote)
   const isMuch = inputBound === "counted" || inputCost > remaining * mostUncounted
-  return isMuch ? counted : { ...askOf(quote), tighter: counted }
+  if (isMuch) return counted
+  const { least, most, share, model } = quote
+  return { least, most, share, label: model, tighter: counted }
 }
 
 export interface AttemptOptions {
   readonly budget: Budget.Budget["Service"]
-  /** That of the fiber that called. */
-  readonly context: Context.Context<never>
-  /** That of whoever built what was called. */
-  readonly built: Context.Context<never>
+  /** In the context of the fiber that called. */
+  readonly caller: ContextCaller
   readonly reservation: Ledger.Reservation
   /** Who books its end, where the reservation is not its own: the call of a model. */
   readonly cover: Pick<Cover, "settle"> | undefined
@@ -75,7 +75,6 @@ const sumOf = (below: Bill | undefined, own: Bill | undefined): Bill | undefined
 /** An attempt that was admitted. It ends once. */
 export class Attempt {
   readonly reservation: Ledger.Reservation
-  readonly context: Context.Context<never>
   readonly #options: AttemptOptions
   ended = false
   #trace: CallTrace | undefined = undefined
@@ -84,8 +83,11 @@ export class Attempt {
   constructor(options: AttemptOptions) {
     this.#options = options
     this.reservation = options.reservation
-    this.context = options.context
     if (options.covers !== undefined) Cover.sent(options.covers, options.budget.key)
+  }
+
+  get context(): Context.Context<never> {
+    return this.#options.caller.context
   }
 
   /** Runs for the fiber that called what cannot fail: what settling cannot book it keeps, and tells. */
@@ -94,8 +96,7 @@ export class Attempt {
   }
 
   /** Traced where somebody looks. */
-  traceAs(called: Called, cap: number | undefined): void {
-    const sink = sinkOf(this.context, this.#options.built)
+  traceAs(sink: Sink | undefined, called: Called, cap: number | undefined): void {
     if (sink === undefined) return
     const { account, amount } = this.reservation
     this.#trace = beginTrace(sink, called, { account, reserved: amount, cap })
@@ -111,7 +112,7 @@ export class Attempt {
 
   end(outcome: Settlement.Outcome): void {
     try {
-      const ending = this.ending(outcome, undefined, new ContextCaller(this.context))
+      const ending = this.ending(outcome, undefined, this.#options.caller)
       if (ending !== undefined && !isDone(ending)) this.run(ending)
     } catch (defect) {
       // Whoever reads the answer, which is paid for, or aborts the call, has nothing to do with it.

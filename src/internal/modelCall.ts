@@ -18,9 +18,10 @@ import * as Usage from "../Usage.ts"
 import * as Usd from "../Usd.ts"
 import { askOf, Attempt, firstAsk } from "./attempt.ts"
 import { Covering, Held, Places, placesOf, telling } from "./callContext.ts"
-import { sinkOf, traceRefusal, type Called } from "./callTrace.ts"
+import { sinkOf, traceRefusal, type Called, type Sink } from "./callTrace.ts"
 import { Cover, Hold, type Bill } from "./cover.ts"
 import { outcomeOf, type Told } from "./modelBill.ts"
+import { ContextCaller } from "./steps.ts"
 import { book, coverOf, giveUp, reserve } from "./takeOver.ts"
 
 /** What a budgeted model is made of. */
@@ -144,8 +145,7 @@ class ModelCall {
     }
     this.#attempt = new Attempt({
       budget,
-      context,
-      built: edge.built,
+      caller: new ContextCaller(context),
       reservation,
       cover: under ?? {
         settle: (bill) => Effect.provideService(book(budget, hold, bill), Places, this.#places)
@@ -169,8 +169,8 @@ class ModelCall {
   }
 
   /** Traced where somebody looks. */
-  traceAs(called: Called): void {
-    this.#attempt.traceAs(called, undefined)
+  traceAs(sink: Sink | undefined, called: Called): void {
+    this.#attempt.traceAs(sink, called, undefined)
   }
 
   /** The context of what runs inside, as it begins: it holds a reservation, which a request below may take over. */
@@ -250,7 +250,7 @@ const admit = (edge: ModelEdge, options: CallOptions): Effect.Effect<ModelCall, 
           Effect.onError(() => giveUp(budget, admitted.under, admitted.reservation)),
           Effect.tap((call) =>
             Effect.onError(
-              Effect.sync(() => call.traceAs(calledOf(name, quote, context))),
+              Effect.sync(() => call.traceAs(sinkOf(context, edge.built), calledOf(name, quote, context))),
               (cause) => call.end(Exit.failCause(cause))
             )
           )

@@ -6,8 +6,6 @@ import { isObject, keysAtMost, keysKept, keysWritten, parse, type Json, type Jso
 export interface ReadRequest {
   readonly body: JsonObject
   readonly text: string
-  /** The body is signed: it must be sent as it is. */
-  readonly signed: boolean
 }
 
 /** A bound of the keys that are written settles it for nearly every body. */
@@ -27,13 +25,19 @@ export const textOf = (body: unknown): string | undefined => {
   return Result.isSuccess(text) ? text.success : undefined
 }
 
+const headersOf = (init: RequestInit | undefined): Headers =>
+  init?.headers instanceof Headers ? init.headers : new Headers(init?.headers)
+
+/** Whether the body is signed: it must be sent as it is. */
+export const isSigned = (init: RequestInit | undefined): boolean =>
+  headersOf(init).get("authorization")?.startsWith("AWS4-") ?? false
+
 export const readRequest = (
   init: RequestInit | undefined
 ): Result.Result<ReadRequest, BudgetError.BudgetError> => {
   const text = textOf(init?.body)
   if (text === undefined) return malformed("its body is not a string.", "Send the JSON as a string.")
-  const headers = init?.headers instanceof Headers ? init.headers : new Headers(init?.headers)
-  if (headers.has("content-encoding")) {
+  if (headersOf(init).has("content-encoding")) {
     return malformed("its body is encoded.", "Send it without content-encoding.")
   }
   const body: Json | undefined = parse(text)
@@ -42,6 +46,5 @@ export const readRequest = (
   if (writesTwice(text, body)) {
     return malformed("its body has a key twice.", "Send each key once.")
   }
-  const signed = headers.get("authorization")?.startsWith("AWS4-") ?? false
-  return Result.succeed({ body, text, signed })
+  return Result.succeed({ body, text })
 }

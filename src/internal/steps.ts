@@ -13,17 +13,19 @@ export type Caller = Pick<Fiber.Fiber<unknown, unknown>, "currentDispatcher" | "
 
 /** Asks for a context without a fiber. */
 export class ContextCaller implements Caller {
-  readonly #context: Context.Context<never>
+  readonly context: Context.Context<never>
   #dispatcher: Scheduler.SchedulerDispatcher | undefined = undefined
 
   constructor(context: Context.Context<never>) {
-    this.#context = context
+    this.context = context
   }
 
-  readonly getRef = <A>(ref: Context.Reference<A>): A => Context.get(this.#context, ref)
+  getRef<A>(ref: Context.Reference<A>): A {
+    return Context.get(this.context, ref)
+  }
 
   get currentDispatcher(): Scheduler.SchedulerDispatcher {
-    return (this.#dispatcher ??= Context.get(this.#context, Scheduler.Scheduler).makeDispatcher())
+    return (this.#dispatcher ??= this.getRef(Scheduler.Scheduler).makeDispatcher())
   }
 }
 
