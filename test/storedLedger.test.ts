@@ -4,7 +4,7 @@ import * as LedgerAudit from "agent-budget/LedgerAudit"
 import { Effect, Exit, Fiber, References, Scheduler, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as StoredLedger from "../src/internal/storedLedger.ts"
-import { StoreUnavailable } from "../src/internal/ledgerStore.ts"
+import { type LedgerStore, StoreUnavailable } from "../src/internal/ledgerStore.ts"
 import { storeSuite } from "./LedgerStoreTest.ts"
 import { ledgerSuite } from "./LedgerTest.ts"
 import * as ReferenceStore from "./utils/referenceStore.ts"
@@ -375,6 +375,73 @@ describe("an answer that is lost", () => {
       yield* close
     })
   )
+
+  /** A ledger whose first `reserve` from now on is lost on its way, and gets to the store when it is told to. */
+  const delaying = Effect.gen(function* () {
+    const store = ReferenceStore.make()
+    let delays = false
+    let late: Effect.Effect<unknown> = Effect.void
+    const slow: LedgerStore = {
+      ...store,
+      reserve: (ask) =>
+        Effect.suspend(() => {
+          if (!delays) return store.reserve(ask)
+          delays = false
+          late = Effect.orDie(store.reserve(ask))
+          return Effect.fail(new StoreUnavailable({ detail: "Its answer was lost." }))
+        })
+    }
+    const scope = yield* Scope.make()
+    const books = yield* Effect.provideService(StoredLedger.make(slow), Scope.Scope, scope)
+    yield* books.open({ account: "root", limit: usd(100) })
+    return {
+      books,
+      close: Scope.close(scope, Exit.void),
+      delay: () => void (delays = true),
+      arrive: Effect.suspend(() => late)
+    }
+  })
+  const whiles = {
+    "by an ask that does not wait, and that its repeat was refused": {
+      wait: {},
+      after: "1 second",
+      isGot: false
+    },
+    "by an ask in line, is what it gets": {
+      wait: { waitAtMost: "5 seconds" },
+      after: "1 second",
+      isGot: true
+    },
+    "by an ask that has left its line": {
+      wait: { waitAtMost: "5 seconds" },
+      after: "10 seconds",
+      isGot: false
+    }
+  } as const
+  for (const [name, { after, isGot, wait }] of Object.entries(whiles)) {
+    it.effect(`before its ask gets to the store, ${name}: nothing stays held`, () =>
+      Effect.gen(function* () {
+        const { arrive, books, close, delay } = yield* delaying
+        const full = yield* books.reserve({ account: "root", least: usd(100) })
+        delay()
+        const asking = yield* Effect.forkChild(
+          Effect.exit(books.reserve({ account: "root", least: usd(60), ...wait }))
+        )
+        yield* TestClock.adjust(after)
+        yield* inTime(books.release(full))
+        yield* arrive
+        yield* TestClock.adjust("10 seconds")
+        const exit = yield* Fiber.join(asking)
+        assert.strictEqual(Exit.isSuccess(exit), isGot)
+        if (Exit.isSuccess(exit)) yield* books.release(exit.value)
+        assert.strictEqual((yield* books.balance("root")).reserved, 0)
+        yield* TestClock.adjust("5 minutes")
+        assert.strictEqual((yield* books.balance("root")).spent, 0)
+        assert.deepStrictEqual((yield* LedgerAudit.audit(books)).findings, [])
+        yield* close
+      })
+    )
+  }
 
   it.effect("under an id of the caller's goes on to be that of the other processes who got it", () =>
     Effect.gen(function* () {

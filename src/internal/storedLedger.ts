@@ -2,8 +2,9 @@
  * The whole ledger on top of a store's verbs: it waits, keeps leases alive, sweeps those that ran out, and stays
  * right when the store is away or an answer is lost.
  *
- * A reservation whose outcome is not known is not admitted; its id is cancelled in the background, and what its lease
- * has charged by then is corrected to nothing, unless the id is its caller's, who may have given it to others too. An
+ * A reservation whose outcome is not known is not admitted, nor is one of which a try was lost and another refused; its id
+ * is cancelled in the background, and what its lease has charged by then is corrected to nothing, unless the id is its
+ * caller's, who may have given it to others too. An
  * ending whose outcome is not known is kept and repeated until it is written; when the scope closes first, or the store
  * refuses it then, it is handed over with its exact amount. What this process held and did not end runs into its lease
  * and is charged in full.
@@ -89,15 +90,16 @@ const pauses: ReadonlyArray<number> = [25, 50]
 
 /**
  * Hardly more than the verb itself where that succeeds, which `Effect.retry` is not: each call pays for it twice. Under
- * `runSync` nobody may wait.
+ * `runSync` nobody may wait. `lost` hears of each try that failed, which may get to the store yet.
  */
-const briefly = <A>(answer: Answer<A>, [pause, ...rest] = pauses): Answer<A> =>
+const briefly = <A>(answer: Answer<A>, lost?: () => void, [pause, ...rest] = pauses): Answer<A> =>
   Effect.catch(answer, (failure) =>
-    Effect.withFiber((fiber) =>
-      pause === undefined || isAtOnce(fiber)
+    Effect.withFiber((fiber) => {
+      lost?.()
+      return pause === undefined || isAtOnce(fiber)
         ? Effect.fail(failure)
-        : Effect.andThen(Effect.sleep(pause), briefly(answer, rest))
-    )
+        : Effect.andThen(Effect.sleep(pause), briefly(answer, lost, rest))
+    })
   )
 
 const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
@@ -234,6 +236,8 @@ class StoredBooks {
   /** Those of them whose ids callers made, and that someone here got. */
   readonly taken = new Set<string>()
   readonly named = new NamedAsks()
+  /** Asks of which a try was lost, and may get to the store after whatever it answered to the others. */
+  readonly lost = new Set<string>()
   /** Who this process is to the temporary accounts that it has open, by account. */
   readonly openers = new Map<string, Array<string>>()
   readonly late = new Map<string, Job>()
@@ -323,27 +327,32 @@ class StoredBooks {
     }
     const ticket = ++this.tickets
     const admitted = Effect.flatMap(this.ask(ask), (outcome) => {
-      if (outcome._tag === "StoreUnavailable") {
-        // Whoever made the id may repeat the request. Nobody knows an id of ours but this.
-        if (name === undefined) this.cancel(ask.id)
-        return Effect.fail(away(outcome))
-      }
+      if (outcome._tag === "StoreUnavailable") return Effect.fail(away(outcome))
       return waitAtMost === undefined || !isObstacle(outcome)
         ? this.answer(request, ask, outcome, 0)
         : this.wait(request, ask, ticket, outcome, waitAtMost)
     })
-    return name === undefined ? this.taking(admitted) : this.sharing(name, ask, admitted)
+    return name === undefined ? this.taking(ask.id, admitted) : this.sharing(name, ask, admitted)
   }
 
-  /** Whoever was interrupted while the store decided never sees the answer: what it holds goes back. */
-  taking(admitted: Refusable<Reservation>): Refusable<Reservation> {
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(admitted, (reservation) =>
-        Effect.onInterrupt(Effect.as(restore(Effect.void), reservation), () =>
-          Effect.sync(() => this.cancel(reservation.id))
-        )
+  /**
+   * Nobody knows an id of ours but this. Whoever was interrupted while the store decided never sees the answer, and whoever
+   * was refused may have been admitted by a try that was lost, or will be: what it holds goes back.
+   */
+  taking(id: string, admitted: Refusable<Reservation>): Refusable<Reservation> {
+    return Effect.uninterruptibleMask((restore) => {
+      let isGranted = false
+      const taken = Effect.flatMap(admitted, (reservation) => {
+        isGranted = true
+        return Effect.as(restore(Effect.void), reservation)
+      })
+      return Effect.onExit(taken, (exit) =>
+        Effect.sync(() => {
+          const isLost = this.lost.delete(id)
+          if (Exit.isFailure(exit) && (isLost || isGranted)) this.cancel(id)
+        })
       )
-    )
+    })
   }
 
   /**
@@ -358,6 +367,8 @@ class StoredBooks {
         (exit) =>
           Effect.sync(() => {
             this.named.leave(id)
+            // Whoever made the id may repeat the request, and others may have: it is cancelled by nobody.
+            this.lost.delete(id)
             if (Exit.isSuccess(exit)) {
               this.held.add(id)
               this.taken.add(id)
@@ -369,7 +380,8 @@ class StoredBooks {
 
   /** Someone stops waiting. What may be held goes back with its place, unless others may have got it under its id. */
   left({ ask, isNamed }: Waiter, outcome: Outcome): void {
-    const mayHold = outcome._tag === "Granted" || outcome._tag === "StoreUnavailable"
+    const isLost = this.lost.delete(ask.id)
+    const mayHold = isLost || outcome._tag === "Granted" || outcome._tag === "StoreUnavailable"
     if (mayHold && !isNamed) this.cancel(ask.id)
     else if (outcome._tag !== "Granted" && !(isNamed && this.lines.has(ask.id))) {
       this.later(`leave ${ask.id}`, { run: this.store.leave(ask.id) })
@@ -390,7 +402,8 @@ class StoredBooks {
           )
         : Effect.andThen(this.store.roll(answer.row.account, key, span.start, span.end), once)
     })
-    return Effect.catch(briefly(once), (failure) => Effect.succeed(failure))
+    const lost = (): void => void this.lost.add(ask.id)
+    return Effect.catch(briefly(once, lost), (failure) => Effect.succeed(failure))
   }
 
   answer(

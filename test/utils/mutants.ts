@@ -391,8 +391,22 @@ const stored: Engine = {
     mutant(
       "storedLedger.ts",
       "an ask without an answer",
-      "        if (name === undefined) this.cancel(ask.id)\n"
+      "    const lost = (): void => void this.lost.add(ask.id)\n",
+      "    const lost = undefined\n"
     ),
+    mutant(
+      "storedLedger.ts",
+      "a try that was lost of one who is refused",
+      "(isLost || isGranted)",
+      "isGranted"
+    ),
+    mutant(
+      "storedLedger.ts",
+      "a try that was lost of one who leaves",
+      "const mayHold = isLost || ",
+      "const mayHold = "
+    ),
+    mutant("storedLedger.ts", "a grant that meets an interruption", "(isLost || isGranted)", "isLost"),
     mutant(
       "storedLedger.ts",
       "a lease that was over before a cancel",
