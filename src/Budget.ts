@@ -20,7 +20,7 @@ import * as PubSub from "effect/PubSub"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as BudgetError from "./BudgetError.ts"
-import { lasting } from "./internal/background.ts"
+import { apart, aside, lasting } from "./internal/background.ts"
 import type * as Types from "./internal/budgetTypes.ts"
 import { Held, holdsAny, Places } from "./internal/callContext.ts"
 import { fromWindow } from "./internal/ledgerWindows.ts"
@@ -307,7 +307,7 @@ const alive = <A>(
 ): Effect.Effect<A, BudgetError.BudgetError> =>
   Effect.catchDefect(verb, (defect) =>
     Effect.andThen(
-      Effect.logError("The ledger died as it booked an end.", Cause.die(defect)),
+      aside(Effect.logError("The ledger died as it booked an end.", Cause.die(defect))),
       Effect.fail(dead)
     )
   )
@@ -353,7 +353,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   let readers = 0
   const publish = (event: () => Event): void => {
     // Nearly always nobody reads: then no event is even made.
-    if (readers > 0) PubSub.publishUnsafe(events, event())
+    if (readers > 0) apart(() => void PubSub.publishUnsafe(events, event()))
   }
   const key = {}
   const here = (caller: Caller): string => caller.getRef(Places).get(key) ?? account
@@ -450,9 +450,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       const kept = error.reason._tag === "LedgerUnavailable" && error !== dead
       if (kept) tally.kept(reservation, bill && keptOf(reservation, bill), bill?.usage)
       publish(() => ({ _tag: "Unsettled", account: at, reservation: id, amount, kept, error }))
-      return Effect.logError(
-        `Reservation ${id} on account ${at} ${kept ? "is not in the books yet" : "stays held"}: ` +
-          `${Usd.format(amount)} could not be booked. ${error.message}`
+      return aside(
+        Effect.logError(
+          `Reservation ${id} on account ${at} ${kept ? "is not in the books yet" : "stays held"}: ` +
+            `${Usd.format(amount)} could not be booked. ${error.message}`
+        )
       )
     }
 
@@ -716,7 +718,9 @@ const settleExit = <A, E>(
     ? settle(Usd.nanos(priced), "metered")
     : Effect.andThen(
         settle(reservation.amount, "assumed"),
-        Effect.logWarning(`The cost of ${label} is unknown (${priced}): its whole reservation is charged.`)
+        aside(
+          Effect.logWarning(`The cost of ${label} is unknown (${priced}): its whole reservation is charged.`)
+        )
       )
 }
 
@@ -852,7 +856,7 @@ export const within: {
 /** An account that cannot be closed stays in the books: that is no reason to lose what was paid for. */
 const leaveAccount = ({ account, budget }: Opened): Effect.Effect<void> =>
   Effect.matchEffect(budget.ledger.close(account), {
-    onFailure: (error) => Effect.logWarning(`Account ${account} stays open. ${error.message}`),
+    onFailure: (error) => aside(Effect.logWarning(`Account ${account} stays open. ${error.message}`)),
     onSuccess: () => Effect.void
   })
 

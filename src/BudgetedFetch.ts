@@ -20,12 +20,13 @@ import type * as Host from "./Host.ts"
 import * as InputTokens from "./InputTokens.ts"
 import { addressBook, type Target } from "./internal/addresses.ts"
 import { Attempt, firstAsk, askOf } from "./internal/attempt.ts"
+import { aside } from "./internal/background.ts"
 import { callContext, Covering, forFiber, lasting, type Passing } from "./internal/callContext.ts"
 import { sinkOf, traceRefusal, type Called, type Sink } from "./internal/callTrace.ts"
 import type { Cover } from "./internal/cover.ts"
 import { edit, isObject, type Json, type JsonObject } from "./internal/json.ts"
 import { refusalResponse } from "./internal/refusals.ts"
-import { isSigned, readRequest, textOf, type ReadRequest } from "./internal/requestBody.ts"
+import { isSigned, readRequest, rereadable, textOf, type ReadRequest } from "./internal/requestBody.ts"
 import { followableOf, ResponseRecords, type Followable } from "./internal/responseRecords.ts"
 import { watch } from "./internal/responseWatch.ts"
 import { ContextCaller, isDone, stepOf } from "./internal/steps.ts"
@@ -280,7 +281,7 @@ interface Edge {
 const call = (
   edge: Edge,
   input: string | URL | Request,
-  init: RequestInit | undefined
+  given: RequestInit | undefined
 ): Response | Promise<Response> => {
   const caller = callerOf(edge)
   if (input instanceof Request) {
@@ -297,16 +298,17 @@ const call = (
   }
   // Read once: a URL object may be another one by the time that it is sent.
   const url = String(input)
-  if (passes(edge, url, init?.body)) return edge.inner(input, init)
-  const { found, host } = edge.target((init?.method ?? "GET").toUpperCase(), url)
+  if (passes(edge, url, given?.body)) return edge.inner(input, given)
+  const { found, host } = edge.target((given?.method ?? "GET").toUpperCase(), url)
   switch (found._tag) {
     case "Free":
-      return edge.inner(input, init)
+      return edge.inner(input, given)
     case "Refused":
       return refuse(edge, caller, found.error)
     case "Vouched":
-      return vouched(edge, caller, { endpoint: { name: found.name }, url, host }, found.most, init)
+      return vouched(edge, caller, { endpoint: { name: found.name }, url, host }, found.most, given)
     case "Priced": {
+      const init = rereadable(given)
       const request = readRequest(init)
       if (Result.isFailure(request)) return refuse(edge, caller, request.failure)
       const { endpoint } = found
@@ -610,8 +612,8 @@ const warnUncounted = ({ budget }: Edge, error: InputTokens.InputTokensError): E
   Effect.suspend(() => {
     if (uncounted.has(budget.key)) return Effect.void
     uncounted.add(budget.key)
-    return Effect.logWarning(
-      `${error.message} Such calls hold their whole context window. This is logged once.`
+    return aside(
+      Effect.logWarning(`${error.message} Such calls hold their whole context window. This is logged once.`)
     )
   })
 
@@ -721,8 +723,8 @@ const send = (
   else attempt.endOnAbort(signal)
   const sent = delivered(edge, url, request).then(
     (response) => {
-      if (sentNothing(edge, response)) attempt.end({ _tag: "NotSent" })
       try {
+        if (sentNothing(edge, response)) attempt.end({ _tag: "NotSent" })
         return conclude(response)
       } catch {
         // It was paid for: an error would have it sent, and paid, again.
@@ -731,8 +733,9 @@ const send = (
       }
     },
     (error: unknown) => {
-      const nothing = sentNothing(edge, error) || Settlement.neverSent(error)
-      attempt.end(nothing ? { _tag: "NotSent" } : { _tag: "Lost", why: "the connection broke" })
+      attempt.end(
+        provesUnsent(edge, error) ? { _tag: "NotSent" } : { _tag: "Lost", why: "the connection broke" }
+      )
       throw error
     }
   )
@@ -747,6 +750,15 @@ const sentNothing = (edge: Edge, end: unknown): boolean => {
   if (refuser === undefined || refuser !== edges.get(edge.inner)) return false
   unsent.set(end, edge)
   return true
+}
+
+/** Whether what a `fetch` threw proves that nothing was sent. What throws as it is looked at proves nothing. */
+const provesUnsent = (edge: Edge, error: unknown): boolean => {
+  try {
+    return sentNothing(edge, error) || Settlement.neverSent(error)
+  } catch {
+    return false
+  }
 }
 
 /** What becomes of a request. In a function of its own, since what waits for it would keep the request, too. */

@@ -14,7 +14,7 @@ import OpenAI, { type ClientOptions } from "openai"
 import * as Budget from "./Budget.ts"
 import * as BudgetError from "./BudgetError.ts"
 import * as BudgetedFetch from "./BudgetedFetch.ts"
-import { callContext } from "./internal/callContext.ts"
+import { callContext, placed } from "./internal/callContext.ts"
 import {
   cloneOf,
   dress,
@@ -237,7 +237,7 @@ export const make = (
       f: (client: OpenAI, signal: AbortSignal) => A,
       signal: AbortSignal,
       context: Context.Context<never>
-    ): A => callContext.run({ context, passing: undefined }, () => f(wrapped, signal))
+    ): A => callContext.run({ context: placed(context), passing: undefined }, () => f(wrapped, signal))
     return BudgetedOpenAi.of({
       client: wrapped,
       use: (f) =>

@@ -2,8 +2,18 @@
  * Spans and metrics of calls: what they say, when they end, and that nobody pays for them who does not look.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Budget, BudgetedFetch, BudgetedSession, Pricing, Telemetry, Usd } from "agent-budget"
+import {
+  Budget,
+  type BudgetError,
+  BudgetedFetch,
+  BudgetedSession,
+  Pricing,
+  Telemetry,
+  Usd
+} from "agent-budget"
+import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
 import { Effect, Exit, Layer, Metric, Tracer } from "effect"
+import type { AiError } from "effect/ai"
 import { FetchHttpClient } from "effect/http"
 import { Otlp } from "effect/observability"
 import { TestClock } from "effect/testing"
@@ -11,6 +21,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import OpenAI from "openai"
 import * as Collector from "../examples/utils/collector.ts"
 import { callContext } from "../src/internal/callContext.ts"
+import { finish, options, saying, text } from "./utils/modelScripts.ts"
 import { SimulatedProvider } from "./utils/SimulatedProvider.ts"
 import {
   answer,
@@ -362,6 +373,46 @@ describe("without anyone who looks", () => {
       assert.strictEqual(new Set(idsOf(left)).size, 3)
     })
   )
+})
+
+describe("a fetch below models, one inside of the other", () => {
+  const below = (depth: number, call: Effect.Effect<string>) =>
+    Effect.gen(function* () {
+      let run: Effect.Effect<unknown, AiError.AiError | BudgetError.BudgetError> = call
+      for (let each = 0; each < depth; each++) {
+        const sends = run
+        const inner = yield* saying(Effect.as(Effect.orDie(sends), [text, finish]))
+        const model = yield* BudgetedLanguageModel.make(inner, options)
+        run = model.generateText({ prompt: "Hello" })
+      }
+      yield* run
+    })
+  const called = (fetch: BudgetedFetch.Fetch) =>
+    Effect.promise(async () => (await fetch(chat, post(request))).text())
+  for (const depth of [0, 1, 2, 3]) {
+    it.effect(`is told to nobody where nobody looks: ${depth}`, () =>
+      Effect.gen(function* () {
+        yield* fetching(
+          () => Response.json(answer),
+          (fetch) => Effect.provide(Effect.orDie(below(depth, called(fetch))), Pricing.layer)
+        )
+        assert.deepStrictEqual(idsOf(yield* Metric.snapshot), [])
+      }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
+    )
+
+    it.effect(`is told to the tracer of whoever built it: ${depth}`, () =>
+      Effect.gen(function* () {
+        const { spans, tracer } = recording()
+        const built = BudgetedFetch.make({ fetch: () => Promise.resolve(Response.json(answer)) })
+        const fetch = yield* Effect.withTracer(built, tracer)
+        yield* below(depth, called(fetch))
+        assert.deepStrictEqual(
+          spans.map(({ name }) => name),
+          ["chat gpt-4o-mini"]
+        )
+      }).pipe(Effect.provide(Layer.merge(Budget.layerMemory({ limit: Usd.dollars("1") }), Pricing.layer)))
+    )
+  }
 })
 
 describe("the metrics", () => {

@@ -520,6 +520,32 @@ describe("an answer that is lost", () => {
     })
   )
 
+  for (const [name, wait] of Object.entries({
+    "an ask that does not wait": {},
+    "an ask in line": { waitAtMost: "1 hour" as const }
+  })) {
+    it.effect(`while the ledger closes is taken back: ${name}`, () =>
+      Effect.gen(function* () {
+        const { books, close, store } = yield* opened()
+        let tries = 0
+        // The first try is written; of no other is anything heard before the ledger closes.
+        store.faults.loses = (verb) => verb === "reserve" && ++tries <= 3
+        const asking = yield* Effect.forkChild(
+          Effect.exit(books.reserve({ account: "root", least: usd(60), ...wait }))
+        )
+        yield* TestClock.adjust(5)
+        yield* inTime(close)
+        assert.isTrue(Exit.isFailure(yield* Fiber.join(asking)))
+        const scope = yield* Scope.make()
+        const other = yield* Effect.provideService(StoredLedger.make(store), Scope.Scope, scope)
+        yield* TestClock.adjust("10 minutes")
+        const { reserved, spent } = yield* other.balance("root")
+        assert.deepStrictEqual([reserved, spent], [0, 0].map(usd))
+        yield* Scope.close(scope, Exit.void)
+      })
+    )
+  }
+
   it.effect("of a temporary account's opening leaves no account behind", () =>
     Effect.gen(function* () {
       const { books, close, store } = yield* opened()

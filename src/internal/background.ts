@@ -44,6 +44,9 @@ const unheld = (millis: number): Effect.Effect<void> =>
     return Effect.sync(() => clearTimeout(timer))
   })
 
+/** Logs what went wrong beside somebody's own affairs: a logger that throws costs him neither his answer nor an end. */
+export const aside = (log: Effect.Effect<void>): Effect.Effect<void> => Effect.asVoid(Effect.exit(log))
+
 /**
  * Tells an asker, who goes on at once, inside of it. What that throws is the asker's own: it is thrown where nobody else
  * who is to be told hears of it, and nobody catches it.

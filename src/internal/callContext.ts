@@ -40,6 +40,12 @@ export const placesOf = (context: Context.Context<never>): ReadonlyMap<object, s
   return own.size === 0 ? around : new Map([...around, ...own])
 }
 
+/** A context with what is said around it of where its calls are charged. */
+export const placed = (context: Context.Context<never>): Context.Context<never> => {
+  const places = placesOf(context)
+  return places === Context.get(context, Places) ? context : Context.add(context, Places, places)
+}
+
 /** What the fiber holds. One that holds anything never waits, or it could wait for itself. */
 export const Held = Context.Reference<Holding | undefined>("agent-budget/Held", {
   defaultValue: () => undefined
@@ -75,8 +81,11 @@ export const forFiber = <A>(run: () => A): A => {
   const { context } = fiber
   const told = callContext.getStore()
   if (told?.context === context) return run()
-  if (Context.get(context, Places).size === 0 && Context.get(context, Covering) === undefined) return run()
-  return callContext.run({ context, passing: told?.passing }, run)
+  const hasOwn =
+    Context.get(context, Places).size > 0 ||
+    Context.get(context, Covering) !== undefined ||
+    holdsAny(Context.get(context, Held))
+  return hasOwn ? callContext.run({ context: placed(context), passing: told?.passing }, run) : run()
 }
 
 /**
@@ -84,7 +93,7 @@ export const forFiber = <A>(run: () => A): A => {
  * client that knows nothing of fibers calls `fetch` some turns later. A tracer is asked to run each step of a fiber.
  */
 export const telling = (context: Context.Context<never>): Context.Context<never> => {
-  const tracer = Context.get(context, Tracer.Tracer)
+  const tracer = tracerOf(context)
   const told = Tracer.make({
     span: (options) => tracer.span(options),
     context: (primitive, fiber) => {

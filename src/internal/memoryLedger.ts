@@ -14,7 +14,7 @@ import * as Stream from "effect/Stream"
 import type * as BudgetError from "../BudgetError.ts"
 import * as Usd from "../Usd.ts"
 import * as Tree from "./accountTree.ts"
-import { apart } from "./background.ts"
+import { apart, aside } from "./background.ts"
 import * as Checks from "./ledgerChecks.ts"
 import { millionth, reached } from "./ledgerStore.ts"
 import type {
@@ -152,7 +152,9 @@ class MemoryReservation implements Reservation {
 
 /** What a waiter still has to be told, by the one who changed the books, after the change. */
 const tell = (fiber: Caller, outcomes: ReadonlyArray<() => void>): void => {
-  for (const outcome of outcomes) fiber.currentDispatcher.scheduleTask(outcome, 0)
+  if (outcomes.length === 0) return
+  const { currentDispatcher } = fiber
+  for (const outcome of outcomes) currentDispatcher.scheduleTask(outcome, 0)
 }
 
 const now = (fiber: Caller): number => fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
@@ -710,7 +712,12 @@ class MemoryBooks {
           Effect.catchCause(
             Effect.suspend(() => sink(entry)),
             (cause) =>
-              Effect.logError(`The sink of the ledger failed at entry ${entry.seq}, which is booked.`, cause)
+              aside(
+                Effect.logError(
+                  `The sink of the ledger failed at entry ${entry.seq}, which is booked.`,
+                  cause
+                )
+              )
           ),
         { discard: true }
       )

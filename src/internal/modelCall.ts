@@ -72,10 +72,10 @@ const held = (
   context: Context.Context<never>
 ): Effect.Effect<Admitted, BudgetError.BudgetError> => {
   let quote = made
-  const under = coverOf(budget, context)
   const account = Context.get(context, Places).get(budget.key) ?? budget.account
   const counted = Effect.map(Quote.countedBy(counter, made), (tighter) => askOf((quote = tighter)))
   const ask = firstAsk(budget.remaining(), policy.inputBound, made, Quote.inputCost(made), counted)
+  const under = coverOf(budget, context)
   return Effect.map(reserve(budget, under, ask), (reservation) => ({ quote, reservation, under, account }))
 }
 
@@ -182,7 +182,11 @@ class ModelCall {
 
   end(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const outcome = this.#outcome(exit)
+      // An error that throws as it is looked at says nothing of what it cost.
+      const outcome = Result.getOrElse(
+        Result.try(() => this.#outcome(exit)),
+        (): Settlement.Outcome => ({ _tag: "Lost", why: "the model failed" })
+      )
       return this.#cover.over((below) => this.#conclude(outcome, below))
     })
   }

@@ -28,6 +28,17 @@ export const textOf = (body: unknown): string | undefined => {
 const headersOf = (init: RequestInit | undefined): Headers =>
   init?.headers instanceof Headers ? init.headers : new Headers(init?.headers)
 
+/** A request whose headers are the same whenever they are read: what was checked is what is sent. */
+export const rereadable = (init: RequestInit | undefined): RequestInit | undefined => {
+  const headers = init?.headers
+  const isOnce =
+    typeof headers === "object" &&
+    !(headers instanceof Headers) &&
+    !Array.isArray(headers) &&
+    Symbol.iterator in headers
+  return isOnce ? { ...init, headers: new Headers(headers) } : init
+}
+
 /** Whether the body is signed: it must be sent as it is. */
 export const isSigned = (init: RequestInit | undefined): boolean =>
   headersOf(init).get("authorization")?.startsWith("AWS4-") ?? false

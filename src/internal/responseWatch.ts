@@ -268,6 +268,15 @@ const streamUsage = (observer: Observer, options: WatchOptions) => {
   return { event, cut: () => observer.lost("the stream ended before it was done") }
 }
 
+/** Some fetches answer with chunks of text or buffers, which clients read as bytes. */
+const bytesOf = (chunk: unknown): Uint8Array => {
+  if (chunk instanceof Uint8Array) return chunk
+  if (typeof chunk === "string") return new TextEncoder().encode(chunk)
+  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+  if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk)
+  throw new TypeError("The body has a chunk that is neither bytes nor text.")
+}
+
 interface Through {
   readonly push: (chunk: Uint8Array) => Uint8Array | undefined
   readonly end: () => Uint8Array | undefined
@@ -295,7 +304,7 @@ const tap = (
     )
     try {
       for (let read = await source().read(); !read.done; read = await source().read())
-        through.push(read.value)
+        through.push(bytesOf(read.value))
       through.end()
     } catch {
       // The error itself reaches nobody: the reader has left. The bill is lost, which is booked.
@@ -334,7 +343,7 @@ const tap = (
           for (;;) {
             const read = await source().read()
             // Also for nobody: what arrives as the reader leaves may be the bill.
-            const out = read.done ? through.end() : through.push(read.value)
+            const out = read.done ? through.end() : through.push(bytesOf(read.value))
             if (left) return
             if (out !== undefined && out.length > 0) controller.enqueue(out)
             if (read.done) {

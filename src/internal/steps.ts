@@ -14,7 +14,6 @@ export type Caller = Pick<Fiber.Fiber<unknown, unknown>, "currentDispatcher" | "
 /** Asks for a context without a fiber. */
 export class ContextCaller implements Caller {
   readonly context: Context.Context<never>
-  #dispatcher: Scheduler.SchedulerDispatcher | undefined = undefined
 
   constructor(context: Context.Context<never>) {
     this.context = context
@@ -24,8 +23,9 @@ export class ContextCaller implements Caller {
     return Context.get(this.context, ref)
   }
 
+  /** A new one each time: one that is kept may wait for a callback that a runtime, or a test, has thrown away. */
   get currentDispatcher(): Scheduler.SchedulerDispatcher {
-    return (this.#dispatcher ??= this.getRef(Scheduler.Scheduler).makeDispatcher())
+    return this.getRef(Scheduler.Scheduler).makeDispatcher()
   }
 }
 

@@ -20,7 +20,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as BudgetError from "../BudgetError.ts"
 import * as Usd from "../Usd.ts"
-import { apart, isAtOnce, lasting, nap } from "./background.ts"
+import { apart, aside, isAtOnce, lasting, nap } from "./background.ts"
 import * as Checks from "./ledgerChecks.ts"
 import { lastBalance } from "./lastBalance.ts"
 import type {
@@ -236,7 +236,7 @@ class StoredBooks {
   /** Those of them whose ids callers made, and that someone here got. */
   readonly taken = new Set<string>()
   readonly named = new NamedAsks()
-  /** Asks of which a try was lost, and may get to the store after whatever it answered to the others. */
+  /** Asks under ids of ours of which a try was lost, and may get to the store after whatever it answered to the others. */
   readonly lost = new Set<string>()
   /** Who this process is to the temporary accounts that it has open, by account. */
   readonly openers = new Map<string, Array<string>>()
@@ -246,6 +246,8 @@ class StoredBooks {
   readonly lateness = Latch.makeUnsafe(false)
   stage: "open" | "closing" | "closed" = "open"
   tickets = 0
+  /** How many asks are under way: what they may hold is known when they are over. */
+  asking = 0
 
   constructor(
     store: LedgerStore,
@@ -263,7 +265,7 @@ class StoredBooks {
     this.lines = new WaitingLines({
       scope: lineScope,
       poll: this.poll,
-      ask: (ask) => this.ask(ask),
+      ask: ({ ask, isNamed }) => this.ask(ask, isNamed),
       left: (waiter, outcome) => this.left(waiter, outcome)
     })
   }
@@ -326,7 +328,7 @@ class StoredBooks {
       place: waitAtMost === undefined ? null : this.place
     }
     const ticket = ++this.tickets
-    const admitted = Effect.flatMap(this.ask(ask), (outcome) => {
+    const admitted = Effect.flatMap(this.ask(ask, name !== undefined), (outcome) => {
       if (outcome._tag === "StoreUnavailable") return Effect.fail(away(outcome))
       return waitAtMost === undefined || !isObstacle(outcome)
         ? this.answer(request, ask, outcome, 0)
@@ -342,12 +344,14 @@ class StoredBooks {
   taking(id: string, admitted: Refusable<Reservation>): Refusable<Reservation> {
     return Effect.uninterruptibleMask((restore) => {
       let isGranted = false
+      this.asking++
       const taken = Effect.flatMap(admitted, (reservation) => {
         isGranted = true
         return Effect.as(restore(Effect.void), reservation)
       })
       return Effect.onExit(taken, (exit) =>
         Effect.sync(() => {
+          this.asking--
           const isLost = this.lost.delete(id)
           if (Exit.isFailure(exit) && (isLost || isGranted)) this.cancel(id)
         })
@@ -367,8 +371,6 @@ class StoredBooks {
         (exit) =>
           Effect.sync(() => {
             this.named.leave(id)
-            // Whoever made the id may repeat the request, and others may have: it is cancelled by nobody.
-            this.lost.delete(id)
             if (Exit.isSuccess(exit)) {
               this.held.add(id)
               this.taken.add(id)
@@ -388,8 +390,8 @@ class StoredBooks {
     }
   }
 
-  /** Asks the store, and opens the windows that it finds closed. */
-  ask(ask: ReserveAsk): Effect.Effect<Outcome> {
+  /** Asks the store, and opens the windows that it finds closed. Whoever made an id may repeat the request under it. */
+  ask(ask: ReserveAsk, isNamed: boolean): Effect.Effect<Outcome> {
     const once: Answer<Outcome> = Effect.flatMap(this.store.reserve(ask), (answer) => {
       if (answer._tag !== "Stale") return Effect.succeed(answer)
       const key = answer.row.frame ?? ""
@@ -402,7 +404,9 @@ class StoredBooks {
           )
         : Effect.andThen(this.store.roll(answer.row.account, key, span.start, span.end), once)
     })
-    const lost = (): void => void this.lost.add(ask.id)
+    const lost = (): void => {
+      if (!isNamed) this.lost.add(ask.id)
+    }
     return Effect.catch(briefly(once, lost), (failure) => Effect.succeed(failure))
   }
 
@@ -588,8 +592,10 @@ class StoredBooks {
       this.noteEnd(end.id, answer)
       if (answer._tag === "Ended") return Effect.sync(() => this.written(end))
       this.refused.set(endKey(end), { unwritten, end, isOpen: answer._tag === "OutOfRange" })
-      return Effect.logError(
-        `An end that was kept for the ledger was refused by it: ${answer._tag}. ${lineOf(unwritten)}`
+      return aside(
+        Effect.logError(
+          `An end that was kept for the ledger was refused by it: ${answer._tag}. ${lineOf(unwritten)}`
+        )
       )
     })
   }
@@ -731,7 +737,11 @@ class StoredBooks {
     const round: Effect.Effect<void> = Effect.flatMap(this.writeOnce, (isDone) =>
       isDone ? Effect.void : Effect.andThen(Effect.sleep(100), round)
     )
-    const last = Effect.andThen(Scope.close(this.lineScope, Exit.void), round)
+    // What an ask of this process's own ids may hold is known when it is over, and taken back then.
+    const asked: Effect.Effect<void> = Effect.suspend(() =>
+      this.asking === 0 ? Effect.void : Effect.andThen(Effect.sleep(10), asked)
+    )
+    const last = Effect.andThen(Effect.andThen(Scope.close(this.lineScope, Exit.void), asked), round)
     return Effect.suspend(() => {
       this.stage = "closing"
       this.lines.close()
@@ -751,9 +761,11 @@ class StoredBooks {
   tellUnwritten(left: ReadonlyArray<Unwritten>): Effect.Effect<void> {
     if (left.length === 0) return Effect.void
     const logged = Effect.forEach(left, (each) =>
-      Effect.logError(
-        `${lineOf(each)} The ledger is closed, and nobody knows that this is in its books: its store could not be ` +
-          "reached, or refused it. Look there for the reservation before you book it by hand."
+      aside(
+        Effect.logError(
+          `${lineOf(each)} The ledger is closed, and nobody knows that this is in its books: its store could not be ` +
+            "reached, or refused it. Look there for the reservation before you book it by hand."
+        )
       )
     )
     return Effect.andThen(logged, this.options.onUnwritten?.(left) ?? Effect.void)
@@ -797,5 +809,5 @@ class StoredBooks {
 
 const quietly = (work: Answer<void>): Effect.Effect<void> =>
   Effect.catch(Effect.uninterruptible(work), ({ detail }) =>
-    Effect.logDebug(`The ledger's store is away: ${detail}`)
+    aside(Effect.logDebug(`The ledger's store is away: ${detail}`))
   )

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Usage from "../Usage.ts"
 import * as Usd from "../Usd.ts"
+import { aside } from "./background.ts"
 import type { EventOf, ModelSummary, Summary } from "./budgetTypes.ts"
 import type { Balance, Reservation } from "./ledgerTypes.ts"
 import type { Frame } from "./ledgerWindows.ts"
@@ -34,9 +35,11 @@ export const warnThin = (model: string, { input, margin }: Bound, billed: number
   Effect.suspend(() => {
     if (loggedThin.has(model)) return Effect.void
     loggedThin.add(model)
-    return Effect.logWarning(
-      `${model} was billed for ${billed} input tokens of a bound of ${input}, which has a margin of ${margin}: ` +
-        'what is known of the model may be out of date. Measure it (npm run bounds), or set inputBound: "bytes".'
+    return aside(
+      Effect.logWarning(
+        `${model} was billed for ${billed} input tokens of a bound of ${input}, which has a margin of ${margin}: ` +
+          'what is known of the model may be out of date. Measure it (npm run bounds), or set inputBound: "bytes".'
+      )
     )
   })
 

@@ -41,7 +41,7 @@ interface Line {
 export interface Helpers {
   readonly scope: Scope.Scope
   /** Never fails and is never interrupted half-way. */
-  readonly ask: (ask: ReserveAsk) => Effect.Effect<Outcome>
+  readonly ask: (waiter: Waiter) => Effect.Effect<Outcome>
   /** Someone has left, of whose ask the store said this last: maybe only then. */
   readonly left: (waiter: Waiter, outcome: Outcome) => void
   /** The longest interval, in milliseconds. */
@@ -164,7 +164,7 @@ export class WaitingLines {
   }
 
   ask(head: Waiter): Effect.Effect<Outcome> {
-    return Effect.map(this.helpers.ask(head.ask), (outcome) => {
+    return Effect.map(this.helpers.ask(head), (outcome) => {
       // It left while the store was deciding: what it was given goes back, the place that it took is given up.
       if (head.state === "gone") this.helpers.left(head, outcome)
       return outcome

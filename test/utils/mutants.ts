@@ -388,12 +388,7 @@ const stored: Engine = {
     ),
     mutant("storedLedger.ts", "those who wait at the close", "      this.lines.close()\n"),
     mutant("storedLedger.ts", "a job that never gets done", "this.moveBack(key, job)", "failures = patience"),
-    mutant(
-      "storedLedger.ts",
-      "an ask without an answer",
-      "    const lost = (): void => void this.lost.add(ask.id)\n",
-      "    const lost = undefined\n"
-    ),
+    mutant("storedLedger.ts", "an ask without an answer", "      if (!isNamed) this.lost.add(ask.id)\n"),
     mutant(
       "storedLedger.ts",
       "a try that was lost of one who is refused",

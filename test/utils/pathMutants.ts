@@ -130,7 +130,7 @@ export const path: ReadonlyArray<Defect> = [
     "BudgetedFetch.ts",
     "wrapping twice charges twice",
     fetched("session.fetch over session.fetch"),
-    "  if (passes(edge, url, init?.body)) return edge.inner(input, init)\n"
+    "  if (passes(edge, url, given?.body)) return edge.inner(input, given)\n"
   ),
   defect(
     "BudgetedOpenAi.ts",
@@ -149,8 +149,8 @@ export const path: ReadonlyArray<Defect> = [
     "BudgetedFetch.ts",
     "a broken connection costs nothing",
     fetched("a connection reset"),
-    'attempt.end(nothing ? { _tag: "NotSent" } : { _tag: "Lost", why: "the connection broke" })',
-    'attempt.end({ _tag: "NotSent" })'
+    "provesUnsent(edge, error) ?",
+    "provesUnsent(edge, error) || true ?"
   ),
   defect(
     "BudgetedFetch.ts",
@@ -402,6 +402,76 @@ export const path: ReadonlyArray<Defect> = [
     ["test/modelBelow.test.ts", "or before it begins leave nothing reserved"],
     "Effect.onError(() => giveUp(budget, admitted.under, admitted.reservation)),",
     ""
+  ),
+  defect(
+    "internal/callContext.ts",
+    "an account of another budget hides the one that is said around it",
+    ["test/callingFiber.test.ts", "by a fiber within an account of another budget"],
+    "callContext.run({ context: placed(context), passing",
+    "callContext.run({ context, passing"
+  ),
+  defect(
+    "BudgetedOpenAi.ts",
+    "a service knows nothing of the account that is said around it",
+    ["test/callingFiber.test.ts", "by the service's use"],
+    "callContext.run({ context: placed(context), passing",
+    "callContext.run({ context, passing"
+  ),
+  defect(
+    "internal/callContext.ts",
+    "a fiber waits for what it holds itself",
+    ["test/callingFiber.test.ts", "through a wrapped client"],
+    "holdsAny(Context.get(context, Held))",
+    "false"
+  ),
+  defect(
+    "internal/steps.ts",
+    "those in line wait for a callback that was thrown away",
+    ["test/callingFiber.test.ts", "is served, also after a time in which no timer fired"],
+    "    return this.getRef(Scheduler.Scheduler).makeDispatcher()",
+    '    return ((this as { kept?: Scheduler.SchedulerDispatcher })["kept"] ??= this.getRef(Scheduler.Scheduler).makeDispatcher())'
+  ),
+  defect(
+    "Budget.ts",
+    "a reader of the events is inside of the call",
+    ["test/hostileAround.test.ts", "hears of "],
+    "apart(() => void PubSub.publishUnsafe(events, event()))",
+    "PubSub.publishUnsafe(events, event())"
+  ),
+  defect(
+    "internal/background.ts",
+    "a logger is inside of the call",
+    ["test/hostileAround.test.ts", "costs no answer where the ledger dies"],
+    "Effect.asVoid(Effect.exit(log))",
+    "log"
+  ),
+  defect(
+    "internal/modelCall.ts",
+    "an error that throws as it is looked at keeps what was held",
+    ["test/hostileAround.test.ts", "of a model"],
+    "Result.try(() => this.#outcome(exit))",
+    "Result.succeed(this.#outcome(exit))"
+  ),
+  defect(
+    "internal/responseWatch.ts",
+    "text is taken for bytes",
+    ["test/hostileAround.test.ts", "is read and billed as what it says"],
+    "through.end() : through.push(bytesOf(read.value))",
+    "through.end() : through.push(read.value)"
+  ),
+  defect(
+    "internal/requestBody.ts",
+    "headers are read twice",
+    ["test/hostileAround.test.ts", "are read once"],
+    "return isOnce ? { ...init, headers: new Headers(headers) } : init",
+    "return init"
+  ),
+  defect(
+    "internal/callContext.ts",
+    "a tracer stands before itself",
+    ["test/Telemetry.test.ts", "is told to nobody where nobody looks"],
+    "const tracer = tracerOf(context)\n  const told",
+    "const tracer = Context.get(context, Tracer.Tracer)\n  const told"
   ),
   defect(
     "OpenAiEndpoints.ts",

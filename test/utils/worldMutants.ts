@@ -221,6 +221,19 @@ const own: ReadonlyArray<Mutant> = [
  * fewer than one in hundreds.
  */
 const unseen: ReadonlySet<string> = new Set([
+  "an account of another budget hides the one that is said around it",
+  "a service knows nothing of the account that is said around it",
+  "a fiber waits for what it holds itself",
+  "those in line wait for a callback that was thrown away",
+  "a reader of the events is inside of the call",
+  "a logger is inside of the call",
+  "an error that throws as it is looked at keeps what was held",
+  "text is taken for bytes",
+  "headers are read twice",
+  "a tracer stands before itself",
+  "who cannot be billed is charged what he asked for first",
+  "prices that throw cost a model its answer",
+  "a call that dies as it begins holds on to what it has",
   "an hour begins inside the one before it",
   "a settlement counts as often as it is told",
   "two limits that are set at once pass each other",
