@@ -215,7 +215,6 @@ export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.
       policy,
       counter,
       remote: Option.getOrUndefined(yield* Effect.serviceOption(InputTokens.InputTokens)),
-      context,
       caller: new ContextCaller(context),
       sink: sinkOf(context, context),
       inner,
@@ -267,8 +266,7 @@ interface Edge {
   readonly policy: PolicyOptions
   readonly counter: TokenCounter.TokenCounter["Service"]
   readonly remote: InputTokens.InputTokens["Service"] | undefined
-  /** That of whoever built it, and what it comes to for a call that no fiber makes. */
-  readonly context: Context.Context<never>
+  /** Whoever built it: he calls where no fiber does. */
   readonly caller: ContextCaller
   readonly sink: Sink | undefined
   readonly inner: Fetch
@@ -415,7 +413,7 @@ const callerOf = ({ caller }: Edge): ContextCaller => {
 }
 
 const sinkFor = (edge: Edge, caller: ContextCaller): Sink | undefined =>
-  caller === edge.caller ? edge.sink : sinkOf(caller.context, edge.context)
+  caller === edge.caller ? edge.sink : sinkOf(caller.context, edge.caller.context)
 
 /** The caller's own time, which a test may hold. */
 const now = (caller: ContextCaller): number => caller.getRef(Clock.Clock).currentTimeMillisUnsafe()

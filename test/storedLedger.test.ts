@@ -535,7 +535,7 @@ describe("an answer that is lost", () => {
         )
         yield* TestClock.adjust(5)
         yield* inTime(close)
-        assert.isTrue(Exit.isFailure(yield* Fiber.join(asking)))
+        assert.isTrue(Exit.isFailure(yield* inTime(Fiber.join(asking))))
         const scope = yield* Scope.make()
         const other = yield* Effect.provideService(StoredLedger.make(store), Scope.Scope, scope)
         yield* TestClock.adjust("10 minutes")

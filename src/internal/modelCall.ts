@@ -17,7 +17,7 @@ import type * as TokenCounter from "../TokenCounter.ts"
 import * as Usage from "../Usage.ts"
 import * as Usd from "../Usd.ts"
 import { askOf, Attempt, firstAsk } from "./attempt.ts"
-import { Covering, Held, Places, placesOf, telling } from "./callContext.ts"
+import { Covering, Held, placed, Places, telling } from "./callContext.ts"
 import { sinkOf, traceRefusal, type Called, type Sink } from "./callTrace.ts"
 import { Cover, Hold, type Bill } from "./cover.ts"
 import { outcomeOf, type Told } from "./modelBill.ts"
@@ -228,9 +228,9 @@ export interface CallOptions {
 const admit = (edge: ModelEdge, options: CallOptions): Effect.Effect<ModelCall, BudgetError.BudgetError> =>
   Effect.withFiber((fiber) => {
     const { budget } = edge
-    const places = placesOf(fiber.context)
     // A request below is told of this fiber alone: it has to know what was said around it.
-    const context = Context.add(fiber.context, Places, places)
+    const context = placed(fiber.context)
+    const places = Context.get(context, Places)
     const at = Context.get(context, Clock.Clock).currentTimeMillisUnsafe()
     const made = quoteOf(edge, options.request, at)
     const name = `POST ${options.request.path}`

@@ -4,10 +4,9 @@
  *
  * A reservation whose outcome is not known is not admitted, nor is one of which a try was lost and another refused; its id
  * is cancelled in the background, and what its lease has charged by then is corrected to nothing, unless the id is its
- * caller's, who may have given it to others too. An
- * ending whose outcome is not known is kept and repeated until it is written; when the scope closes first, or the store
- * refuses it then, it is handed over with its exact amount. What this process held and did not end runs into its lease
- * and is charged in full.
+ * caller's, who may have given it to others too. An ending whose outcome is not known is kept and repeated until it is
+ * written; when the scope closes first, or the store refuses it then, it is handed over with its exact amount. What this
+ * process held and did not end runs into its lease and is charged in full.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"

@@ -404,6 +404,12 @@ const stored: Engine = {
     mutant("storedLedger.ts", "a grant that meets an interruption", "(isLost || isGranted)", "isLost"),
     mutant(
       "storedLedger.ts",
+      "an ask that is under way at the close",
+      "this.asking === 0 ?",
+      "this.asking >= 0 ?"
+    ),
+    mutant(
+      "storedLedger.ts",
       "a lease that was over before a cancel",
       "Effect.andThen(cancelled, ended)",
       "cancelled"
