@@ -387,6 +387,13 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   // What a process left behind is told when it runs out.
   if (balance.reserved > 0) yield* read
   let shut = false
+  /** Those who may stand in line. */
+  const waiting = new Set<Fiber.Fiber<unknown, unknown>>()
+  const close = Effect.sync(() => {
+    shut = true
+    for (const fiber of waiting) fiber.interruptUnsafe()
+  })
+  yield* Effect.addFinalizer(() => close)
   const settingLimit = Semaphore.makeUnsafe(1)
 
   const reserveStep = stepOf(ledger.reserve)
@@ -403,14 +410,40 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     const firstWait = tighter === undefined || waitAtMost === undefined ? waitAtMost : 0
     const first = reserveStep(caller, { account: at, least, most, share, waitAtMost: firstWait })
     if (tighter === undefined || isDone(first)) return first
+    const isToWait = ({ _tag }: BudgetError.Reason): boolean =>
+      _tag === "BudgetExceeded" || (_tag === "AccountPaused" && waitAtMost !== undefined)
     return Effect.catch(first, (error): Effect.Effect<Ledger.Reservation, BudgetError.BudgetError> =>
-      error.reason._tag === "BudgetExceeded"
+      isToWait(error.reason)
         ? Effect.flatMap(Effect.interruptible(tighter), ({ least, most, share }) =>
             ledger.reserve({ account: at, least, most, share, waitAtMost })
           )
         : Effect.fail(error)
     )
   }
+
+  const giveBack = (reservation: Ledger.Reservation): Effect.Effect<void> =>
+    Effect.ignore(ledger.release(reservation))
+
+  /** Asks in a fiber of its own, which can be called out of the line while the caller's goes on. */
+  const leaving = (
+    reserve: Effect.Effect<Ledger.Reservation, BudgetError.BudgetError>
+  ): Effect.Effect<Ledger.Reservation, BudgetError.BudgetError> =>
+    Effect.flatMap(
+      Effect.forkChild(reserve, { startImmediately: true, uninterruptible: true }),
+      (fiber): Effect.Effect<Ledger.Reservation, BudgetError.BudgetError> => {
+        waiting.add(fiber)
+        return Fiber.await(fiber).pipe(
+          Effect.interruptible,
+          Effect.onInterrupt(() =>
+            Effect.flatMap(Effect.andThen(Fiber.interrupt(fiber), Fiber.await(fiber)), (exit) =>
+              Exit.isSuccess(exit) ? giveBack(exit.value) : Effect.void
+            )
+          ),
+          Effect.ensuring(Effect.sync(() => waiting.delete(fiber))),
+          Effect.flatMap((exit) => (shut && Exit.isFailure(exit) ? Effect.fail(closed) : exit))
+        )
+      }
+    )
 
   const acquire = stepping((caller, ask: Ask): Effect.Effect<Ledger.Reservation, BudgetError.BudgetError> => {
     const at = here(caller)
@@ -427,15 +460,16 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     }
     // Uninterruptible up to the tally: what an engine has reserved must not be lost on its way here.
     return Effect.uninterruptible(
-      Effect.matchEffect(reserve, {
+      Effect.matchEffect(waitAtMost === undefined ? reserve : leaving(reserve), {
         onFailure: (error) => {
+          if (shut) return Effect.fail(closed)
           tally.refused++
           publish(() => ({ _tag: "Refused", account: at, error }))
           return Effect.fail(error)
         },
         onSuccess: (reservation) => {
           // It stood in line when the budget was shut.
-          if (shut) return Effect.andThen(Effect.ignore(ledger.release(reservation)), Effect.fail(closed))
+          if (shut) return Effect.andThen(giveBack(reservation), Effect.fail(closed))
           opened(reservation)
           return Effect.succeed(reservation)
         }
@@ -542,9 +576,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       })
       return Semaphore.withPermit(settingLimit, Effect.uninterruptible(set))
     },
-    shut: Effect.sync(() => {
-      shut = true
-    }),
+    shut: close,
     view: () => tally.view(),
     remaining: () => tally.remaining(),
     outstanding: () => Array.from(tally.open.keys()),

@@ -26,9 +26,18 @@ import { sinkOf, traceRefusal, type Called, type Sink } from "./internal/callTra
 import type { Cover } from "./internal/cover.ts"
 import { edit, isObject, type Json, type JsonObject } from "./internal/json.ts"
 import { refusalResponse } from "./internal/refusals.ts"
-import { isSigned, readRequest, rereadable, textOf, type ReadRequest } from "./internal/requestBody.ts"
+import {
+  isSigned,
+  ownOptions,
+  readRequest,
+  rereadable,
+  statesLength,
+  textOf,
+  withoutLength,
+  type ReadRequest
+} from "./internal/requestBody.ts"
 import { followableOf, ResponseRecords, type Followable } from "./internal/responseRecords.ts"
-import { watch } from "./internal/responseWatch.ts"
+import { leavable, watch } from "./internal/responseWatch.ts"
 import { ContextCaller, isDone, stepOf } from "./internal/steps.ts"
 import { coverOf, giveUp, reserve } from "./internal/takeOver.ts"
 import { Unsent } from "./internal/unsent.ts"
@@ -279,7 +288,7 @@ interface Edge {
 const call = (
   edge: Edge,
   input: string | URL | Request,
-  given: RequestInit | undefined
+  options: RequestInit | undefined
 ): Response | Promise<Response> => {
   const caller = callerOf(edge)
   if (input instanceof Request) {
@@ -296,6 +305,7 @@ const call = (
   }
   // Read once: a URL object may be another one by the time that it is sent.
   const url = String(input)
+  const given = ownOptions(options)
   if (passes(edge, url, given?.body)) return edge.inner(input, given)
   const { found, host } = edge.target((given?.method ?? "GET").toUpperCase(), url)
   switch (found._tag) {
@@ -342,7 +352,9 @@ const lookup =
 const passes = (edge: Edge, url: string, body: unknown): boolean => {
   const passing = callContext.getStore()?.passing
   if (passing === undefined || passing.used || passing.owner !== edge.budget.key) return false
-  if (passing.url !== url || passing.body !== (textOf(body) ?? body)) return false
+  const { body: sent } = passing
+  if (passing.url !== url || !(sent === body || (typeof sent === "string" && sent === textOf(body))))
+    return false
   passing.used = true
   return true
 }
@@ -513,7 +525,8 @@ const vouched = (
     })
   return whenHeld(edge, caller, held, called, begin, (attempt) => {
     attempt.traceAs(sinkFor(edge, caller), called, undefined)
-    return send(edge, attempt, called.url, init, init?.body, (response) => {
+    const request = { url: called.url, init, body: init?.body, drains: false }
+    return send(edge, attempt, request, (response) => {
       attempt.end(answered(response))
       return response
     })
@@ -672,10 +685,11 @@ const sendPriced = (
     afterDrain: (run: () => void) => afterDrain(attempt, run)
   }
   const watching = { endpoint, stream: plan.stream, hideUsage, signal: init?.signal }
-  return send(edge, attempt, url, init, body, (response) => {
+  const drains = policy.abandoned === "drain"
+  return send(edge, attempt, { url, init, body, drains }, (response) => {
     if (response.ok) return watch(response, observer, watching)
     attempt.end(answered(response))
-    return response
+    return drains ? leavable(response, { ...watching, hideUsage: false }) : response
   })
 }
 
@@ -697,6 +711,14 @@ const optionsOf = (value: Json | undefined): JsonObject => (isObject(value) ? va
 const wireTier = (tier: Pricing.Tier | undefined): string =>
   tier === undefined || tier === "standard" || tier === "batch" ? "default" : tier
 
+/** What an attempt sends, and whether its answer is read on where nobody is left to read it. */
+interface Sent {
+  readonly url: string
+  readonly init: RequestInit | undefined
+  readonly body: BodyInit | null | undefined
+  readonly drains: boolean
+}
+
 /**
  * Sends an attempt. It settles the moment its caller goes away, without waiting for the transport to notice; one
  * that drains is cut off from its caller's signal instead, and its answer is read by nobody but us.
@@ -704,9 +726,7 @@ const wireTier = (tier: Pricing.Tier | undefined): string =>
 const send = (
   edge: Edge,
   attempt: Attempt,
-  url: string,
-  init: RequestInit | undefined,
-  body: BodyInit | null | undefined,
+  { body, drains, init, url }: Sent,
   conclude: (response: Response) => Response
 ): Promise<Response> => {
   const signal = init?.signal
@@ -714,9 +734,10 @@ const send = (
     attempt.end({ _tag: "NotSent" })
     signal.throwIfAborted()
   }
-  const transport = edge.policy.abandoned === "drain" && signal ? new AbortController() : undefined
+  const transport = drains && signal ? new AbortController() : undefined
   const request: RequestInit = { ...init, redirect: "manual" }
   if (body !== undefined) request.body = body
+  if (body !== init?.body && statesLength(init)) request.headers = withoutLength(init?.headers)
   if (transport !== undefined) request.signal = transport.signal
   else attempt.endOnAbort(signal)
   const sent = delivered(edge, url, request).then(

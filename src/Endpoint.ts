@@ -236,7 +236,12 @@ export interface Plan {
  */
 export type Signal =
   | { readonly _tag: "Nothing" }
-  | { readonly _tag: "Interim"; readonly reading: Reading | undefined }
+  | {
+      readonly _tag: "Interim"
+      readonly reading: Reading | undefined
+      /** Nothing else is in the event: who did not ask for the usage does not see it. */
+      readonly isAlone: boolean
+    }
   | { readonly _tag: "Final"; readonly reading: Reading | undefined }
   | { readonly _tag: "Done" }
 

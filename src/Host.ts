@@ -65,5 +65,7 @@ export const of = (url: URL, hosts?: Readonly<Record<string, Partial<Host>>>): H
   const name = url.hostname.replace(/\.$/, "")
   const base = known.find(([pattern]) => pattern.test(name))?.[1] ?? unknown
   const stated = hosts !== undefined && Object.hasOwn(hosts, url.host) ? hosts[url.host] : undefined
-  return stated === undefined ? base : { ...base, known: true, verified: true, ...stated }
+  // What is stated as `undefined` is not stated, whatever the compiler lets through.
+  const said = Object.fromEntries(Object.entries(stated ?? {}).filter(([, value]) => value !== undefined))
+  return stated === undefined ? base : { ...base, known: true, verified: true, ...said }
 }

@@ -458,6 +458,9 @@ describe("the bill in a response", () => {
     assert.strictEqual(of({ choices: [], prompt_filter_results: [] })._tag, "Nothing")
     assert.strictEqual(of({ choices: [{}], usage: details() })._tag, "Interim")
     assert.strictEqual(of({ choices: [], usage: details() })._tag, "Final")
+    const early = { prompt_tokens: 9, completion_tokens: 0, total_tokens: 9 }
+    assert.deepInclude(of({ choices: [], usage: early }), { _tag: "Interim", isAlone: true })
+    assert.deepInclude(of({ choices: [{}], usage: early }), { _tag: "Interim", isAlone: false })
     assert.deepInclude(of({ choices: [], usage: {} }), { _tag: "Final", reading: undefined })
   })
 

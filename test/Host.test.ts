@@ -35,6 +35,16 @@ describe("a host", () => {
     }
   })
 
+  it("is what it is where nothing else is stated of it", () => {
+    // Whoever writes JavaScript may state `undefined`.
+    const stated = JSON.parse('{"eu.api.openai.com":{}}') as Record<string, Partial<Host.Host>>
+    for (const member of ["known", "regional", "takesTier", "verified", "provider"]) {
+      Object.assign(stated["eu.api.openai.com"] ?? {}, { [member]: undefined })
+    }
+    const url = "https://eu.api.openai.com/v1"
+    assert.deepStrictEqual(of(url, stated), of(url))
+  })
+
   it("that only looks like one of them is not known", () => {
     for (const url of [
       "https://api.openai.com.example.org/v1",

@@ -1,7 +1,7 @@
 /** What a budget does beside holding and paying: asks that are worked out late, pauses, warnings, what it leaves. */
 import { assert, describe, it } from "@effect/vitest"
 import { Budget, BudgetError, Ledger, Usage, Usd } from "agent-budget"
-import { Effect, Fiber, Layer, Logger, Metric, Option, Stream } from "effect"
+import { Effect, Exit, Fiber, Layer, Logger, Metric, Option, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { includes } from "./utils/assertions.ts"
 
@@ -111,6 +111,18 @@ describe("an ask that can be worked out more tightly", () => {
       yield* release(full)
       assert.strictEqual((yield* Fiber.join(first)).amount, cents(50))
       assert.strictEqual((yield* Fiber.join(second)).amount, cents(30))
+    }).pipe(Effect.provide(budget({ onExceeded: "wait" })))
+  )
+
+  it.effect("waits where the account is paused, as its other asks do", () =>
+    Effect.gen(function* () {
+      const { acquire } = yield* Budget.Budget
+      yield* Budget.pause
+      const asking = yield* Effect.forkChild(acquire({ least: cents(35), tighter: worked(30).tighter }))
+      yield* settled
+      assert.isUndefined(asking.pollUnsafe())
+      yield* Budget.resume
+      assert.strictEqual((yield* Fiber.join(asking)).amount, cents(30))
     }).pipe(Effect.provide(budget({ onExceeded: "wait" })))
   )
 
@@ -490,6 +502,46 @@ describe("a budget that ends", () => {
       }
       assert.strictEqual((yield* Budget.balance).reserved, 0)
     }).pipe(Effect.provide(budget({ onExceeded: "wait" })))
+  )
+
+  it.effect("lets those in line go as it is shut, so that nobody stands behind them", () =>
+    Effect.gen(function* () {
+      const ledger = yield* Ledger.Ledger
+      yield* ledger.open({ account: "root", limit })
+      yield* ledger.reserve({ account: "root", least: cents(60) })
+      const { acquire, shut } = yield* Budget.make({ limit, onExceeded: "wait" })
+      const tighter = Effect.succeed({ least: cents(50) })
+      const waiting = [{ least: cents(50) }, { least: cents(60), tighter }].map((ask) =>
+        reasonOf(acquire(ask))
+      )
+      const asked = yield* Effect.forEach(waiting, (each) => Effect.forkChild(each))
+      yield* settled
+      const behind = yield* Effect.forkChild(
+        ledger.reserve({ account: "root", least: cents(40), waitAtMost: "1 hour" })
+      )
+      yield* settled
+      assert.isUndefined(behind.pollUnsafe())
+      yield* shut
+      yield* settled
+      for (const each of asked) {
+        const exit = each.pollUnsafe() ?? assert.fail("It waits still.")
+        includes(yield* exit, { _tag: "Closed", detail: "The budget is closed." })
+      }
+      assert.isDefined(behind.pollUnsafe())
+    }).pipe(Effect.scoped, Effect.provide(Ledger.layerMemory()))
+  )
+
+  it.effect("tells a fiber that outlives it that it is closed, in line or not", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { acquire } = yield* Scope.provide(Budget.make({ limit, onExceeded: "wait" }), scope)
+      yield* acquire({ least: limit })
+      const waiting = yield* Effect.forkChild(reasonOf(acquire({ least: cents(1) })))
+      yield* settled
+      yield* Scope.close(scope, Exit.void)
+      includes(yield* Fiber.join(waiting), { _tag: "Closed" })
+      includes(yield* reasonOf(acquire({ least: cents(1) })), { _tag: "Closed" })
+    }).pipe(Effect.provide(Ledger.layerMemory()))
   )
 
   it.effect("that waits does so for five minutes, unless it is said how long", () =>

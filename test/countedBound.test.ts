@@ -229,3 +229,33 @@ describe("a bound that is too low is found out", () => {
     assert.isNotEmpty(await caughtBy(mutant))
   })
 })
+
+describe("functions of a namespace", () => {
+  const described = { type: "string", description: "One line.\nAnd another.\n".repeat(40) }
+  const referring = {
+    type: "object",
+    $defs: { Address: { type: "object", properties: { street: described, city: described } } },
+    properties: Object.fromEntries(
+      Array.from({ length: 12 }, (_, nth) => [`at${nth}`, { $ref: "#/$defs/Address" }])
+    )
+  }
+  const functions: Readonly<Record<string, JsonObject>> = {
+    "that say little": { type: "function", name: "f" },
+    "in words of many lines": { type: "function", name: "f", parameters: { properties: { described } } },
+    "that refer to the same schema often": { type: "function", name: "f", parameters: referring },
+    "in the form of chat": { type: "function", function: { name: "f", parameters: referring } }
+  }
+  const tokensOfTools = async (tools: Json): Promise<number> => {
+    const body = { model: "gpt-5.4", input: "hi", max_output_tokens: 10, tools }
+    const byLength = Result.getOrThrow(Quote.make(pricing, { method: "POST", path: "/responses", body }))
+    return (await Effect.runPromise(Quote.countedBy(counter, byLength))).input
+  }
+  const within = (tools: Json): Json => [{ type: "namespace", name: "n", description: "d", tools }]
+
+  it.each(Object.keys(functions))("are counted no lower than outside of one, %s", async (name) => {
+    const each = functions[name] ?? {}
+    const outside = await tokensOfTools([each])
+    assert.isAtLeast(await tokensOfTools(within([each])), outside)
+    assert.isAtLeast(await tokensOfTools(within(within([each]))), outside)
+  })
+})

@@ -96,6 +96,19 @@ describe("a request with hosted tools", () => {
     assert.strictEqual(seen.input, 4 * (128_000 + one))
   })
 
+  it("fills it with images where a search is asked for those", () => {
+    const inputOf = (tool: JsonObject): number =>
+      quoteOf({ model: "gpt-4o-mini", tools: [tool], max_tool_calls: 3 }).input
+    const images = inputOf({ type: "mcp" })
+    const type = "web_search_preview"
+    for (const search_content_types of [null, [], ["text"]]) {
+      assert.isBelow(inputOf({ type, search_content_types }), images / 10)
+    }
+    for (const search_content_types of [["text", "image"], ["image"], ["video"], "image"]) {
+      assert.strictEqual(inputOf({ type, search_content_types }), images)
+    }
+  })
+
   it("holds the window for what such tools left in the conversation", () => {
     for (const type of ["web_search_call", "file_search_call", "code_interpreter_call", "mcp_call"]) {
       assert.strictEqual(quoteOf({ input: [{ type, id: "x_1" }] }).input, 128_000)

@@ -185,3 +185,29 @@ describe("a follow-up of a response with images", () => {
     assert.deepStrictEqual([window.bound, window.input, window.margin], ["window", 128_040, 0])
   })
 })
+
+describe("an image that is given twice", () => {
+  const image_url =
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+  const inputOf = (part: object): number => {
+    const input = [{ role: "user", content: [{ type: "input_image", ...part }] }]
+    return quoted("/responses", { model: "gpt-4o-mini", max_output_tokens: 10, input }).input
+  }
+
+  it("by its bytes and by its id counts as the one that is not shown", () => {
+    const unshown = inputOf({ file_id: "file_1" })
+    assert.isAtLeast(inputOf({ file_id: "file_1", image_url }), unshown)
+    assert.isBelow(inputOf({ image_url }), unshown)
+    for (const file_id of [null, ""]) assert.isBelow(inputOf({ file_id, image_url }), unshown)
+  })
+})
+
+describe("a model that reads what it searches for", () => {
+  it("is refused by a message that quotes no more than the beginning of its name", () => {
+    const model = `gpt-4o-search-preview ${"secret ".repeat(50)}`
+    const made = make("/chat/completions", { ...chat, model })
+    const message = Result.isFailure(made) ? made.failure.message : assert.fail("it was quoted")
+    assert.include(message, "reads what it searches for")
+    assert.isBelow(message.length, 300)
+  })
+})

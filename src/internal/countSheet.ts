@@ -39,6 +39,15 @@ const wrapping = new Set(["type", "function"])
 /** Of a part's fields: those that are counted by name, and those that are not fed to the model. */
 const partFields = new Set("type text refusal annotations logprobs".split(" "))
 
+/** The functions of a namespace, and of those within. */
+const addFunctionsOf = (tool: Json, found: Array<JsonObject>): void => {
+  if (!isObject(tool) || tool.type !== "namespace" || !isArray(tool.tools)) return
+  for (const each of tool.tools) {
+    if (isObject(each) && each.type === "function") found.push(isObject(each.function) ? each.function : each)
+    else addFunctionsOf(each, found)
+  }
+}
+
 export class CountSheet {
   readonly family: Family
   readonly texts: Array<string> = []
@@ -122,6 +131,8 @@ export class CountSheet {
       } else {
         this.json(tool)
         this.added += custom
+        // Whether those of a namespace are fed as JSON or as functions are is not known: they count as both.
+        addFunctionsOf(tool, functions)
       }
     }
     this.added += preamble

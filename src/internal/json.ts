@@ -11,6 +11,10 @@ export const isObject = (value: Json | undefined): value is JsonObject =>
 
 export const isArray = (value: Json | undefined): value is ReadonlyArray<Json> => Array.isArray(value)
 
+/** Whether a field says anything: the API takes `null` and an empty text for leaving it out. */
+export const isGiven = (value: Json | undefined): boolean =>
+  value !== undefined && value !== null && value !== ""
+
 /** The value of a text, or `undefined` where it is not JSON. */
 export const parse = (text: string): Json | undefined => {
   try {

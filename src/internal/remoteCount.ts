@@ -2,7 +2,7 @@
  * What OpenAI's own count is asked for: the fields of a request to `/responses` that make up its input, and whether
  * there is anything in them that a count at home cannot see.
  */
-import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
+import { isArray, isGiven, isObject, type Json, type JsonObject } from "./json.ts"
 import { familyOf } from "./modelFamilies.ts"
 
 /** The parameters of `POST /responses/input_tokens`, as the `openai` package lists them. Others are refused there. */
@@ -33,7 +33,7 @@ export const questionOf = (body: JsonObject): JsonObject =>
 const isAddressed = (part: Json): boolean =>
   isObject(part) &&
   part.type === "input_image" &&
-  !(typeof part.image_url === "string" && part.image_url.startsWith("data:"))
+  (isGiven(part.file_id) || !(typeof part.image_url === "string" && part.image_url.startsWith("data:")))
 
 const partsOf = (item: Json): ReadonlyArray<Json> =>
   isObject(item) ? [item.content, item.output].flatMap((each) => (isArray(each) ? each : [])) : []

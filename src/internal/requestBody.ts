@@ -39,6 +39,48 @@ export const rereadable = (init: RequestInit | undefined): RequestInit | undefin
   return isOnce ? { ...init, headers: new Headers(headers) } : init
 }
 
+/** Whether a caller says how long his body is, as a gateway does that passes headers on. */
+export const statesLength = (init: RequestInit | undefined): boolean => headersOf(init).has("content-length")
+
+/** The headers of another body: how long this one is no longer holds. */
+export const withoutLength = (headers: RequestInit["headers"]): Headers => {
+  const others = new Headers(headers)
+  others.delete("content-length")
+  return others
+}
+
+/** What `fetch` reads of its options, by name. Source: the Fetch standard, `RequestInit`, and undici's dispatcher. */
+const members = [
+  "method",
+  "headers",
+  "body",
+  "referrer",
+  "referrerPolicy",
+  "mode",
+  "credentials",
+  "cache",
+  "redirect",
+  "integrity",
+  "keepalive",
+  "signal",
+  "duplex",
+  "priority",
+  "window",
+  "dispatcher"
+] as const
+
+/** Options as an object's own: a Request, which may be given as options, has all of them from its class. */
+export const ownOptions = (init: RequestInit | undefined): RequestInit | undefined => {
+  if (init === undefined) return undefined
+  const prototype: unknown = Object.getPrototypeOf(init)
+  if (prototype === Object.prototype || prototype === null) return init
+  const read = members.flatMap((name) => {
+    const value: unknown = Reflect.get(init, name)
+    return value === undefined ? [] : [[name, value] as const]
+  })
+  return { ...init, ...Object.fromEntries(read) }
+}
+
 /** Whether the body is signed: it must be sent as it is. */
 export const isSigned = (init: RequestInit | undefined): boolean =>
   headersOf(init).get("authorization")?.startsWith("AWS4-") ?? false

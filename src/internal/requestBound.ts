@@ -7,7 +7,7 @@ import * as BudgetError from "../BudgetError.ts"
 import { asciiEscapedLength } from "../TokenCounter.ts"
 import { functionsText, mostText } from "./functionText.ts"
 import { imageTokens } from "./images.ts"
-import { isArray, isObject, nestsDeeper, type Json, type JsonObject } from "./json.ts"
+import { isArray, isGiven, isObject, nestsDeeper, type Json, type JsonObject } from "./json.ts"
 import { beyondWindow, imageRule, readsUnshownInput } from "./modelFamilies.ts"
 
 /**
@@ -45,8 +45,11 @@ const textParts = new Set(["text", "input_text", "output_text", "refusal", "summ
 /** What is read as an image, and so not as text. */
 const imageData = /^data:image\/(?:png|jpe?g|gif|webp)[;,]/i
 
-/** Hosted tools whose answers may be images. */
-const findsImages = new Set<Json | undefined>(["mcp", "code_interpreter"])
+/** Whether the answers of a hosted tool may be images: a search finds texts unless it asks for more. */
+const findsImages = ({ search_content_types: found, type }: JsonObject): boolean =>
+  type === "mcp" ||
+  type === "code_interpreter" ||
+  !(found === undefined || found === null || (isArray(found) && found.every((each) => each === "text")))
 
 /** Reads a body once; remembers the first thing that cannot be bounded. */
 export class BodyReader {
@@ -75,7 +78,7 @@ export class BodyReader {
     this.model = model
     if (readsUnshownInput(model)) {
       this.unbounded(
-        `the model ${JSON.stringify(model)} reads what it searches for.`,
+        `the model ${JSON.stringify(model.slice(0, 80))} reads what it searches for.`,
         "Use a model that does not."
       )
     }
@@ -161,7 +164,8 @@ export class BodyReader {
     } else if (type === "image_url") {
       const image = part.image_url
       this.image(isObject(image) ? image.url : image, isObject(image) ? image.detail : undefined)
-    } else if (type === "input_image") this.image(part.image_url, part.detail)
+    } else if (type === "input_image")
+      this.image(isGiven(part.file_id) ? undefined : part.image_url, part.detail)
     else if (type === "input_audio") this.audio = true
     // A PDF is read as its text and as pictures of its pages: its bytes bound neither.
     else if (type === "file" || type === "input_file") this.unshown = true
@@ -220,7 +224,7 @@ export class BodyReader {
       this.unbounded(`a tool of type ${type} is called as often as the model likes.`, "Set max_tool_calls.")
       return
     }
-    this.findsTexts = !this.unshown && this.hosted.every(({ type }) => !findsImages.has(type))
+    this.findsTexts = !this.unshown && !this.hosted.some(findsImages)
     this.unshown = true
     this.windows = 1 + calls
   }

@@ -5,6 +5,7 @@
 import { ReadableStream as NodeReadableStream } from "node:stream/web"
 import type { Endpoint, Reading, Signal } from "../Endpoint.ts"
 import { isObject, parse, type Json } from "./json.ts"
+import { withoutLength } from "./requestBody.ts"
 import { Splitter, type Fate } from "./sse.ts"
 
 /** Told once how the response's bill ended; later calls are of no effect. */
@@ -57,15 +58,29 @@ const tapped = (
     observer.lost("the response has no body")
     return response
   }
-  const { status, headers, url } = response
+  const { status, url } = response
   // A server may say what no Response can be made to say. It must not cost the answer.
   const statusText = reasonPhrase.test(response.statusText) ? response.statusText : ""
   const copy = new Response(tap(streamOf(body), observer, options.signal, through), {
     status,
     statusText,
-    headers
+    headers: options.hideUsage ? withoutLength(response.headers) : response.headers
   })
   return addressed(copy, url)
+}
+
+/**
+ * A response whose bill is known already, or has none to tell, and whose transport no longer hears of its caller's
+ * signal: it is left when its reader goes away, as a plain one is.
+ */
+export const leavable = (response: Response, options: WatchOptions): Response =>
+  response.body === null ? response : tapped(response, response.body, nobody, options, unread)
+
+const nobody: Observer = {
+  reported: () => undefined,
+  lost: () => undefined,
+  drains: () => false,
+  afterDrain: () => () => undefined
 }
 
 /** Source: RFC 9112, "reason-phrase". */
@@ -208,7 +223,8 @@ const throughWhole = (observer: Observer, options: WatchOptions): Through => {
       return chunk
     },
     end: () => {
-      readWhole(parse(Buffer.concat(chunks).toString("utf8")), observer, options)
+      // As its reader decodes it, who does not see a byte order mark.
+      readWhole(parse(new TextDecoder().decode(Buffer.concat(chunks))), observer, options)
       return undefined
     }
   }
@@ -261,7 +277,7 @@ const streamUsage = (observer: Observer, options: WatchOptions) => {
     const signal = options.endpoint.signal(value)
     heed(signal)
     if (!options.hideUsage) return "keep"
-    if (signal._tag === "Final") return "drop"
+    if (signal._tag === "Final" || (signal._tag === "Interim" && signal.isAlone)) return "drop"
     const stripped = data.replace(/,\s*"usage"\s*:\s*null/, "")
     return stripped.length === data.length ? "keep" : { data: stripped }
   }
@@ -281,6 +297,8 @@ interface Through {
   readonly push: (chunk: Uint8Array) => Uint8Array | undefined
   readonly end: () => Uint8Array | undefined
 }
+
+const unread: Through = { push: (chunk) => chunk, end: () => undefined }
 
 /**
  * Passes a body on as it is read, chunk by chunk, and never ahead of its reader. A body that its reader cancels

@@ -1,7 +1,7 @@
 /** POST /responses. */
 import type { Endpoint, Signal } from "../Endpoint.ts"
 import { isHosted } from "./hostedTools.ts"
-import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
+import { isArray, isGiven, isObject, type Json, type JsonObject } from "./json.ts"
 import type { CountSheet } from "./countSheet.ts"
 import { planner, type Sides } from "./planning.ts"
 import type { BodyReader, FieldRule } from "./requestBound.ts"
@@ -58,8 +58,6 @@ const hostedItems = new Set(
 const outputItems = new Set(["function_call_output", "custom_tool_call_output"])
 
 const isText = (value: Json | undefined): boolean => typeof value === "string" && value !== ""
-
-const isGiven = (value: Json | undefined): boolean => value !== undefined && value !== null && value !== ""
 
 const readItem = (reader: BodyReader, item: Json): void => {
   reader.message()

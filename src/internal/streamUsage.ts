@@ -7,10 +7,14 @@ import { readPromptUsage } from "./wireUsage.ts"
 export const asksForUsage = (body: JsonObject): boolean =>
   isObject(body.stream_options) && body.stream_options.include_usage === true
 
-/** The final usage comes on a chunk without choices; some servers send it on every chunk, growing. */
+/**
+ * The final usage comes on a chunk without choices; some servers send it on every chunk, growing. One that has no
+ * output yet may come before the answer, and is the bill only where the stream ends with it.
+ */
 export const chunkSignal = (chunk: JsonObject): Signal => {
   if (!isObject(chunk.usage)) return { _tag: "Nothing" }
   const reading = readPromptUsage(chunk)
-  const last = isArray(chunk.choices) && chunk.choices.length === 0
-  return last ? { _tag: "Final", reading } : { _tag: "Interim", reading }
+  const isAlone = isArray(chunk.choices) && chunk.choices.length === 0
+  const isLast = isAlone && (reading === undefined || reading.usage.output > 0)
+  return isLast ? { _tag: "Final", reading } : { _tag: "Interim", reading, isAlone }
 }
