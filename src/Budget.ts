@@ -659,7 +659,8 @@ export interface WithBudgetOptions<A, E = unknown> {
 /**
  * Runs an effect inside the budget: reserves its quote, runs it, settles its cost; the reservation ends whatever
  * happens. An effect that does not fit is not started: it fails with `BudgetExceeded`, or waits first where the
- * budget says so. Only that wait and the effect itself can be interrupted.
+ * budget says so. Only that wait and the effect itself can be interrupted; the wait also in a region that is
+ * uninterruptible, so that what must run whatever happens, such as a finalizer, is better off without one.
  *
  * @example
  * ```ts
