@@ -23,6 +23,7 @@ import * as BudgetError from "./BudgetError.ts"
 import { apart, aside, lasting } from "./internal/background.ts"
 import type * as Types from "./internal/budgetTypes.ts"
 import { Held, holdsAny, Places } from "./internal/callContext.ts"
+import { isText } from "./internal/ledgerChecks.ts"
 import { fromWindow } from "./internal/ledgerWindows.ts"
 import { isThin, shareOf, type Bound } from "./internal/margins.ts"
 import { isDone, ownExit, stepOf, stepping, unthrowing, type Caller } from "./internal/steps.ts"
@@ -652,7 +653,7 @@ export interface WithBudgetOptions<A, E = unknown> {
   readonly cost: (value: A) => Usd.Usd
   /** What is charged where there is no result: the whole quote, nothing, or what this computes. */
   readonly onFailure?: "charge" | "release" | ((cause: Cause.Cause<E>) => Usd.Usd) | undefined
-  /** What it is in the summary and the books; `effect` unless said. */
+  /** What it is in the summary and the books; `effect` unless said. One that is no text is an `InvalidOptions`. */
   readonly label?: string | undefined
 }
 
@@ -695,6 +696,12 @@ export const withBudget: {
     Effect.withFiber((fiber) => {
       const outside = fiber.context
       const budget = Context.getUnsafe(outside, Budget)
+      const { label } = options
+      // The books would refuse it, but only after the money is spent.
+      if (label !== undefined && !isText(label)) {
+        const error = badLabel(label)
+        return Effect.andThen(budget.refuse(error), Effect.fail(error))
+      }
       // By hand, since providing it in the usual way would cost as much as the reservation.
       const holding = { held: true, outer: fiber.getRef(Held) }
       let reservation: Ledger.Reservation | undefined
@@ -729,6 +736,11 @@ export const withBudget: {
       })
     })
 )
+
+const badLabel = (label: unknown): BudgetError.BudgetError =>
+  BudgetError.because(
+    new BudgetError.InvalidOptions({ detail: `the label is of type ${typeof label}, and not a text.` })
+  )
 
 const settleExit = <A, E>(
   caller: Caller,

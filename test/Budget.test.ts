@@ -238,6 +238,26 @@ describe("withBudget", () => {
     }).pipe(Effect.provide(budget()))
   )
 
+  it.effect("refuses a label that is no text before it starts, and holds nothing for it", () =>
+    Effect.gen(function* () {
+      let started = 0
+      const effect = Effect.sync(() => {
+        started++
+      })
+      for (const label of [7, null, {}] as ReadonlyArray<unknown>) {
+        const options = { quote: cent, cost: () => cent, label: label as string }
+        const reason = yield* reasonOf(Budget.withBudget(effect, options))
+        const detail = `the label is of type ${typeof label}, and not a text.`
+        includes(reason, { _tag: "InvalidOptions", detail })
+      }
+      assert.strictEqual(started, 0)
+      assert.deepStrictEqual(yield* spentAndReserved, [0, 0])
+      assert.strictEqual((yield* Budget.summary).refused, 3)
+      yield* Budget.withBudget(effect, { quote: cent, cost: () => cent, label: "" })
+      assert.deepStrictEqual(yield* spentAndReserved, [Number(cent), 0])
+    }).pipe(Effect.provide(budget()))
+  )
+
   it.effect("two hundred at once, a cent each, on half a dollar: fifty run, the others never start", () =>
     Effect.gen(function* () {
       const told = yield* Budget.events.pipe(Stream.take(250), Stream.runCollect, Effect.forkChild)
