@@ -18,6 +18,8 @@ import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import * as BudgetError from "./BudgetError.ts"
+import { keyTwice } from "./internal/json.ts"
+import { checkUnbounded, invalidOptions } from "./internal/ledgerChecks.ts"
 import { openAiPrices } from "./internal/openAiPrices.ts"
 import { openAiToolFees } from "./internal/openAiToolFees.ts"
 import * as Usd from "./Usd.ts"
@@ -738,6 +740,8 @@ const build = Effect.fnUntraced(function* (
   overrides: Readonly<Record<string, unknown>>,
   options: Omit<Options, "overrides">
 ) {
+  const wrong = checkUnbounded({ maxAge: options.maxAge })
+  if (wrong !== undefined) return yield* invalidOptions(wrong)
   const now = yield* Clock.currentTimeMillis
   const today = new Date(now).toISOString().slice(0, 10)
   let book: Book = { asOf: today, sources: [], rows: [] }
@@ -777,8 +781,9 @@ const toolFeesOf = ({
 
 /**
  * A price table, made now: the bundled one, unless said otherwise, with your rows on top. Fails with
- * `InvalidPrices`, naming the row, or with `StalePrices` when the bundled table is older than `maxAge`. A bundled
- * table of more than 30 days is warned of in the log, once a process.
+ * `InvalidPrices`, naming the row, with `StalePrices` when the bundled table is older than `maxAge`, or with
+ * `InvalidOptions` for a `maxAge` that is no time. A bundled table of more than 30 days is warned of in the log, once a
+ * process.
  *
  * @example
  * ```ts
@@ -835,7 +840,7 @@ export const layerOf = (
 
 /**
  * As `layerOf`, with the rows read once from a JSON file: one object whose keys are model ids. A file that cannot
- * be read, or is not such an object, is an `InvalidPrices` that names it.
+ * be read, is not such an object, or has a key twice, is an `InvalidPrices` that names it.
  *
  * @example
  * ```ts
@@ -864,6 +869,13 @@ export const layerFile = (
       const files = yield* FileSystem.FileSystem
       const text = yield* Effect.mapError(files.readFileString(path), fail)
       const overrides = yield* Effect.mapError(Effect.fromResult(decodeFile(text)), fail)
+      // Of two rows the last would win without a word, and may be the one that is free.
+      const twice = keyTwice(text)
+      if (twice !== undefined) {
+        return yield* fail({
+          message: `the key ${twice.join(".")} is there twice. Keep the one that is right.`
+        })
+      }
       return yield* build(overrides, options)
     })
   )

@@ -383,6 +383,37 @@ describe("settings", () => {
     )
   })
 
+  it("times, ledgers and telemetry that cannot be are refused by what is wrong with them", () => {
+    const no = "is no time. Write milliseconds"
+    const ledger =
+      'the ledger is no name, no layer and no ledger. Name a SQLite file (ledger: "file:budget.db")'
+    for (const [options, said] of [
+      [{ maxAge: "soon" }, `a maxAge of soon ${no}`],
+      [{ maxAge: NaN }, `a maxAge of NaN ${no}`],
+      [{ maxAge: -1 }, `a maxAge of -1 ${no}`],
+      [{ waitAtMost: "soon" }, `a waitAtMost of soon ${no}`],
+      [{ waitAtMost: NaN, onExceeded: "wait" }, `a waitAtMost of NaN ${no}`],
+      [{ waitAtMost: -1 }, `a waitAtMost of -1 ${no}`],
+      [{ ledger: null }, ledger],
+      [{ ledger: {} }, ledger],
+      [{ ledger: 5 }, ledger],
+      [{ ledger: { reserve: true } }, ledger],
+      [{ ledger: Ledger.layerMemory }, ledger],
+      [{ telemetry: {} }, "the telemetry is no layer. Give a tracer's layer"],
+      [{ telemetry: null }, "the telemetry is no layer. Give a tracer's layer"]
+    ] as const) {
+      let refusal: unknown
+      try {
+        new BudgetedSession({ budgetUsd: 1, ...(options as object) })
+      } catch (error) {
+        refusal = error
+      }
+      assert.instanceOf(refusal, BudgetRefusedError, said)
+      assert.strictEqual(refusal.reason._tag, "InvalidOptions")
+      assert.include(refusal.message, said)
+    }
+  })
+
   it("batch rates are quoted and settled, marked as unverified and warned of once", async () => {
     const warnings: Array<unknown> = []
     const log = console.log

@@ -8,6 +8,7 @@ import type * as BudgetError from "../src/BudgetError.ts"
 import * as Pricing from "../src/Pricing.ts"
 import * as Usage from "../src/Usage.ts"
 import * as Usd from "../src/Usd.ts"
+import { includes } from "./utils/assertions.ts"
 
 /** At a time of its own: an old table is warned of once in a process, which a test below looks for. */
 const make = (options?: Pricing.Options) => Effect.provide(Pricing.make(options), TestClock.layer())
@@ -1042,6 +1043,29 @@ describe("rows in a file", () => {
       assert.match(row.message, /model "mine".*output/)
     })
   )
+
+  it.effect("are refused by the key that is there twice: the last of two rows may be the free one", () =>
+    Effect.gen(function* () {
+      const paid = '{ "input": "10", "output": "40" }'
+      for (const [text, key] of [
+        [`{ "my": ${paid}, "other": ${paid}, "my": { "input": "0", "output": "0" } }`, '"my"'],
+        [`{ "my": ${paid}, "m\\u0079": ${paid} }`, '"my"'],
+        ['{ "other": { "input": "10", "output": "40", "input": "0" } }', '"other"."input"'],
+        [
+          '{ "my": { "input": "1", "output": "4", "tiers": { "batch": { "input": "1", "output": "4", "output": "0" } } } }',
+          '"my"."tiers"."batch"."output"'
+        ]
+      ] as const) {
+        includes((yield* Effect.flip(load(reading(text)))).reason, {
+          _tag: "InvalidPrices",
+          row: 'file "/etc/prices.json"',
+          detail: `the key ${key} is there twice. Keep the one that is right.`
+        })
+      }
+      const table = yield* load(reading(`{ "my": ${paid}, "other": ${paid} }`))
+      assert.strictEqual(priceOf("my", "standard", {}, table).rates.input, 10_000_000)
+    })
+  )
 })
 
 describe("a table that has aged", () => {
@@ -1082,6 +1106,27 @@ describe("a table that has aged", () => {
         { maxAge: "90 days", bundled: false }
       )
       assert.strictEqual((yield* Effect.provide(Pricing.Pricing, mine)).models.length, 1)
+    })
+  )
+
+  it.effect("is not built with an age allowed that is no time, with or without the bundled rows", () =>
+    Effect.gen(function* () {
+      for (const [maxAge, shown] of [
+        ["soon", "soon"],
+        [NaN, "NaN"],
+        [-1, "-1"],
+        ["-1 days", "-1 days"],
+        [null, "null"]
+      ] as const) {
+        for (const bundled of [true, false]) {
+          const error = yield* Effect.flip(Pricing.make({ maxAge: maxAge as "1 day", bundled }))
+          assert.strictEqual(error.reason._tag, "InvalidOptions")
+          assert.include(error.message, `a maxAge of ${shown} is no time. Write milliseconds, or a text`)
+        }
+      }
+      yield* TestClock.setTime(asOf + 500 * day)
+      assert.isAbove((yield* Pricing.make({ maxAge: Infinity })).models.length, 0)
+      assert.strictEqual((yield* Effect.flip(Pricing.make({ maxAge: 0 }))).reason._tag, "StalePrices")
     })
   )
 })

@@ -201,7 +201,14 @@ describe("books in a file", () => {
     assert.strictEqual(refusal({ budgetUsd: 1, ledger: "file::memory:" })._tag, "InvalidOptions")
     const missing = `file:${path.join(folder, "missing", "budget.db")}`
     assert.strictEqual(refusal({ budgetUsd: 1, ledger: missing })._tag, "LedgerUnavailable")
-    for (const wrong of [{ window: "fortnight" }, { thresholds: ["half"] }, { onLimitChange: "raise" }]) {
+    for (const wrong of [
+      { window: "fortnight" },
+      { thresholds: ["half"] },
+      { onLimitChange: "raise" },
+      { maxAge: "soon" },
+      { waitAtMost: -1 },
+      { telemetry: {} }
+    ]) {
       const options = { budgetUsd: 1, ledger: `file:${file}`, ...wrong }
       assert.strictEqual(
         refusal(options as ConstructorParameters<typeof BudgetedSession>[0])._tag,

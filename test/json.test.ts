@@ -5,6 +5,7 @@ import {
   keysAtMost,
   keysKept,
   keysWritten,
+  keyTwice,
   nestsDeeper,
   parse,
   type Json,
@@ -80,6 +81,7 @@ describe("keys", () => {
       const text = JSON.stringify(built(steps), null, indent)
       assert.strictEqual(keysWritten(text), keysKept(value(text)))
       assert.isAtLeast(keysAtMost(text), keysWritten(text))
+      assert.isUndefined(keyTwice(text))
     },
     often
   )
@@ -104,6 +106,7 @@ describe("keys", () => {
       assert.strictEqual(keysWritten(marked), keysKept(value(marked)))
       assert.isAbove(keysWritten(twice), keysKept(value(twice)))
       assert.isAtLeast(keysAtMost(twice), keysWritten(twice))
+      assert.strictEqual(keyTwice(twice)?.at(-1), '"~~"')
     },
     often
   )
@@ -122,6 +125,19 @@ describe("keys", () => {
   it("of the same name in different spellings are one key", () => {
     const text = '{"cap":1,"c\\u0061p":9}'
     assert.deepStrictEqual([keysWritten(text), keysKept(value(text))], [2, 1])
+  })
+
+  it("that are written twice are told with the keys around them, and not those of their neighbours", () => {
+    for (const [text, way] of [
+      ['{"a":1,"b":2,"a":3}', ['"a"']],
+      ['{"a":{"x":1},"b":{"x":1,"y":[{"x":1}],"x":2}}', ['"b"', '"x"']],
+      ['{"a":[{"x":1},{"x":1,"\\u0078":2}]}', ['"a"', '"x"']],
+      ['[{"__proto__":1,"__proto__":2}]', ['"__proto__"']],
+      ['{"a":"b","b":"a","c":["a","a"],"d":{"a":1}}', undefined],
+      ['"a"', undefined]
+    ] as const) {
+      assert.deepStrictEqual(keyTwice(text), way)
+    }
   })
 
   it("are counted in a hundred thousand levels, where recursion would end", () => {

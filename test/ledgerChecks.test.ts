@@ -239,6 +239,37 @@ describe("the times of an engine", () => {
   })
 })
 
+describe("a time without bounds", () => {
+  it("may be none, or as long as it takes, or not said", () => {
+    for (const time of [
+      undefined,
+      0,
+      1,
+      Infinity,
+      "Infinity",
+      "0 millis",
+      "90 days",
+      { days: 90 }
+    ] as const) {
+      assert.isUndefined(Checks.checkUnbounded({ first: "1 second", time }))
+    }
+    for (const [time, shown] of [
+      [NaN, "NaN"],
+      [-1, "-1"],
+      [-Infinity, "-Infinity"],
+      ["soon", "soon"],
+      ["90", "90"],
+      [null, "null"],
+      [{ seconds: -1 }, '{"seconds":-1}']
+    ] as const) {
+      assert.strictEqual(
+        Checks.checkUnbounded({ first: "1 second", time: untyped(time) }),
+        `a time of ${shown} is no time. Write milliseconds, or a text such as "90 days".`
+      )
+    }
+  })
+})
+
 describe("a charge", () => {
   it("is an amount, metered or assumed, with a text as its label or none", () => {
     const charge: Ledger.Charge = { amount: usd(5), verdict: "metered" }

@@ -84,6 +84,32 @@ export const keysKept = (value: Json): number => {
   return keys
 }
 
+/**
+ * The way to the first key that an object of a valid JSON text has twice, each key in quotes; nothing where there is
+ * none. It reads every key, so it is for small texts.
+ */
+export const keyTwice = (text: string): ReadonlyArray<string> | undefined => {
+  const open: Array<{ readonly keys: Set<string>; key: string | undefined }> = []
+  let last = ""
+  for (let at = 0; at < text.length; at++) {
+    const char = text.charAt(at)
+    const inside = open.at(-1)
+    if (char === "{" || char === "[") open.push({ keys: new Set(), key: undefined })
+    else if (char === "}" || char === "]") open.pop()
+    else if (char === '"') {
+      const end = endOfString(text, at)
+      // One key may be spelt in two ways.
+      last = JSON.stringify(parse(text.slice(at, end + 1)))
+      at = end
+    } else if (char === ":" && inside !== undefined) {
+      inside.key = last
+      if (inside.keys.has(last)) return open.flatMap(({ key }) => key ?? [])
+      inside.keys.add(last)
+    }
+  }
+  return undefined
+}
+
 /** Whether one of the texts in a value is this one. */
 export const holdsText = (value: Json, text: string): boolean => {
   if (typeof value !== "object" || value === null) return value === text

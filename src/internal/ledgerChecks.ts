@@ -158,6 +158,17 @@ export const checkTimes = (
   return undefined
 }
 
+/** Times that may be none, or as long as it takes (`Infinity`), by their names: `undefined`, or what is wrong with one. */
+export const checkUnbounded = (
+  times: Readonly<Record<string, Duration.Input | undefined>>
+): string | undefined => {
+  for (const [name, input] of Object.entries(times)) {
+    if (input === undefined || (millisOf(input) ?? -1) >= 0) continue
+    return `a ${name} of ${shown(input)} is no time. Write milliseconds, or a text such as "90 days".`
+  }
+  return undefined
+}
+
 /** An ask whose numbers and id can be: `undefined`, or what is wrong. A wait may be as long as it takes (`Infinity`). */
 export const checkReserve = (request: ReserveRequest): string | undefined => {
   const { id, least, most = least, share = 1, waitAtMost = 0 } = request

@@ -2,6 +2,7 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Budget from "../Budget.ts"
 import * as BudgetedFetch from "../BudgetedFetch.ts"
@@ -11,6 +12,7 @@ import * as Ledger from "../Ledger.ts"
 import * as Pricing from "../Pricing.ts"
 import * as Usd from "../Usd.ts"
 import { lasting } from "./background.ts"
+import { checkUnbounded } from "./ledgerChecks.ts"
 import * as SqliteLedger from "./sqliteLedger.ts"
 
 /** What an account may spend, in dollars. */
@@ -93,10 +95,32 @@ const Choices = Schema.Struct({
   )
 })
 
-const checkChoices = (options: SessionOptions): Effect.Effect<void, BudgetError.BudgetError> =>
+const namedLedgers =
+  `Name a SQLite file (ledger: "file:budget.db"), leave it out for books in memory, or give a layer: ` +
+  `await BudgetedSession.make({ ledger: PostgresLedger.layerUrl({ url }) }).`
+
+const isLedger = (ledger: unknown): boolean =>
+  ledger === undefined ||
+  typeof ledger === "string" ||
+  Layer.isLayer(ledger) ||
+  (Predicate.hasProperty(ledger, "reserve") && typeof ledger.reserve === "function")
+
+/** What is wrong with the parts that a session is built of, and with its times. */
+const faultIn = ({ ledger, maxAge, telemetry, waitAtMost }: SessionOptions): string | undefined => {
+  if (!isLedger(ledger)) return `the ledger is no name, no layer and no ledger. ${namedLedgers}`
+  if (telemetry !== undefined && !Layer.isLayer(telemetry)) {
+    return "the telemetry is no layer. Give a tracer's layer, such as one of effect/observability/Otlp, or leave it out."
+  }
+  return checkUnbounded({ maxAge, waitAtMost })
+}
+
+const checkOptions = (options: SessionOptions): Effect.Effect<void, BudgetError.BudgetError> =>
   Effect.matchEffect(Schema.decodeUnknownEffect(Choices)(options), {
     onFailure: (error) => Effect.fail(invalidOptions(error.message)),
-    onSuccess: () => Effect.void
+    onSuccess: () => {
+      const fault = faultIn(options)
+      return fault === undefined ? Effect.void : Effect.fail(invalidOptions(fault))
+    }
   })
 
 /** Whether the session opens its ledger, and so closes it. */
@@ -116,27 +140,29 @@ const booksOf = (ledger: SessionOptions["ledger"]): Layer.Layer<Ledger.Ledger, u
     Effect.fail(
       invalidOptions(
         `${scheme === undefined ? "the ledger's name has no scheme" : `no ledger goes by ${JSON.stringify(scheme)}`}. ` +
-          `Name a SQLite file (ledger: "file:budget.db"), leave it out for books in memory, or give a layer: ` +
-          `await BudgetedSession.make({ ledger: PostgresLedger.layerUrl({ url }) }).`
+          namedLedgers
       )
     )
   )
 }
 
 /** Everything that a session needs. Options that cannot be are refused before a ledger is opened. */
-export const layerOf = (options: SessionOptions): Layer.Layer<Budget.Budget | Pricing.Pricing, unknown> => {
-  const { budgetUsd, prices, toolFees, maxAge, ledger, account, onExceeded, waitAtMost, ...rest } = options
-  const { countRemotely, onLimitChange, telemetry, thresholds, window, ...policy } = rest
-  const limits = { onLimitChange, thresholds, window }
-  const budget = Layer.unwrap(
-    Effect.andThen(
-      checkChoices(options),
-      Effect.map(amountOf(budgetUsd), (limit) =>
-        Budget.layer({ limit, ...limits, account, onExceeded, waitAtMost }).pipe(
-          Layer.provide(booksOf(ledger))
-        )
-      )
+export const layerOf = (options: SessionOptions): Layer.Layer<Budget.Budget | Pricing.Pricing, unknown> =>
+  Layer.unwrap(
+    Effect.andThen(checkOptions(options), () =>
+      Effect.map(amountOf(options.budgetUsd), (limit) => builtOf(options, limit))
     )
+  )
+
+const builtOf = (
+  options: SessionOptions,
+  limit: Usd.Usd
+): Layer.Layer<Budget.Budget | Pricing.Pricing, unknown> => {
+  const { budgetUsd: _, prices, toolFees, maxAge, ledger, account, onExceeded, waitAtMost, ...rest } = options
+  const { countRemotely, onLimitChange, telemetry, thresholds, window, ...policy } = rest
+  const limits = { limit, onLimitChange, thresholds, window }
+  const budget = Budget.layer({ ...limits, account, onExceeded, waitAtMost }).pipe(
+    Layer.provide(booksOf(ledger))
   )
   const pricing = Layer.effect(Pricing.Pricing, Pricing.make({ overrides: prices, toolFees, maxAge }))
   const remote =
