@@ -313,6 +313,9 @@ const alive = <A>(
     )
   )
 
+/** By the key of the budget, which a service that was put around it has too. */
+const tallies = new WeakMap<object, Tally>()
+
 const closed = BudgetError.because(new BudgetError.Closed({ detail: "The budget is closed." }))
 
 /**
@@ -357,6 +360,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     if (readers > 0) apart(() => void PubSub.publishUnsafe(events, event()))
   }
   const key = {}
+  tallies.set(key, tally)
   const here = (caller: Caller): string => caller.getRef(Places).get(key) ?? account
   const scope = yield* Effect.scope
   const listen = Stream.runForEach(ledger.booked, (entry) =>
@@ -905,8 +909,32 @@ const leaveAccount = ({ account, budget }: Opened): Effect.Effect<void> =>
     onSuccess: () => Effect.void
   })
 
+/** The value, with what was spent on the account that it runs on. */
+const metered = <A, E, R>(
+  self: Effect.Effect<A, E, R>
+): Effect.Effect<{ readonly value: A; readonly spent: Usd.Usd }, E, R | Budget> =>
+  Effect.gen(function* () {
+    const budget = yield* Budget
+    const account = yield* accountOf(budget)
+    const tally = tallies.get(budget.key)
+    const use = Effect.gen(function* () {
+      const value = yield* self
+      // The value is paid for: a ledger that is away, or dies, must not take it.
+      const asked = yield* Effect.exit(Effect.suspend(() => budget.ledger.balance(account)))
+      const own = tally?.tracked(account) ?? Usd.zero
+      // The ledger has yet to book what it was away for, and alone knows of a lease that ran out.
+      return { value, spent: Exit.isSuccess(asked) && asked.value.spent > own ? asked.value.spent : own }
+    })
+    return yield* Effect.acquireUseRelease(
+      Effect.sync(() => tally?.track(account)),
+      () => use,
+      () => Effect.sync(() => tally?.untrack(account))
+    )
+  })
+
 /**
- * The value of `self` together with what was spent inside it, in nano-dollars.
+ * The value of `self` together with what was spent inside it, in nano-dollars: by the ledger, or by what this process
+ * settled where that is more, as while the ledger is away. A ledger that cannot say costs nobody the value.
  *
  * @example
  * ```ts
@@ -929,7 +957,7 @@ export const track = <A, E, R>(
 ): Effect.Effect<{ readonly value: A; readonly spent: Usd.Usd }, E | BudgetError.BudgetError, R | Budget> =>
   Effect.suspend(() =>
     within(
-      Effect.flatMap(self, (value) => Effect.map(balance, ({ spent }) => ({ value, spent }))),
+      metered(self),
       // A name that no other process has either: a shared ledger would take two of the same for one account.
       { account: `track-${crypto.randomUUID()}` }
     )
@@ -958,7 +986,8 @@ export const balance: Effect.Effect<Ledger.Balance, BudgetError.BudgetError, Bud
 
 /**
  * The most that one call can reserve now: the least that is available on the current account and on each one above
- * it, in nano-dollars. Nothing is reserved. Where none of them has a limit it is all that an amount can hold.
+ * it, in nano-dollars; 0 where one of them is paused. Nothing is reserved. Where none of them has a limit it is all that
+ * an amount can hold.
  *
  * @example
  * ```ts
@@ -983,7 +1012,8 @@ export const available: Effect.Effect<Usd.Usd, BudgetError.BudgetError, Budget> 
     .map((_, depth, parts) => budget.account + parts.slice(0, depth + 1).join("/"))
   let least: Usd.Usd = Usd.maximum
   for (const name of names) {
-    const { available: left } = yield* budget.ledger.balance(name)
+    const { available: left, paused } = yield* budget.ledger.balance(name)
+    if (paused) return Usd.zero
     if (left !== null && left < least) least = left
   }
   return least

@@ -782,7 +782,8 @@ export const of = (
 
 /**
  * Whether a request of this quote would be admitted now: its `least` is available on the current account and on each
- * one above it. Nothing is reserved, so another call may take the room before this one is sent.
+ * one above it, of which a paused one has nothing available. Nothing is reserved, so another call may take the room
+ * before this one is sent.
  *
  * @example
  * ```ts

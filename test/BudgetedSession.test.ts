@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
+  Budget,
   BudgetedSession,
   BudgetError,
   BudgetExceededError,
   BudgetRefusedError,
-  Ledger,
-  type Budget
+  Ledger
 } from "agent-budget"
 import { Effect, Stream } from "effect"
 import { inspect } from "node:util"
@@ -75,6 +75,18 @@ describe("what a session tells", () => {
     const { bound, counted, lines } = await byLength.quote("/responses", body)
     assert.deepStrictEqual([bound, counted], ["bytes", null])
     assert.include(lines[0]?.why, "tier priority")
+  })
+
+  it("of a request that a pause would refuse: that it does not fit", async () => {
+    await using session = new BudgetedSession({ budgetUsd: "0.01" })
+    const body = { model: "gpt-4o", input: "Hi", max_output_tokens: 100 }
+    const fits = async () => (await session.quote("/responses", body)).fits
+    const told = (effect: typeof Budget.pause) => Effect.runPromise(Effect.provide(effect, session.layer))
+    await told(Budget.pause)
+    assert.isFalse(await fits())
+    assert.isFalse(await session.within({ account: "ann" }, fits))
+    await told(Budget.resume)
+    assert.isTrue(await fits())
   })
 
   it(

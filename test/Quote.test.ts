@@ -741,6 +741,18 @@ describe("whether a quote fits", () => {
       assert.isFalse(yield* within(quote.least)(within(quote.least)(fits)))
     }).pipe(Effect.provide(Budget.layerMemory({ limit: Usd.dollars("1") })))
   )
+
+  it.effect("is denied while its account, or one above it, is paused", () =>
+    Effect.gen(function* () {
+      const quote = quoted("/responses", { model: "gpt-4o", input: "hi", max_output_tokens: 1_000 })
+      const fits = Quote.fits(quote)
+      yield* Budget.pause
+      assert.isFalse(yield* fits)
+      assert.isFalse(yield* within(quote.least)(fits))
+      yield* Budget.resume
+      assert.isTrue(yield* within(quote.least)(fits))
+    }).pipe(Effect.provide(Budget.layerMemory({ limit: Usd.dollars("1") })))
+  )
 })
 
 /** Prices of one's own, in round figures, and no fees of tools. */

@@ -192,6 +192,73 @@ describe("who was forked inside of a call", () => {
   )
 })
 
+describe("a track", () => {
+  const answer = <A>(value: A, cost: number) =>
+    Budget.withBudget(Effect.succeed(value), { quote: cents(50), cost: () => cents(cost) })
+
+  it.effect("gives what was paid for where the ledger cannot say, or dies, or throws", () =>
+    Effect.gen(function* () {
+      const ways: ReadonlyArray<Ledger.Ledger["Service"]["balance"]> = [
+        () => Effect.fail(down),
+        () => Effect.die("bug"),
+        () => {
+          throw new Error("bug")
+        }
+      ]
+      for (const balance of ways) {
+        const tracked = Budget.track(answer("paid", 20)).pipe(
+          Effect.provide(
+            over((books) => ({
+              balance: (account) => (account.includes("/") ? balance(account) : books.balance(account))
+            })),
+            { local: true }
+          )
+        )
+        assert.deepStrictEqual(yield* tracked, { value: "paid", spent: cents(20) })
+      }
+    })
+  )
+
+  it.effect("counts what the ledger has yet to book: what is inside of it, at any depth, and no more", () =>
+    Effect.gen(function* () {
+      const track = Budget.track(
+        Effect.gen(function* () {
+          const first = yield* Budget.track(Effect.andThen(answer("a", 1), answer("b", 2)))
+          yield* answer("c", 4)
+          const second = yield* Budget.within(Budget.track(answer("d", 8)), { account: "ann" })
+          return [first, second]
+        })
+      )
+      const [tracked] = yield* Effect.all([track, answer("beside", 16)], { concurrency: "unbounded" })
+      assert.deepStrictEqual(tracked, {
+        value: [
+          { value: "b", spent: cents(3) },
+          { value: "d", spent: cents(8) }
+        ],
+        spent: cents(15)
+      })
+      assert.strictEqual((yield* Budget.summary).spent, cents(31))
+      assert.strictEqual((yield* Budget.balance).spent, 0)
+    }).pipe(
+      Effect.provide(over(() => ({ settle: () => Effect.fail(down) }), { limit: cents(1_000) })),
+      logging
+    )
+  )
+
+  it.effect("tells what the ledger says where that is more, as others may have paid there", () =>
+    Effect.gen(function* () {
+      const ledger = yield* Ledger.Ledger
+      const inside = Effect.gen(function* () {
+        yield* pay(3)
+        const { account } = yield* Budget.balance
+        const others = yield* ledger.reserve({ account, least: cents(5) })
+        yield* ledger.settle(others, { amount: cents(5), verdict: "metered" })
+      })
+      assert.strictEqual((yield* Budget.track(inside)).spent, cents(8))
+    }).pipe(Effect.provide(budget()))
+  )
+})
+
 describe("what remains", () => {
   it.effect("is told without asking the ledger, by itself and in the summary", () =>
     Effect.gen(function* () {
@@ -288,6 +355,22 @@ describe("what is available", () => {
         yield* (yield* Ledger.Ledger).setLimit("root", null)
         assert.strictEqual(yield* available, Usd.maximum)
       }).pipe(Effect.provide(budget()))
+  )
+
+  it.effect("is nothing while the account, or one above it, is paused", () =>
+    Effect.gen(function* () {
+      const { available } = Budget
+      yield* Budget.open({ account: "ann" })
+      const ann = Budget.within({ account: "ann" })
+      yield* ann(Budget.pause)
+      assert.strictEqual(yield* ann(available), Usd.zero)
+      assert.strictEqual(yield* available, limit)
+      yield* ann(Budget.resume)
+      yield* Budget.pause
+      assert.strictEqual(yield* ann(available), Usd.zero)
+      yield* Budget.resume
+      assert.strictEqual(yield* ann(available), limit)
+    }).pipe(Effect.provide(budget()))
   )
 
   it.effect("is of an account whose own name has slashes, too", () =>

@@ -71,6 +71,8 @@ export class Tally {
   readonly warned = new Set<string>()
   readonly #frame: Frame | undefined
   readonly #clock: () => number
+  /** What was settled on and below an account since it is tracked. Nearly always none is. */
+  readonly #tracked = new Map<string, Usd.Usd>()
   #window: Stretch | undefined
   #reserved: Usd.Usd = Usd.zero
   #spent: Usd.Usd
@@ -108,6 +110,7 @@ export class Tally {
     this.overrun = shown(this.overrun + entry.overrun)
     this.#turn()
     if (this.#counts(window)) this.#spent = shown(this.#spent + entry.amount)
+    if (this.#tracked.size > 0) this.#track(entry)
     const label = entry.label ?? unnamed
     let model = this.models.get(label)
     if (model === undefined) {
@@ -137,6 +140,27 @@ export class Tally {
     for (const own of this.open.keys()) if (own.id === reservation) return
     this.#turn()
     if (this.#counts(window)) this.#spent = shown(this.#spent + amount)
+  }
+
+  track(account: string): void {
+    this.#tracked.set(account, Usd.zero)
+  }
+
+  tracked(account: string): Usd.Usd {
+    return this.#tracked.get(account) ?? Usd.zero
+  }
+
+  untrack(account: string): void {
+    this.#tracked.delete(account)
+  }
+
+  /** Up its path rather than over all that is tracked, of which a swarm has one for each agent. */
+  #track({ account, amount }: EventOf<"Settled">): void {
+    for (let end = account.length; end > 0; end = account.lastIndexOf("/", end - 1)) {
+      const at = account.slice(0, end)
+      const spent = this.#tracked.get(at)
+      if (spent !== undefined) this.#tracked.set(at, shown(spent + amount))
+    }
   }
 
   #isCurrent(reservation: Reservation): boolean {
