@@ -299,16 +299,16 @@ const openAccount = (
 }
 
 const dead = BudgetError.because(
-  new BudgetError.LedgerUnavailable({ detail: "it died as it booked an end, of what the log says." })
+  new BudgetError.LedgerUnavailable({ detail: "it died as it ended something, of what the log says." })
 )
 
-/** A ledger of the user's that dies takes no answer with it, which is paid for by then. */
+/** A ledger of the user's that dies as it ends a call, or an account, takes no answer with it, which is paid for by then. */
 const alive = <A>(
   verb: Effect.Effect<A, BudgetError.BudgetError>
 ): Effect.Effect<A, BudgetError.BudgetError> =>
   Effect.catchDefect(verb, (defect) =>
     Effect.andThen(
-      aside(Effect.logError("The ledger died as it booked an end.", Cause.die(defect))),
+      aside(Effect.logError("The ledger died as it ended something.", Cause.die(defect))),
       Effect.fail(dead)
     )
   )
@@ -339,9 +339,13 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   yield* Effect.acquireRelease(
     openAccount(ledger, { account, limit, window, thresholds }, onLimitChange),
     () =>
-      Effect.forEach(Array.from(kept).reverse(), (each) => Effect.ignore(ledger.close(each)), {
-        discard: true
-      })
+      Effect.forEach(
+        Array.from(kept).reverse(),
+        (each) => Effect.ignore(alive(Effect.suspend(() => ledger.close(each)))),
+        {
+          discard: true
+        }
+      )
   )
   const frame = window === undefined ? undefined : fromWindow(window)
   const clock = yield* Clock.Clock
@@ -904,7 +908,7 @@ export const within: {
 
 /** An account that cannot be closed stays in the books: that is no reason to lose what was paid for. */
 const leaveAccount = ({ account, budget }: Opened): Effect.Effect<void> =>
-  Effect.matchEffect(budget.ledger.close(account), {
+  Effect.matchEffect(alive(Effect.suspend(() => budget.ledger.close(account))), {
     onFailure: (error) => aside(Effect.logWarning(`Account ${account} stays open. ${error.message}`)),
     onSuccess: () => Effect.void
   })

@@ -709,7 +709,7 @@ describe("what a budget tells", () => {
               unsettled.map(({ amount, kept }) => [amount, kept]),
               [[verb === "release" ? 0 : cent, false]]
             )
-            assert.include(unsettled[0]?.error.message, "it died as it booked an end")
+            assert.include(unsettled[0]?.error.message, "it died as it ended something")
             const budget = yield* Budget.Budget
             assert.deepStrictEqual(
               budget.outstanding().map(({ amount }) => amount),

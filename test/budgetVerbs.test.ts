@@ -549,6 +549,23 @@ describe("what a budget logs", () => {
       assert.deepStrictEqual(lines, [`Warn: Account root/ann stays open. ${down.message}`])
     }).pipe(Effect.provide(over(() => ({ close: () => Effect.fail(down) }))))
   )
+
+  it.effect("loses no answer to a ledger that dies, or throws, as an account closes", () =>
+    Effect.forEach(
+      [
+        () => Effect.die("a bug"),
+        () => {
+          throw new Error("a bug")
+        }
+      ],
+      (close) =>
+        Effect.gen(function* () {
+          const { lines, value } = yield* logging(Budget.within(Effect.succeed("paid"), { account: "ann" }))
+          assert.strictEqual(value, "paid")
+          assert.include(lines.at(-1), "Warn: Account root/ann stays open. ")
+        }).pipe(Effect.provide(over(() => ({ close }))))
+    )
+  )
 })
 
 describe("a budget that ends", () => {
