@@ -302,7 +302,7 @@ const dead = BudgetError.because(
   new BudgetError.LedgerUnavailable({ detail: "it died as it ended something, of what the log says." })
 )
 
-/** A ledger of the user's that dies as it ends a call, or an account, takes no answer with it, which is paid for by then. */
+/** A ledger of the user's that dies as it ends a call or an account takes no answer with it, which is paid for. */
 const alive = <A>(
   verb: Effect.Effect<A, BudgetError.BudgetError>
 ): Effect.Effect<A, BudgetError.BudgetError> =>

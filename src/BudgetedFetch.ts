@@ -590,7 +590,7 @@ const priced = (edge: Edge, caller: ContextCaller, priced: PricedCall): Response
     edge.budget.remaining(),
     edge.policy.inputBound,
     quote,
-    Quote.inputCost(quote),
+    () => Quote.inputCost(quote),
     counted
   )
   const held = acquire(edge, caller, ask, priced.init?.signal)

@@ -254,7 +254,8 @@ export const quote = (
     readonly previous?: Lookup | undefined
   }
 ): Result.Result<Quote, BudgetError.BudgetError> => {
-  const planned = endpoint.plan({ ...request, models: options.models, allow: options.allow })
+  const { body, deployment, text } = request
+  const planned = endpoint.plan({ body, text, deployment, models: options.models, allow: options.allow })
   if (Result.isFailure(planned)) return Result.fail(planned.failure)
   const plan = planned.success
   const model = pricing.find(plan.model)

@@ -27,11 +27,13 @@ export const firstAsk = (
   remaining: Usd.Usd,
   inputBound: Quote.Options["inputBound"],
   quote: Quote.Quote,
-  inputCost: Usd.Usd,
+  inputCost: () => Usd.Usd,
   counted: Effect.Effect<Budget.Ask>
 ): Budget.Ask | Effect.Effect<Budget.Ask> => {
   if (inputBound === "bytes") return askOf(quote)
-  const isMuch = inputBound === "counted" || inputCost > remaining * mostUncounted
+  const little = remaining * mostUncounted
+  // Where all of the call is little, its input is.
+  const isMuch = inputBound === "counted" || (quote.most > little && inputCost() > little)
   if (isMuch) return counted
   const { least, most, share, model } = quote
   return { least, most, share, label: model, tighter: counted }

@@ -74,7 +74,7 @@ const held = (
   let quote = made
   const account = Context.get(context, Places).get(budget.key) ?? budget.account
   const counted = Effect.map(Quote.countedBy(counter, made), (tighter) => askOf((quote = tighter)))
-  const ask = firstAsk(budget.remaining(), policy.inputBound, made, Quote.inputCost(made), counted)
+  const ask = firstAsk(budget.remaining(), policy.inputBound, made, () => Quote.inputCost(made), counted)
   const under = coverOf(budget, context)
   return Effect.map(reserve(budget, under, ask), (reservation) => ({ quote, reservation, under, account }))
 }
