@@ -26,6 +26,7 @@ const pricing = (name: string) => ["test/Pricing.test.ts", name] as const
 const quote = (name: string) => ["test/Quote.test.ts", name] as const
 const endpoint = (name: string) => ["test/Endpoint.test.ts", name] as const
 const protocol = (name: string) => ["test/hostileProtocol.test.ts", name] as const
+const handed = (name: string) => ["test/handedOver.test.ts", name] as const
 const usage = (name: string) => ["test/wireUsage.test.ts", name] as const
 
 /** Files are named below `src`. */
@@ -479,5 +480,78 @@ export const path: ReadonlyArray<Defect> = [
     ["test/OpenAiEndpoints.test.ts", "that nobody has priced are refused"],
     "  const shown = `/${parts",
     '  if (parts.length > 0) return { _tag: "Free" }\n  const shown = `/${parts'
+  ),
+  defect(
+    "BudgetedFetch.ts",
+    "a length that was stated holds for a longer body",
+    handed("is read by the server"),
+    "  if (body !== init?.body && statesLength(init)) request.headers = withoutLength(init?.headers)\n"
+  ),
+  defect(
+    "BudgetedFetch.ts",
+    "a Request given as options loses its members",
+    handed("are read by their names"),
+    "const given = ownOptions(options)",
+    "const given = options"
+  ),
+  defect(
+    "BudgetedFetch.ts",
+    "bytes are no body that was seen before",
+    handed("is charged once"),
+    "!(sent === body || (typeof",
+    "!((typeof"
+  ),
+  defect(
+    "BudgetedFetch.ts",
+    "an error that drains keeps its reader",
+    handed("lets its reader go"),
+    "return drains ? leavable(response, { ...watching, hideUsage: false }) : response",
+    "return response"
+  ),
+  defect(
+    "internal/streamUsage.ts",
+    "a usage before the answer is the last",
+    handed("that tells a usage before its answer"),
+    "isAlone && (reading === undefined || reading.usage.output > 0)",
+    "isAlone"
+  ),
+  defect(
+    "internal/countSheet.ts",
+    "a namespace hides how its functions are fed",
+    ["test/countedBound.test.ts", "are counted no lower than outside of one"],
+    "        addFunctionsOf(tool, functions)\n"
+  ),
+  defect(
+    "internal/requestBound.ts",
+    "a search finds texts, whatever it is asked for",
+    ["test/hostedTools.test.ts", "fills it with images where a search"],
+    '!(found === undefined || found === null || (isArray(found) && found.every((each) => each === "text")))',
+    "false"
+  ),
+  defect(
+    "Budget.ts",
+    "a paused account refuses who would wait",
+    ["test/budgetVerbs.test.ts", "waits where the account is paused"],
+    ' || (_tag === "AccountPaused" && waitAtMost !== undefined)'
+  ),
+  defect(
+    "Budget.ts",
+    "a budget that is shut leaves those in line there",
+    ["test/budgetVerbs.test.ts", "lets those in line go as it is shut"],
+    "    for (const fiber of waiting) fiber.interruptUnsafe()\n"
+  ),
+  defect(
+    "Budget.ts",
+    "a track counts what the ledger has booked",
+    ["test/budgetVerbs.test.ts", "counts what the ledger has yet to book"],
+    "const own = tally?.tracked(account) ?? Usd.zero",
+    "const own = Usd.zero"
+  ),
+  defect(
+    "Pricing.ts",
+    "of two rows the last wins",
+    ["test/Pricing.test.ts", "are refused by the key that is there twice"],
+    "const twice = keyTwice(text)",
+    "const twice = undefined as ReadonlyArray<string> | undefined"
   )
 ]
