@@ -336,16 +336,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const ledger = yield* Ledger.Ledger
   const { account = Ledger.rootAccount, limit, onLimitChange, thresholds, window } = options
   const kept = new Set<string>([account])
+  const leaveOne = (each: string) => Effect.ignore(alive(Effect.suspend(() => ledger.close(each))))
   yield* Effect.acquireRelease(
     openAccount(ledger, { account, limit, window, thresholds }, onLimitChange),
-    () =>
-      Effect.forEach(
-        Array.from(kept).reverse(),
-        (each) => Effect.ignore(alive(Effect.suspend(() => ledger.close(each)))),
-        {
-          discard: true
-        }
-      )
+    () => Effect.forEach(Array.from(kept).reverse(), leaveOne, { discard: true })
   )
   const frame = window === undefined ? undefined : fromWindow(window)
   const clock = yield* Clock.Clock
