@@ -96,6 +96,16 @@ describe("options that are no plain object", () => {
       await assertMetered(session, nanoOf(10, 20))
     }))
 
+  it("may be null, which is none", () =>
+    serving(answering, async (origin) => {
+      await using session = sessionFor(origin)
+      // As callers without types write it.
+      const none = JSON.parse("null") as undefined
+      const response = await session.fetch(`${origin}/v1/models`, none)
+      assert.deepStrictEqual(await response.json(), answer)
+      assert.strictEqual(spentNano(session), 0)
+    }))
+
   it("are a Request, whose body goes where the user's own maximum bounds it", () =>
     serving(
       (request, response, text) => response.end(`${request.method ?? ""} ${text}`),

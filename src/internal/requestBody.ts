@@ -71,7 +71,8 @@ const members = [
 
 /** Options as an object's own: a Request, which may be given as options, has all of them from its class. */
 export const ownOptions = (init: RequestInit | undefined): RequestInit | undefined => {
-  if (init === undefined) return undefined
+  // Untyped callers say `null` for none, as fetch lets them.
+  if (!init) return undefined
   const prototype: unknown = Object.getPrototypeOf(init)
   if (prototype === Object.prototype || prototype === null) return init
   const read = members.flatMap((name) => {
