@@ -212,11 +212,7 @@ export class BudgetedSession {
   readonly #budget: Budget.Budget["Service"]
   readonly #closed = Deferred.makeUnsafe<true>()
   #closing: Promise<void> | undefined
-  /**
-   * A `fetch` with this session's budget around it, for whatever takes one. It answers its refusals by 402 responses,
-   * which clients do not try again; `refusal: "throw"` in the session's options has it throw them.
-   */
-  readonly fetch: BudgetedFetch.Fetch
+  #fetch: BudgetedFetch.Fetch | undefined
 
   constructor(options: Options) {
     const { runtime, services } = opened.get(options) ?? openNow(options)
@@ -224,7 +220,6 @@ export class BudgetedSession {
     this.#services = services
     this.#ownsLedger = ownsLedger(options)
     this.#budget = Context.get(this.#services, Budget.Budget)
-    this.fetch = Effect.runSyncWith(this.#services)(BudgetedFetch.make())
   }
 
   /** A session over any ledger, also one that takes time to open. Rejects with what the constructor would throw. */
@@ -235,6 +230,15 @@ export class BudgetedSession {
     const own = { ...options }
     opened.set(own, { runtime, services: lasting(unwrap(exit)) })
     return new BudgetedSession(own)
+  }
+
+  /**
+   * A `fetch` with this session's budget around it, for whatever takes one. It answers its refusals by 402 responses,
+   * which clients do not try again; `refusal: "throw"` in the session's options has it throw them.
+   */
+  get fetch(): BudgetedFetch.Fetch {
+    this.#fetch ??= Effect.runSyncWith(this.#services)(BudgetedFetch.make())
+    return this.#fetch
   }
 
   /** A client of the same class, with the budget around everything it sends. Keep this one, not the one given. */
