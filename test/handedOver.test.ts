@@ -129,7 +129,6 @@ describe("a body of bytes that passes two budgeted fetches", () => {
     serving(answering, async (origin) => {
       const endpoints = { "POST /images/generations": { maxUsd: "0.1" } }
       await using session = sessionFor(origin, { endpoints })
-      const below = session.fetch
       for (const path of ["/v1/images/generations", "/v1/chat/completions"]) {
         const before = session.getSummary().calls
         const outer = session.wrapOpenAI(
@@ -137,7 +136,7 @@ describe("a body of bytes that passes two budgeted fetches", () => {
             apiKey: "none",
             baseURL: `${origin}/v1`,
             maxRetries: 0,
-            fetch: (url, init) => below(url, init)
+            fetch: (url, init) => session.fetch(url, init)
           })
         )
         await outer.post(path.slice(3), { body: sent, headers: json })
