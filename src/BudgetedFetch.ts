@@ -228,13 +228,12 @@ export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.
       sink: sinkOf(context, context),
       inner,
       options,
-      family: familyOf(budget),
+      records: recordsOf(budget),
       target: addressBook({ baseURL: options.baseURL, endpoints: policy.endpoints, hosts: policy.hosts })
     }
     // The only place where what is thrown becomes a rejection: below it nothing is awaited that is at hand.
     const fetch: Fetch = (input, init) => promised(() => forFiber(() => call(edge, input, init)))
     edges.set(fetch, edge)
-    edge.family.fetches++
     return fetch
   })
 
@@ -252,23 +251,12 @@ const promised = <A>(answer: () => A | Promise<A>): Promise<A> => {
 /** What is around a `fetch` that was made here. */
 const edges = new WeakMap<Fetch, Edge>()
 
-/** What the fetches of one budget have in common. */
-class Family {
-  /** What the responses of the budget billed, whichever of its clients they came through. */
-  readonly records = new ResponseRecords()
-  /** How many there are. Below the first of them there is no other one to be told of. */
-  fetches = 0
-  /** Requests that the first has under way, and did not mark. */
-  unmarked = 0
-  /** What others answered and threw meanwhile: whoever finds his own request ended by that has nothing to charge. */
-  readonly ends = new WeakSet()
-}
+/** What the responses of a budget billed, whichever of its clients they came through. */
+const records = new WeakMap<object, ResponseRecords>()
 
-const families = new WeakMap<object, Family>()
-
-const familyOf = ({ key }: Budget.Budget["Service"]): Family => {
-  const kept = families.get(key) ?? new Family()
-  families.set(key, kept)
+const recordsOf = ({ key }: Budget.Budget["Service"]): ResponseRecords => {
+  const kept = records.get(key) ?? new ResponseRecords()
+  records.set(key, kept)
   return kept
 }
 
@@ -292,7 +280,7 @@ interface Edge {
   readonly sink: Sink | undefined
   readonly inner: Fetch
   readonly options: Options
-  readonly family: Family
+  readonly records: ResponseRecords
   readonly target: (method: string, url: string) => Target
 }
 
@@ -356,9 +344,9 @@ const call = (
 
 /** What is known of the earlier responses of the host that is called. */
 const lookup =
-  ({ family }: Edge, url: string): Quote.Lookup =>
+  ({ records }: Edge, url: string): Quote.Lookup =>
   (id) =>
-    family.records.find(new URL(url).host, id)
+    records.find(new URL(url).host, id)
 
 /** Whether the request comes from a budgeted `fetch` of the same budget, unchanged and for the first time. */
 const passes = (edge: Edge, url: string, body: unknown): boolean => {
@@ -409,11 +397,11 @@ const answerRefusal = (edge: Edge, error: BudgetError.BudgetError): Response => 
   if ((edge.options.refusal ?? edge.policy.refusal) !== "throw") {
     const response = refusalResponse(error)
     unsent.set(response, edge)
-    return ended(edge, response)
+    return response
   }
   const thrown = BudgetError.toThrown(error)
   unsent.set(thrown, edge)
-  throw ended(edge, thrown)
+  throw thrown
 }
 
 const signedUnbounded = BudgetError.because(
@@ -707,14 +695,14 @@ const sendPriced = (
 
 /** Keeps what a response of a host whose bills are known billed, for the requests that go on from it. */
 const learn = (
-  { family, pricing }: Edge,
+  { pricing, records }: Edge,
   url: string,
   followable: Followable | undefined,
   reading: Reading
 ): void => {
   if (reading.id === undefined || followable === undefined) return
   const served = reading.model === undefined ? undefined : pricing.find(reading.model)?.id
-  family.records.learn(new URL(url).host, followable, reading, served)
+  records.learn(new URL(url).host, followable, reading, served)
 }
 
 const optionsOf = (value: Json | undefined): JsonObject => (isObject(value) ? value : {})
@@ -752,14 +740,11 @@ const send = (
   if (body !== init?.body && statesLength(init)) request.headers = withoutLength(init?.headers)
   if (transport !== undefined) request.signal = transport.signal
   else attempt.endOnAbort(signal)
-  const isMarked = edge.family.fetches > 1
-  if (!isMarked) edge.family.unmarked++
-  const sent = delivered(edge, url, request, isMarked).then(
+  const sent = delivered(edge, url, request).then(
     (response) => {
-      const isOthers = !isMarked && endUnmarked(edge, response)
       try {
-        if (isOthers || sentNothing(edge, response)) attempt.end({ _tag: "NotSent" })
-        return ended(edge, conclude(response))
+        if (sentNothing(edge, response)) attempt.end({ _tag: "NotSent" })
+        return conclude(response)
       } catch {
         // It was paid for: an error would have it sent, and paid, again.
         attempt.end({ _tag: "Lost", why: "the response cannot be watched" })
@@ -767,10 +752,10 @@ const send = (
       }
     },
     (error: unknown) => {
-      const isOthers = !isMarked && endUnmarked(edge, error)
-      const isUnsent = isOthers || provesUnsent(edge, error)
-      attempt.end(isUnsent ? { _tag: "NotSent" } : { _tag: "Lost", why: "the connection broke" })
-      throw ended(edge, error)
+      attempt.end(
+        provesUnsent(edge, error) ? { _tag: "NotSent" } : { _tag: "Lost", why: "the connection broke" }
+      )
+      throw error
     }
   )
   return transport && signal ? orAborted(sent, signal, transport, attempt) : sent
@@ -795,31 +780,13 @@ const provesUnsent = (edge: Edge, error: unknown): boolean => {
   }
 }
 
-/** A request that went out unmarked has come to its end; whether it is one of another `fetch`, which charged it. */
-const endUnmarked = ({ family }: Edge, end: unknown): boolean => {
-  family.unmarked--
-  return typeof end === "object" && end !== null && family.ends.has(end)
-}
-
-/** Remembers an end where the first `fetch` may come upon it. */
-const ended = <End>({ family }: Edge, end: End): End => {
-  const isSeen = family.unmarked > 0 && family.fetches > 1
-  if (isSeen && typeof end === "object" && end !== null) family.ends.add(end)
-  return end
-}
-
 /** What becomes of a request. In a function of its own, since what waits for it would keep the request, too. */
-const delivered = (edge: Edge, url: string, request: RequestInit, isMarked: boolean): Promise<Response> =>
-  promised(() => deliver(edge, url, request, isMarked))
+const delivered = (edge: Edge, url: string, request: RequestInit): Promise<Response> =>
+  promised(() => deliver(edge, url, request))
 
-/**
- * Hands a request on, marked so that the same budget further down lets it pass. Below the only `fetch` of a budget
- * there is none to tell, and a mark slows down whatever it is carried through. One that comes up while requests are
- * under way charges those that reach it, which is seen by how they end; until then they are held twice, and one that is
- * aborted is charged as both hold it.
- */
-const deliver = (edge: Edge, url: string, init: RequestInit, isMarked: boolean): Promise<Response> => {
-  if (!isMarked || edge.inner === globalThis.fetch) return edge.inner(url, init)
+/** Hands a request on, marked so that the same budget further down lets it pass. */
+const deliver = (edge: Edge, url: string, init: RequestInit): Promise<Response> => {
+  if (edge.inner === globalThis.fetch) return edge.inner(url, init)
   const passing: Passing = { owner: edge.budget.key, url, body: init.body, used: false }
   return callContext.run({ context: callContext.getStore()?.context, passing }, () => edge.inner(url, init))
 }

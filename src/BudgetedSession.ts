@@ -212,7 +212,11 @@ export class BudgetedSession {
   readonly #budget: Budget.Budget["Service"]
   readonly #closed = Deferred.makeUnsafe<true>()
   #closing: Promise<void> | undefined
-  #fetch: BudgetedFetch.Fetch | undefined
+  /**
+   * A `fetch` with this session's budget around it, for whatever takes one. It answers its refusals by 402 responses,
+   * which clients do not try again; `refusal: "throw"` in the session's options has it throw them.
+   */
+  readonly fetch: BudgetedFetch.Fetch
 
   constructor(options: Options) {
     const { runtime, services } = opened.get(options) ?? openNow(options)
@@ -220,6 +224,7 @@ export class BudgetedSession {
     this.#services = services
     this.#ownsLedger = ownsLedger(options)
     this.#budget = Context.get(this.#services, Budget.Budget)
+    this.fetch = Effect.runSyncWith(this.#services)(BudgetedFetch.make())
   }
 
   /** A session over any ledger, also one that takes time to open. Rejects with what the constructor would throw. */
@@ -230,15 +235,6 @@ export class BudgetedSession {
     const own = { ...options }
     opened.set(own, { runtime, services: lasting(unwrap(exit)) })
     return new BudgetedSession(own)
-  }
-
-  /**
-   * A `fetch` with this session's budget around it, for whatever takes one. It answers its refusals by 402 responses,
-   * which clients do not try again; `refusal: "throw"` in the session's options has it throw them.
-   */
-  get fetch(): BudgetedFetch.Fetch {
-    this.#fetch ??= Effect.runSyncWith(this.#services)(BudgetedFetch.make())
-    return this.#fetch
   }
 
   /** A client of the same class, with the budget around everything it sends. Keep this one, not the one given. */

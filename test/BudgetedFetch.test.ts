@@ -24,7 +24,6 @@ import {
 } from "./utils/openAi.ts"
 import { Behaviours, Gate, type Behaviour } from "./utils/SimulatedProvider.ts"
 import { answer, chat, chunk, delta, sse, stub } from "./utils/stubProvider.ts"
-import { callContext } from "../src/internal/callContext.ts"
 
 const whole = ({ client }: Setup) => client.chat.completions.create(capped)
 
@@ -756,103 +755,6 @@ describe("a fetch below a fetch", () => {
       await settled(session)
       assert.strictEqual(provider.bill().calls.length, 2)
       assert.strictEqual(spentNano(session), Number(provider.bill().totalNanoUsd))
-    })
-  )
-
-  /** A session with one client, whose own `fetch` comes to the session's a turn later, with options of its own. */
-  const late = (use: (setup: Setup) => Promise<void>, budgetUsd: number | string = 1) =>
-    withSession(async (setup) => {
-      const { baseURL, origin } = setup.provider
-      const hosts = { [new URL(origin).host]: { takesTier: true } }
-      await using session = new BudgetedSession({ budgetUsd, hosts, inputBound: "bytes" })
-      const plain = new OpenAI({
-        baseURL,
-        apiKey: "none",
-        maxRetries: 0,
-        fetch: async (input, init) => {
-          await Promise.resolve()
-          const { body = null, headers = {} } = init ?? {}
-          return session.fetch(input, { method: "POST", headers, body })
-        }
-      })
-      await use({ ...setup, session, plain, client: session.wrapOpenAI(plain) })
-    })
-
-  it(
-    "one that comes up while requests are under way charges them, and nobody else does",
-    late(async (setup) => {
-      await Promise.all(Array.from({ length: 10 }, () => whole(setup)))
-      assert.strictEqual(setup.session.getSummary().calls, 10)
-      await assertBooks(setup, "metered")
-    })
-  )
-
-  it(
-    "one that comes up while a request is under way charges it, and nobody else does: a stream",
-    late(async (setup) => {
-      const stream = await setup.client.chat.completions.create(streamed)
-      for await (const chunk of stream) assert.isDefined(chunk)
-      assert.strictEqual(setup.session.getSummary().calls, 1)
-      await assertBooks(setup, "metered")
-    })
-  )
-
-  it.each<[string, Behaviour, Verdict]>([
-    ["an error that was billed", Behaviours.status(500, { billed: true }), "assumed"],
-    ["a broken connection", Behaviours.refuse, "assumed"],
-    ["a refusal of the provider's", Behaviours.rateLimited, "nothing"]
-  ])(
-    "one that comes up while a request is under way charges it, and nobody else does: %s",
-    (_, behaviour, verdict) =>
-      late(async (setup) => {
-        setup.provider.next(behaviour)
-        await failureOf(whole(setup))
-        assert.strictEqual(setup.session.getSummary().calls, verdict === "nothing" ? 0 : 1)
-        await assertBooks(setup, verdict)
-      })()
-  )
-
-  it(
-    "one that comes up while a request is under way refuses it where both do not fit, and nothing is charged",
-    withSession(
-      async ({ session }) => {
-        const { mostUsd } = await session.quote("/chat/completions", capped)
-        await late(
-          async (setup) => {
-            const error = await failureOf(whole(setup))
-            assert.isTrue(BudgetRefusedError.is(error))
-            assert.strictEqual(setup.provider.requests.length, 0)
-            await assertBooks(setup, "nothing")
-            await whole(setup)
-            await assertBooks(setup, "metered")
-          },
-          (mostUsd * 1.5).toFixed(9)
-        )()
-      },
-      { inputBound: "bytes" }
-    )
-  )
-
-  it(
-    "nothing is carried along below the only one of a budget",
-    withSession(async ({ provider }) => {
-      const seen: Array<unknown> = []
-      const looking = new OpenAI({
-        baseURL: provider.baseURL,
-        apiKey: "none",
-        fetch: (input, init) => {
-          seen.push(callContext.getStore())
-          return fetch(input, init)
-        }
-      })
-      await using session = new BudgetedSession({
-        budgetUsd: 1,
-        hosts: { [new URL(provider.origin).host]: {} }
-      })
-      await session.wrapOpenAI(looking).chat.completions.create(capped)
-      await session.wrapOpenAI(looking).chat.completions.create(capped)
-      assert.isUndefined(seen[0])
-      assert.isDefined(seen[1])
     })
   )
 
