@@ -784,9 +784,12 @@ const provesUnsent = (edge: Edge, error: unknown): boolean => {
 const delivered = (edge: Edge, url: string, request: RequestInit): Promise<Response> =>
   promised(() => deliver(edge, url, request))
 
+/** The platform's own, below which there is no budget. A program may put another in its place, with one below. */
+const platformFetch = globalThis.fetch
+
 /** Hands a request on, marked so that the same budget further down lets it pass. */
 const deliver = (edge: Edge, url: string, init: RequestInit): Promise<Response> => {
-  if (edge.inner === globalThis.fetch) return edge.inner(url, init)
+  if (edge.inner === platformFetch) return edge.inner(url, init)
   const passing: Passing = { owner: edge.budget.key, url, body: init.body, used: false }
   return callContext.run({ context: callContext.getStore()?.context, passing }, () => edge.inner(url, init))
 }

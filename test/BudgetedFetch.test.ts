@@ -759,6 +759,24 @@ describe("a fetch below a fetch", () => {
   )
 
   it(
+    "a global fetch that goes through the session is charged once, also below a client that has it as its own",
+    withSession(async (setup) => {
+      const { provider, session } = setup
+      const { fetch } = session
+      vi.stubGlobal("fetch", (input: string | URL | Request, init?: RequestInit) => fetch(input, init))
+      try {
+        const plain = new OpenAI({ baseURL: provider.baseURL, apiKey: "none", maxRetries: 0 })
+        await plain.chat.completions.create(capped)
+        await session.wrapOpenAI(plain).chat.completions.create(capped)
+      } finally {
+        vi.unstubAllGlobals()
+      }
+      assert.strictEqual(session.getSummary().calls, 2)
+      await assertBooks(setup, "metered")
+    })
+  )
+
+  it(
     "a refusal of another session below leaves nothing charged, a retry below that was refused does",
     withSession(async (setup) => {
       const { provider, session } = setup

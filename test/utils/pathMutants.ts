@@ -405,6 +405,13 @@ export const path: ReadonlyArray<Defect> = [
     ""
   ),
   defect(
+    "BudgetedFetch.ts",
+    "a global fetch of the program's is taken for the platform's",
+    fetched("a global fetch that goes through the session"),
+    "edge.inner === platformFetch",
+    "edge.inner === globalThis.fetch"
+  ),
+  defect(
     "internal/callContext.ts",
     "an account of another budget hides the one that is said around it",
     ["test/callingFiber.test.ts", "by a fiber within an account of another budget"],
