@@ -21,6 +21,7 @@ import * as BudgetError from "./BudgetError.ts"
 import * as BudgetedFetch from "./BudgetedFetch.ts"
 import * as BudgetedOpenAi from "./BudgetedOpenAi.ts"
 import { callContext, lasting, Places } from "./internal/callContext.ts"
+import { checkUnbounded } from "./internal/ledgerChecks.ts"
 import {
   amountOf,
   invalidOptions,
@@ -350,10 +351,14 @@ export class BudgetedSession {
   /**
    * Ends the session: refuses every new call, waits for the open ones (10 seconds unless told otherwise), and charges
    * whole what is open still. `getSummary` and the other getters stay readable. Where the session's own ledger could
-   * not be reached, it rejects with the reason `Unwritten`, which has each amount that is not in the books.
+   * not be reached, it rejects with the reason `Unwritten`, which has each amount that is not in the books; for a time
+   * that is none with `InvalidOptions`, and is open still.
    */
   close(options?: { readonly waitAtMost?: Duration.Input | undefined }): Promise<void> {
-    return (this.#closing ??= this.#close(options?.waitAtMost ?? closeWithin))
+    const waitAtMost = options?.waitAtMost ?? closeWithin
+    const fault = checkUnbounded({ waitAtMost })
+    if (fault !== undefined) return Promise.reject(BudgetError.toThrown(invalidOptions(fault)))
+    return (this.#closing ??= this.#close(waitAtMost))
   }
 
   /** `await using session = ...` closes it. */

@@ -326,6 +326,23 @@ describe("close", () => {
   )
 
   it(
+    "within a time that is none leaves it open, and says so",
+    withSession(async (setup) => {
+      const { session } = setup
+      for (const waitAtMost of ["soon" as "1 second", NaN, -1]) {
+        const refusal = await failureOf(session.close({ waitAtMost }))
+        assert.instanceOf(refusal, BudgetRefusedError)
+        assert.strictEqual(refusal.reason._tag, "InvalidOptions")
+        assert.include(refusal.message, `a waitAtMost of ${waitAtMost} is no time`)
+      }
+      await setup.client.chat.completions.create(capped)
+      await assertBooks(setup, "metered")
+      await session.close({ waitAtMost: Infinity })
+      assert.instanceOf(await failureOf(setup.client.chat.completions.create(capped)), BudgetRefusedError)
+    })
+  )
+
+  it(
     "refuses those who still wait for room: nothing is sent after it",
     withSession(
       async (setup) => {
@@ -406,6 +423,9 @@ describe("settings", () => {
       [{ waitAtMost: "soon" }, `a waitAtMost of soon ${no}`],
       [{ waitAtMost: NaN, onExceeded: "wait" }, `a waitAtMost of NaN ${no}`],
       [{ waitAtMost: -1 }, `a waitAtMost of -1 ${no}`],
+      [{ countRemotely: { timeout: "soon" } }, `a countRemotely.timeout of soon ${no}`],
+      [{ countRemotely: { timeout: NaN } }, `a countRemotely.timeout of NaN ${no}`],
+      [{ countRemotely: "yes" }, "Expected boolean | object"],
       [{ ledger: null }, ledger],
       [{ ledger: {} }, ledger],
       [{ ledger: 5 }, ledger],

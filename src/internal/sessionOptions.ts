@@ -87,6 +87,9 @@ const Choices = Schema.Struct({
   ),
   models: Schema.optional(Schema.Record(Schema.String, Schema.String)),
   allow: Schema.optional(Schema.Array(Schema.String)),
+  countRemotely: Schema.optional(
+    Schema.Union([Schema.Boolean, Schema.Struct({ timeout: Schema.optional(Schema.Unknown) })])
+  ),
   endpoints: Schema.optional(
     Schema.Record(
       Schema.String,
@@ -106,12 +109,14 @@ const isLedger = (ledger: unknown): boolean =>
   (Predicate.hasProperty(ledger, "reserve") && typeof ledger.reserve === "function")
 
 /** What is wrong with the parts that a session is built of, and with its times. */
-const faultIn = ({ ledger, maxAge, telemetry, waitAtMost }: SessionOptions): string | undefined => {
+const faultIn = (options: SessionOptions): string | undefined => {
+  const { countRemotely, ledger, maxAge, telemetry, waitAtMost } = options
   if (!isLedger(ledger)) return `the ledger is no name, no layer and no ledger. ${namedLedgers}`
   if (telemetry !== undefined && !Layer.isLayer(telemetry)) {
     return "the telemetry is no layer. Give a tracer's layer, such as one of effect/observability/Otlp, or leave it out."
   }
-  return checkUnbounded({ maxAge, waitAtMost })
+  const timeout = typeof countRemotely === "object" ? countRemotely.timeout : undefined
+  return checkUnbounded({ maxAge, waitAtMost, "countRemotely.timeout": timeout })
 }
 
 const checkOptions = (options: SessionOptions): Effect.Effect<void, BudgetError.BudgetError> =>
