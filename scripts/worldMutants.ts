@@ -5,7 +5,7 @@ import { regressions } from "../test/simulation/regressions.ts"
 import { worlds as defects } from "../test/utils/worldMutants.ts"
 import { withMutant } from "./withMutant.ts"
 
-const many = ["--seeds", "120", "--steps", "200", "--complete", "--shrink", "0"]
+const many = ["--seeds", "1000", "--steps", "200", "--complete", "--shrink", "0"]
 
 /** A defect may make a world go on for ever. */
 const longest = 300_000
