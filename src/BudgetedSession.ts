@@ -351,8 +351,8 @@ export class BudgetedSession {
   /**
    * Ends the session: refuses every new call, waits for the open ones (10 seconds unless told otherwise), and charges
    * whole what is open still. `getSummary` and the other getters stay readable. Where the session's own ledger could
-   * not be reached, it rejects with the reason `Unwritten`, which has each amount that is not in the books; for a time
-   * that is none with `InvalidOptions`, and is open still.
+   * not be reached, it rejects with the reason `Unwritten`, which has each amount that is not in the books. Given a
+   * time that is none, it rejects with `InvalidOptions`, and closes nothing.
    */
   close(options?: { readonly waitAtMost?: Duration.Input | undefined }): Promise<void> {
     const waitAtMost = options?.waitAtMost ?? closeWithin
