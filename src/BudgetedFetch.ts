@@ -320,11 +320,11 @@ const call = (
       const request = readRequest(init)
       if (Result.isFailure(request)) return refuse(edge, caller, request.failure)
       const { endpoint } = found
-      const { body, text } = request.success
+      const { body, survey, text } = request.success
       const quoted = Quote.quote(
         edge.pricing,
         endpoint,
-        { body, text, deployment: found.deployment },
+        { body, text, survey, deployment: found.deployment },
         edge.policy,
         { host, at: now(caller), previous: lookup(edge, url) }
       )

@@ -6,6 +6,7 @@
  */
 import type * as Result from "effect/Result"
 import type { BudgetError } from "./BudgetError.ts"
+import type { Survey } from "./internal/bodySurvey.ts"
 import type { HostedTools } from "./internal/hostedTools.ts"
 import type { JsonObject } from "./internal/json.ts"
 import type { Reading } from "./internal/wireUsage.ts"
@@ -53,7 +54,8 @@ export type {
 
 /**
  * A request as an endpoint sees it: the JSON body, parsed and as text, the deployment that an Azure path names,
- * and what the user vouches for (`models`: names for priced models; `allow`: fields that cost nothing).
+ * and what the user vouches for (`models`: names for priced models; `allow`: fields that cost nothing). `survey`: what
+ * a walk over the body told, where one was made; without it one is made.
  *
  * @example
  * ```ts
@@ -72,6 +74,7 @@ export interface Request {
   readonly deployment?: string | undefined
   readonly models?: Readonly<Record<string, string>> | undefined
   readonly allow?: ReadonlyArray<string> | undefined
+  readonly survey?: Survey | undefined
 }
 
 /**

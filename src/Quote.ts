@@ -14,6 +14,7 @@ import type { Counted, Endpoint, Output, Plan, Previous } from "./Endpoint.ts"
 import * as Host from "./Host.ts"
 import * as InputTokens from "./InputTokens.ts"
 import { withFees } from "./internal/hostedTools.ts"
+import { surveyOf, type Survey } from "./internal/bodySurvey.ts"
 import * as Json from "./internal/json.ts"
 import { lineItems, type LineItem } from "./internal/lineItems.ts"
 import { remoteMargin } from "./internal/remoteCount.ts"
@@ -246,6 +247,7 @@ export const quote = (
     readonly body: Json.JsonObject
     readonly text: string
     readonly deployment?: string | undefined
+    readonly survey?: Survey | undefined
   },
   options: Options,
   where: {
@@ -254,8 +256,9 @@ export const quote = (
     readonly previous?: Lookup | undefined
   }
 ): Result.Result<Quote, BudgetError.BudgetError> => {
-  const { body, deployment, text } = request
-  const planned = endpoint.plan({ body, text, deployment, models: options.models, allow: options.allow })
+  const { body, deployment, text, survey = surveyOf(body) } = request
+  const { allow, models } = options
+  const planned = endpoint.plan({ body, text, deployment, models, allow, survey })
   if (Result.isFailure(planned)) return Result.fail(planned.failure)
   const plan = planned.success
   const model = pricing.find(plan.model)
@@ -287,8 +290,7 @@ export const quote = (
     margin: isWindow ? 0 : plan.input.tokens - plan.input.images,
     previous,
     regional: where.host.regional,
-    // However it is written, and whatever field it is in.
-    longCache: Json.holdsText(request.body, "12h"),
+    longCache: survey.longCache,
     at: where.at
   })
 }
@@ -312,7 +314,28 @@ const bounded = (basis: Basis): Result.Result<Quote, BudgetError.BudgetError> =>
     )
   }
   const price = dearest(prices, plan, input, range.success.most)
-  return Result.succeed({ ...basis, price, least, most, share, cap })
+  const { at, bound, count, longCache, margin, model, previous, regional, row, uncapped } = basis
+  // In full, as below: parts that are spread into it take longer than all the rest.
+  return Result.succeed({
+    plan,
+    model,
+    price,
+    prices,
+    input,
+    bound,
+    count,
+    margin,
+    previous,
+    least,
+    most,
+    share,
+    cap,
+    regional,
+    longCache,
+    at,
+    row,
+    uncapped
+  })
 }
 
 /**

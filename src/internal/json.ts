@@ -69,21 +69,6 @@ const endOfString = (text: string, start: number): number => {
   return text.length
 }
 
-/** How many keys a JSON value has, at any depth. Fewer than its text wrote: some were written twice. */
-export const keysKept = (value: Json): number => {
-  let keys = 0
-  const pending: Array<Json> = [value]
-  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    if (typeof next !== "object" || next === null) continue
-    const children: ReadonlyArray<Json> = isArray(next) ? next : Object.values(next)
-    if (!isArray(next)) keys += children.length
-    for (const child of children) {
-      if (typeof child === "object") pending.push(child)
-    }
-  }
-  return keys
-}
-
 /**
  * The way to the first key that an object of a valid JSON text has twice, each key in quotes; nothing where there is
  * none. It reads every key, so it is for small texts.
@@ -108,25 +93,6 @@ export const keyTwice = (text: string): ReadonlyArray<string> | undefined => {
     }
   }
   return undefined
-}
-
-/** Whether one of the texts in a value is this one. */
-export const holdsText = (value: Json, text: string): boolean => {
-  if (typeof value !== "object" || value === null) return value === text
-  for (const child of isArray(value) ? value : Object.values(value)) {
-    if (child === text || (typeof child === "object" && holdsText(child, text))) return true
-  }
-  return false
-}
-
-/** Whether a value has arrays or objects in more than so many levels: native writing of it may then overflow. */
-export const nestsDeeper = (value: Json, levels: number): boolean => {
-  if (typeof value !== "object" || value === null) return false
-  if (levels === 0) return true
-  for (const child of isArray(value) ? value : Object.values(value)) {
-    if (typeof child === "object" && nestsDeeper(child, levels - 1)) return true
-  }
-  return false
 }
 
 /**

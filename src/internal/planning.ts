@@ -2,6 +2,7 @@
 import * as Result from "effect/Result"
 import * as BudgetError from "../BudgetError.ts"
 import type { Counted, Endpoint, Output, Plan, Remote } from "../Endpoint.ts"
+import { surveyOf } from "./bodySurvey.ts"
 import { CountSheet } from "./countSheet.ts"
 import { hostedTools } from "./hostedTools.ts"
 import type { JsonObject } from "./json.ts"
@@ -21,19 +22,19 @@ export interface Sides {
  * The planner of an endpoint: `read` tells the reader what the body holds, and answers the rest of the plan;
  * `list` writes down what is to be counted, should it come to that.
  */
-export const planner =
-  (
-    endpoint: string,
-    takesTier: boolean,
-    fields: Readonly<Record<string, FieldRule>>,
-    read: (reader: BodyReader, body: JsonObject) => Sides,
-    list: (sheet: CountSheet, body: JsonObject) => void
-  ): Endpoint["plan"] =>
-  (request): Result.Result<Plan, BudgetError.BudgetError> => {
+export const planner = (
+  endpoint: string,
+  takesTier: boolean,
+  fields: Readonly<Record<string, FieldRule>>,
+  read: (reader: BodyReader, body: JsonObject) => Sides,
+  list: (sheet: CountSheet, body: JsonObject) => void
+): Endpoint["plan"] => {
+  const rules = new Map(Object.entries(fields))
+  return (request): Result.Result<Plan, BudgetError.BudgetError> => {
     const model = modelOf(request)
     if (model === undefined) return Result.fail(BudgetError.because(noModel))
     const reader = new BodyReader(endpoint, model)
-    reader.fields(request.body, fields, request.allow)
+    reader.fields(request.body, request.survey ?? surveyOf(request.body), rules, request.allow)
     const { output, tier, stream, askForUsage } = read(reader, request.body)
     if (reader.refusal !== undefined) return Result.fail(BudgetError.because(reader.refusal))
     const { audio, hosted, unshown } = reader
@@ -51,7 +52,8 @@ export const planner =
       endpoint !== "POST /responses" || audio || hosted.length > 0
         ? undefined
         : { question: questionOf(request.body), hidden: isHidden(model, request.body), shown: shown() }
-    const input = { ...reader.input(request.text), counted, remote }
+    const input = reader.input(request.text, { counted, remote })
     const tools = hosted.length === 0 ? undefined : hostedTools(hosted, reader.windows - 1)
     return Result.succeed({ endpoint, model, input, output, tools, tier, takesTier, stream, askForUsage })
   }
+}

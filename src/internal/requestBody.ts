@@ -1,18 +1,18 @@
 /** The body of a call, read so that what is priced is what is sent. */
 import * as Result from "effect/Result"
 import * as BudgetError from "../BudgetError.ts"
-import { isObject, keysAtMost, keysKept, keysWritten, parse, type Json, type JsonObject } from "./json.ts"
+import { surveyOf, type Survey } from "./bodySurvey.ts"
+import { isObject, keysAtMost, keysWritten, parse, type Json, type JsonObject } from "./json.ts"
 
 export interface ReadRequest {
   readonly body: JsonObject
   readonly text: string
+  readonly survey: Survey
 }
 
-/** A bound of the keys that are written settles it for nearly every body. */
-const writesTwice = (text: string, body: JsonObject): boolean => {
-  const kept = keysKept(body)
-  return keysAtMost(text) !== kept && keysWritten(text) !== kept
-}
+/** A bound of the keys that are written settles it for nearly every body; one that is too deep is refused for that. */
+const writesTwice = (text: string, { isDeep, keys }: Survey): boolean =>
+  !isDeep && keysAtMost(text) !== keys && keysWritten(text) !== keys
 
 const malformed = (detail: string, fix: string): Result.Result<never, BudgetError.BudgetError> =>
   Result.fail(BudgetError.because(new BudgetError.MalformedRequest({ detail, fix })))
@@ -97,8 +97,9 @@ export const readRequest = (
   const body: Json | undefined = parse(text)
   if (!isObject(body)) return malformed("its body is not a JSON object.", "Send a JSON object.")
   // Which of two values a server heeds is its own affair: what is priced must be what is sent.
-  if (writesTwice(text, body)) {
+  const survey = surveyOf(body)
+  if (writesTwice(text, survey)) {
     return malformed("its body has a key twice.", "Send each key once.")
   }
-  return Result.succeed({ body, text })
+  return Result.succeed({ body, text, survey })
 }

@@ -4,10 +4,12 @@
  * text. What is not on the closed lists is refused: nobody knows what it does to the cost.
  */
 import * as BudgetError from "../BudgetError.ts"
+import type { Plan } from "../Endpoint.ts"
 import { asciiEscapedLength } from "../TokenCounter.ts"
+import { deepest, type Survey } from "./bodySurvey.ts"
 import { functionsText, mostText } from "./functionText.ts"
 import { imageTokens } from "./images.ts"
-import { isArray, isGiven, isObject, nestsDeeper, type Json, type JsonObject } from "./json.ts"
+import { isArray, isGiven, isObject, type Json, type JsonObject } from "./json.ts"
 import { beyondWindow, imageRule, readsUnshownInput } from "./modelFamilies.ts"
 
 /**
@@ -19,9 +21,6 @@ const framing = { request: 64, message: 20, part: 8, tools: 160, tool: 32, schem
 
 /** How a top-level field is met: it costs nothing beyond its text, or it is refused for a reason. */
 export type FieldRule = "bounded" | { readonly refused: string }
-
-/** Deeper than any schema that the API takes, and far from where native code runs out of stack. */
-const deepest = 500
 
 export interface InputBound {
   readonly tokens: number
@@ -38,6 +37,9 @@ export interface InputBound {
   readonly repeats: boolean
   readonly audio: boolean
 }
+
+/** What to count of an input, here or by the provider. */
+type Ways = Pick<Plan["input"], "counted" | "remote">
 
 /** Parts that are text and nothing else. */
 const textParts = new Set(["text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text"])
@@ -95,14 +97,15 @@ export class BodyReader {
   /** Checks the body's fields against the endpoint's closed list. `null` says what leaving the field out says. */
   fields(
     body: JsonObject,
-    rules: Readonly<Record<string, FieldRule>>,
+    { isDeep }: Survey,
+    rules: ReadonlyMap<string, FieldRule>,
     allow: ReadonlyArray<string> | undefined
   ): void {
-    if (nestsDeeper(body, deepest)) {
+    if (isDeep) {
       this.malformed(`the body nests deeper than ${deepest} levels.`, "Send fewer levels.")
     }
     for (const key of Object.keys(body)) {
-      const rule = Object.hasOwn(rules, key) ? rules[key] : undefined
+      const rule = rules.get(key)
       if (rule === "bounded" || body[key] === null || allow?.includes(key) === true) continue
       const name = JSON.stringify(key.slice(0, 80))
       if (rule === undefined) {
@@ -244,7 +247,8 @@ export class BodyReader {
     return more
   }
 
-  input(text: string): InputBound {
+  /** `ways`: how else it can be bounded, which stands beside it. */
+  input(text: string, { counted, remote }: Ways): InputBound & Ways {
     const { images, windows, unshown, previous, audio } = this
     const shown = asciiEscapedLength(text) - this.deducted + this.added + images
     const refers = this.functions.length > 0 && (text.includes("$ref") || text.includes("\\u"))
@@ -253,7 +257,7 @@ export class BodyReader {
     // Only what is not shown fills a window.
     const fills = (unshown || previous !== undefined) && !(this.findsTexts && previous === undefined)
     const room = fills ? beyondWindow(imageRule(this.model)) : 1
-    return { tokens, images, windows, room, unshown, previous, repeats, audio }
+    return { tokens, images, windows, room, unshown, previous, repeats, audio, counted, remote }
   }
 }
 
