@@ -1,8 +1,5 @@
 /**
- * What the budget costs, as ratios in one run: absolute times on shared machines mean little.
- *
- *   npm run bench              everything
- *   npm run bench -- quick     fewer rounds
+ * What the budget costs a call of the client, as ratios in one run: absolute times on shared machines mean little.
  *
  * The wrapped client is measured against the bare one in CPU time, in interleaved pairs, each with a second bare
  * batch beside it: that control says how much of a ratio is noise.

@@ -39,7 +39,8 @@ const program = Effect.gen(function* () {
     Stream.filter((event) => event._tag === "ThresholdCrossed"),
     Stream.runForEach(({ limit, spent, threshold }) => {
       console.log(`${threshold * 100} %: ${Usd.format(spent)} of ${Usd.format(limit)} spent`)
-      return threshold < 0.8 ? Effect.void : Effect.andThen(Budget.pause, Deferred.succeed(paused, true))
+      const pause = Effect.asVoid(Effect.andThen(Budget.pause, Deferred.succeed(paused, true)))
+      return threshold < 0.8 ? Effect.void : pause
     }),
     Effect.forkScoped({ startImmediately: true })
   )

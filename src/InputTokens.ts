@@ -19,7 +19,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import type * as BudgetError from "./BudgetError.ts"
 import type { JsonObject } from "./internal/json.ts"
+import { checkUnbounded, invalidOptions } from "./internal/ledgerChecks.ts"
 
 /**
  * Why there is no count. `status`: what the provider answered, where it did. It holds nothing of what was asked.
@@ -116,7 +118,7 @@ export interface Options {
 
 /**
  * A counter with a key of its own. It counts for quotes that are not sent, and for calls to the same address: what
- * goes to another one is not shown to this one.
+ * goes to another one is not shown to this one. Fails with `InvalidOptions` for a timeout that is no time.
  *
  * @example
  * ```ts
@@ -133,10 +135,10 @@ export interface Options {
  *
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<InputTokens> => {
+export const layer = (options: Options): Layer.Layer<InputTokens, BudgetError.BudgetError> => {
   const root = (options.baseURL ?? "https://api.openai.com/v1").replace(/\/+$/, "")
   const fetch = options.fetch ?? globalThis.fetch
-  return Layer.succeed(InputTokens, {
+  return layerWithin(options.timeout, {
     count: (question, call) => {
       if (call !== undefined && addressOf(call.url) !== addressOf(`${root}/responses`)) {
         return Effect.fail(new InputTokensError({ detail: "the call goes to another address." }))
@@ -149,7 +151,7 @@ export const layer = (options: Options): Layer.Layer<InputTokens> => {
 
 /**
  * A counter that asks the host that a call goes to, with the headers and the `fetch` of that call: it needs no key,
- * and counts for calls only.
+ * and counts for calls only. Fails with `InvalidOptions` for a timeout that is no time.
  *
  * @example
  * ```ts
@@ -175,8 +177,8 @@ export const layer = (options: Options): Layer.Layer<InputTokens> => {
  */
 export const layerCaller = (
   options: { readonly timeout?: Duration.Input | undefined } = {}
-): Layer.Layer<InputTokens> =>
-  Layer.succeed(InputTokens, {
+): Layer.Layer<InputTokens, BudgetError.BudgetError> =>
+  layerWithin(options.timeout, {
     count: (question, call) => {
       if (call === undefined) {
         return Effect.fail(
@@ -191,6 +193,17 @@ export const layerCaller = (
       return ask(call.fetch, questionURL(call.url), { ...call.init, headers }, question, options.timeout)
     }
   })
+
+/** A counter, unless the time that it is given is none. */
+const layerWithin = (
+  timeout: Duration.Input | undefined,
+  counter: InputTokens["Service"]
+): Layer.Layer<InputTokens, BudgetError.BudgetError> => {
+  const wrong = checkUnbounded({ timeout })
+  return wrong === undefined
+    ? Layer.succeed(InputTokens, counter)
+    : Layer.effect(InputTokens, invalidOptions(wrong))
+}
 
 /** Headers that say something of the call's own body or attempt. */
 const ofTheCall = ["content-length", "content-type", "idempotency-key", "x-stainless-retry-count"]

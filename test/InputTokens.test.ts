@@ -296,6 +296,23 @@ describe("a count that fails", () => {
     })
   )
 
+  it.effect("within a time that is none is refused as the counter is made", () =>
+    Effect.gen(function* () {
+      for (const timeout of [-1, NaN, "soon" as "1 second"]) {
+        for (const layer of [
+          InputTokens.layerCaller({ timeout }),
+          InputTokens.layer({ apiKey: Redacted.make("sk-none"), timeout })
+        ]) {
+          const { reason } = yield* Effect.flip(Effect.provide(InputTokens.InputTokens, layer))
+          assert.strictEqual(reason._tag, "InvalidOptions")
+          assert.include(reason.message, `a timeout of ${timeout} is no time`)
+        }
+      }
+      const patient = InputTokens.layerCaller({ timeout: Infinity })
+      assert.isFunction((yield* Effect.provide(InputTokens.InputTokens, patient)).count)
+    })
+  )
+
   it.effect("without a failure is told by nothing, and held", () =>
     Effect.gen(function* () {
       const { lines, value } = yield* calling(() => Response.json({ input_tokens: 1_000 }))

@@ -4,7 +4,6 @@
  * text. What is not on the closed lists is refused: nobody knows what it does to the cost.
  */
 import * as BudgetError from "../BudgetError.ts"
-import type { Plan } from "../Endpoint.ts"
 import { asciiEscapedLength } from "../TokenCounter.ts"
 import { deepest, type Survey } from "./bodySurvey.ts"
 import { functionsText, mostText } from "./functionText.ts"
@@ -39,7 +38,10 @@ export interface InputBound {
 }
 
 /** What to count of an input, here or by the provider. */
-type Ways = Pick<Plan["input"], "counted" | "remote">
+interface Ways<Counted, Remote> {
+  readonly counted: Counted
+  readonly remote: Remote
+}
 
 /** Parts that are text and nothing else. */
 const textParts = new Set(["text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text"])
@@ -248,7 +250,10 @@ export class BodyReader {
   }
 
   /** `ways`: how else it can be bounded, which stands beside it. */
-  input(text: string, { counted, remote }: Ways): InputBound & Ways {
+  input<Counted, Remote>(
+    text: string,
+    { counted, remote }: Ways<Counted, Remote>
+  ): InputBound & Ways<Counted, Remote> {
     const { images, windows, unshown, previous, audio } = this
     const shown = asciiEscapedLength(text) - this.deducted + this.added + images
     const refers = this.functions.length > 0 && (text.includes("$ref") || text.includes("\\u"))
