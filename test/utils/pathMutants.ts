@@ -475,6 +475,20 @@ export const path: ReadonlyArray<Defect> = [
     "return init"
   ),
   defect(
+    "internal/bodySurvey.ts",
+    "a body is as deep as it likes",
+    ["test/bodySurvey.test.ts", "finds a body too deep"],
+    "survey.isDeep = true",
+    "survey.isDeep = false"
+  ),
+  defect(
+    "internal/bodySurvey.ts",
+    "nothing in a list asks for the longest cache",
+    ["test/bodySurvey.test.ts", "finds the longest cache"],
+    'else if (typeof child === "object" && child !== null) walk(',
+    'else if (typeof child === "object" && child !== null && !isArray(child)) walk('
+  ),
+  defect(
     "internal/callContext.ts",
     "a tracer stands before itself",
     ["test/Telemetry.test.ts", "is told to nobody where nobody looks"],

@@ -224,6 +224,8 @@ const unseen: ReadonlySet<string> = new Set([
   "an account of another budget hides the one that is said around it",
   "a service knows nothing of the account that is said around it",
   "a length that was stated holds for a longer body",
+  "a body is as deep as it likes",
+  "nothing in a list asks for the longest cache",
   "a global fetch of the program's is taken for the platform's",
   "a Request given as options loses its members",
   "bytes are no body that was seen before",
