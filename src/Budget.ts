@@ -983,6 +983,38 @@ export const balance: Effect.Effect<Ledger.Balance, BudgetError.BudgetError, Bud
 )
 
 /**
+ * The numbers of the current account and of each one above it, the budget's own first: what a call here must have room
+ * on, and be admitted by, all of.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const inside = Budget.chain.pipe(
+ *   Budget.within({ account: "ann", limit: Usd.dollars("5") }),
+ *   Effect.provide(Budget.layerMemory({ limit: Usd.dollars("2") }))
+ * )
+ * console.log((await Effect.runPromise(inside)).map(({ account }) => account)) // [ 'root', 'root/ann' ]
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const chain: Effect.Effect<
+  ReadonlyArray<Ledger.Balance>,
+  BudgetError.BudgetError,
+  Budget
+> = Effect.gen(function* () {
+  const budget = yield* Budget
+  const here = yield* accountOf(budget)
+  const names = here
+    .slice(budget.account.length)
+    .split("/")
+    .map((_, depth, parts) => budget.account + parts.slice(0, depth + 1).join("/"))
+  return yield* Effect.forEach(names, (name) => budget.ledger.balance(name))
+})
+
+/**
  * The most that one call can reserve now: the least that is available on the current account and on each one above
  * it, in nano-dollars; 0 where one of them is paused. Nothing is reserved. Where none of them has a limit it is all that
  * an amount can hold.
@@ -1001,21 +1033,17 @@ export const balance: Effect.Effect<Ledger.Balance, BudgetError.BudgetError, Bud
  *
  * @since 0.1.0
  */
-export const available: Effect.Effect<Usd.Usd, BudgetError.BudgetError, Budget> = Effect.gen(function* () {
-  const budget = yield* Budget
-  const here = yield* accountOf(budget)
-  const names = here
-    .slice(budget.account.length)
-    .split("/")
-    .map((_, depth, parts) => budget.account + parts.slice(0, depth + 1).join("/"))
-  let least: Usd.Usd = Usd.maximum
-  for (const name of names) {
-    const { available: left, paused } = yield* budget.ledger.balance(name)
-    if (paused) return Usd.zero
-    if (left !== null && left < least) least = left
+export const available: Effect.Effect<Usd.Usd, BudgetError.BudgetError, Budget> = Effect.map(
+  chain,
+  (balances) => {
+    let least: Usd.Usd = Usd.maximum
+    for (const { available: left, paused } of balances) {
+      if (paused) return Usd.zero
+      if (left !== null && left < least) least = left
+    }
+    return least
   }
-  return least
-})
+)
 
 /**
  * The numbers of every open account of the ledger, parents before children.

@@ -806,8 +806,8 @@ export const of = (
 
 /**
  * Whether a request of this quote would be admitted now: its `least` is available on the current account and on each
- * one above it, of which a paused one has nothing available. Nothing is reserved, so another call may take the room
- * before this one is sent.
+ * one above it, and none of them is paused. Nothing is reserved, so another call may take the room before this one is
+ * sent.
  *
  * @example
  * ```ts
@@ -828,4 +828,6 @@ export const of = (
  * @since 0.1.0
  */
 export const fits = (quote: Quote): Effect.Effect<boolean, BudgetError.BudgetError, Budget.Budget> =>
-  Effect.map(Budget.available, (available) => quote.least <= available)
+  Effect.map(Budget.chain, (balances) =>
+    balances.every(({ available, paused }) => !paused && (available === null || quote.least <= available))
+  )

@@ -1,6 +1,6 @@
 /** The law of quotes: no usage that a request allows costs more than its quote. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Result, Schema } from "effect"
+import { Effect, Exit, Layer, Result, Schema } from "effect"
 import { Tiktoken } from "js-tiktoken/lite"
 import cl100k from "js-tiktoken/ranks/cl100k_base"
 import o200k from "js-tiktoken/ranks/o200k_base"
@@ -746,11 +746,17 @@ describe("whether a quote fits", () => {
     Effect.gen(function* () {
       const quote = quoted("/responses", { model: "gpt-4o", input: "hi", max_output_tokens: 1_000 })
       const fits = Quote.fits(quote)
+      const free = { ...quote, least: Usd.zero, most: Usd.zero }
       yield* Budget.pause
       assert.isFalse(yield* fits)
       assert.isFalse(yield* within(quote.least)(fits))
+      // What costs nothing is not admitted there either.
+      assert.isFalse(yield* Quote.fits(free))
+      assert.isFalse(yield* within(Usd.zero)(Quote.fits(free)))
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(Budget.Budget.use(({ acquire }) => acquire(free)))))
       yield* Budget.resume
       assert.isTrue(yield* within(quote.least)(fits))
+      assert.isTrue(yield* within(Usd.zero)(Quote.fits(free)))
     }).pipe(Effect.provide(Budget.layerMemory({ limit: Usd.dollars("1") })))
   )
 })
