@@ -13,8 +13,8 @@ import * as BudgetError from "./BudgetError.ts"
 import type { Counted, Endpoint, Output, Plan, Previous } from "./Endpoint.ts"
 import * as Host from "./Host.ts"
 import * as InputTokens from "./InputTokens.ts"
-import { withFees } from "./internal/hostedTools.ts"
 import { surveyOf, type Survey } from "./internal/bodySurvey.ts"
+import { withFees } from "./internal/hostedTools.ts"
 import * as Json from "./internal/json.ts"
 import { lineItems, type LineItem } from "./internal/lineItems.ts"
 import { remoteMargin } from "./internal/remoteCount.ts"
@@ -314,28 +314,7 @@ const bounded = (basis: Basis): Result.Result<Quote, BudgetError.BudgetError> =>
     )
   }
   const price = dearest(prices, plan, input, range.success.most)
-  const { at, bound, count, longCache, margin, model, previous, regional, row, uncapped } = basis
-  // In full, as below: parts that are spread into it take longer than all the rest.
-  return Result.succeed({
-    plan,
-    model,
-    price,
-    prices,
-    input,
-    bound,
-    count,
-    margin,
-    previous,
-    least,
-    most,
-    share,
-    cap,
-    regional,
-    longCache,
-    at,
-    row,
-    uncapped
-  })
+  return Result.succeed({ ...basis, price, least, most, share, cap })
 }
 
 /**

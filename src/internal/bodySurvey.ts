@@ -1,4 +1,5 @@
 /** What one walk over the body of a call tells of all that is in it, whichever endpoint it goes to. */
+import type * as Types from "effect/Types"
 import { isArray, type Json, type JsonObject } from "./json.ts"
 
 /** Deeper than any schema that the API takes, and far from where native code runs out of stack. */
@@ -23,9 +24,11 @@ export const surveyOf = (body: JsonObject): Survey => {
   return survey
 }
 
-type Writable<A> = { -readonly [Key in keyof A]: A[Key] }
-
-const walk = (value: JsonObject | ReadonlyArray<Json>, survey: Writable<Survey>, levels: number): void => {
+const walk = (
+  value: JsonObject | ReadonlyArray<Json>,
+  survey: Types.Mutable<Survey>,
+  levels: number
+): void => {
   if (levels === 0) {
     survey.isDeep = true
     return

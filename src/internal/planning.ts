@@ -52,7 +52,7 @@ export const planner = (
       endpoint !== "POST /responses" || audio || hosted.length > 0
         ? undefined
         : { question: questionOf(request.body), hidden: isHidden(model, request.body), shown: shown() }
-    const input = reader.input(request.text, { counted, remote })
+    const input = { ...reader.input(request.text), counted, remote }
     const tools = hosted.length === 0 ? undefined : hostedTools(hosted, reader.windows - 1)
     return Result.succeed({ endpoint, model, input, output, tools, tier, takesTier, stream, askForUsage })
   }

@@ -37,12 +37,6 @@ export interface InputBound {
   readonly audio: boolean
 }
 
-/** What to count of an input, here or by the provider. */
-interface Ways<Counted, Remote> {
-  readonly counted: Counted
-  readonly remote: Remote
-}
-
 /** Parts that are text and nothing else. */
 const textParts = new Set(["text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text"])
 
@@ -249,11 +243,7 @@ export class BodyReader {
     return more
   }
 
-  /** `ways`: how else it can be bounded, which stands beside it. */
-  input<Counted, Remote>(
-    text: string,
-    { counted, remote }: Ways<Counted, Remote>
-  ): InputBound & Ways<Counted, Remote> {
+  input(text: string): InputBound {
     const { images, windows, unshown, previous, audio } = this
     const shown = asciiEscapedLength(text) - this.deducted + this.added + images
     const refers = this.functions.length > 0 && (text.includes("$ref") || text.includes("\\u"))
@@ -262,7 +252,7 @@ export class BodyReader {
     // Only what is not shown fills a window.
     const fills = (unshown || previous !== undefined) && !(this.findsTexts && previous === undefined)
     const room = fills ? beyondWindow(imageRule(this.model)) : 1
-    return { tokens, images, windows, room, unshown, previous, repeats, audio, counted, remote }
+    return { tokens, images, windows, room, unshown, previous, repeats, audio }
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
+import type * as Types from "effect/Types"
 import * as Usage from "../Usage.ts"
 import * as Usd from "../Usd.ts"
 import { aside } from "./background.ts"
@@ -66,7 +67,7 @@ export class Tally {
   limit: Usd.Usd
   /** What is held, and what for. */
   readonly open = new Map<Reservation, string | undefined>()
-  readonly models = new Map<string, { -readonly [Key in keyof ModelSummary]: ModelSummary[Key] }>()
+  readonly models = new Map<string, Types.Mutable<ModelSummary>>()
   readonly unverified = new Set<string>()
   readonly warned = new Set<string>()
   readonly #frame: Frame | undefined
