@@ -23,7 +23,7 @@ import * as BudgetError from "./BudgetError.ts"
 import { apart, aside, lasting } from "./internal/background.ts"
 import type * as Types from "./internal/budgetTypes.ts"
 import { Held, holdsAny, Places } from "./internal/callContext.ts"
-import { isText } from "./internal/ledgerChecks.ts"
+import { checkName, invalid, isAmount, isText, noLimit } from "./internal/ledgerChecks.ts"
 import { fromWindow } from "./internal/ledgerWindows.ts"
 import { isThin, shareOf, type Bound } from "./internal/margins.ts"
 import { isDone, ownExit, stepOf, stepping, unthrowing, type Caller } from "./internal/steps.ts"
@@ -335,6 +335,7 @@ const closed = BudgetError.because(new BudgetError.Closed({ detail: "The budget 
 export const make = Effect.fnUntraced(function* (options: Options) {
   const ledger = yield* Ledger.Ledger
   const { account = Ledger.rootAccount, limit, onLimitChange, thresholds, window } = options
+  if (!isAmount(limit)) return yield* invalid(noLimit(account, limit))
   const kept = new Set<string>([account])
   const leaveOne = (each: string) => Effect.ignore(alive(Effect.suspend(() => ledger.close(each))))
   yield* Effect.acquireRelease(
@@ -815,6 +816,8 @@ interface Opened {
 const openChild = Effect.fnUntraced(function* (options: AccountOptions, temporary: boolean) {
   const budget = yield* Budget
   const parent = yield* accountOf(budget)
+  const unnamed = checkName(options.account)
+  if (unnamed !== undefined) return yield* unnamed
   if (options.account === "" || options.account.length > 256 || badName.test(options.account)) {
     const detail = "a name has 1 to 256 characters, no slash and no control character. Choose another."
     return yield* BudgetError.because(new BudgetError.InvalidAccount({ account: options.account, detail }))

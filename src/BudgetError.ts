@@ -415,7 +415,7 @@ export class InvalidPrices extends Schema.TaggedError<InvalidPrices>()("InvalidP
   detail: Schema.String
 }) {
   override get message(): string {
-    return `The price table was refused at ${this.row}: ${this.detail}`
+    return `The price table was refused at ${this.row}: ${this.detail.replace(/\.$/, "")}. Correct the row, or leave it out.`
   }
 }
 

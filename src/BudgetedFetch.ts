@@ -306,11 +306,13 @@ const call = (
   // Read once: a URL object may be another one by the time that it is sent.
   const url = String(input)
   const given = ownOptions(options)
-  if (passes(edge, url, given?.body)) return edge.inner(input, given)
-  const { found, host } = edge.target((given?.method ?? "GET").toUpperCase(), url)
+  if (passes(edge, url, given?.body)) return edge.inner(url, given)
+  const method = given?.method
+  const { found, host } = edge.target((method ?? "GET").toUpperCase(), url)
   switch (found._tag) {
     case "Free":
-      return edge.inner(input, given)
+      // What was looked up is what is sent, also where it is another when it is read again.
+      return edge.inner(url, method === undefined ? given : { ...given, method })
     case "Refused":
       return refuse(edge, caller, found.error)
     case "Vouched":
@@ -515,17 +517,18 @@ const vouched = (
   given: RequestInit | undefined
 ): Response | Promise<Response> => {
   const { name } = called.endpoint
+  // It throws for headers that cannot be, which must be before anything is held.
+  const init = asPriced(given)
   const held = acquire(edge, caller, { least: most, label: name }, given?.signal)
-  const init = held instanceof Promise ? asPriced(given) : given
   const begin = (holding: Holding): Attempt =>
     attemptOf(edge, caller, holding, {
       label: name,
       bound: undefined,
-      decide: (outcome) => Settlement.decideWhole(outcome, most)
+      decide: (outcome) => Settlement.decideWhole(outcome, most, called.host.provider)
     })
   return whenHeld(edge, caller, held, called, begin, (attempt) => {
     attempt.traceAs(sinkFor(edge, caller), called, undefined)
-    const request = { url: called.url, init, body: init?.body, drains: false }
+    const request = { url: called.url, init, body: init.body, drains: false }
     return send(edge, attempt, request, (response) => {
       attempt.end(answered(response))
       return response
@@ -639,7 +642,8 @@ const begun = (
   const { amount: reserved, at } = holding.reservation
   const price = Quote.priceAt(quote, pricing, at)
   const { tools } = quote.plan
-  const terms = { reserved, model, tier: price.tier, price, regional, longCache, tools, at }
+  const { provider } = host
+  const terms = { reserved, model, tier: price.tier, price, regional, longCache, tools, at, provider }
   const followable = host.verified ? followableOf(quote) : undefined
   // An attempt may last for as long as its answer streams: it must not keep the request, which the quote does.
   return attemptOf(edge, caller, holding, {

@@ -6,6 +6,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -160,10 +161,19 @@ const unwatchable = (detail: string): BudgetError.BudgetError =>
     })
   )
 
+const noAddress = BudgetError.because(
+  new BudgetError.UnsupportedTransport({
+    detail: "The baseURL of this client is no http or https address.",
+    fix: 'Write it in full, as in "https://api.openai.com/v1" or "http://localhost:8080/v1".'
+  })
+)
+
 const wrapWith = <Client extends Wrappable>(
   context: Needs,
   client: Client
 ): Result.Result<Client, BudgetError.BudgetError> => {
+  // Callers without types may give anything.
+  if (!Predicate.isObject(client)) return Result.fail(unwatchable("What is to be wrapped is no client."))
   const wrapping = wrappings.get(client)
   if (wrapping?.budgets.has(Context.get(context, Budget.Budget)) === true) return Result.succeed(client)
   const inner = wrapping?.inner ?? fetchOf(client)
@@ -184,6 +194,7 @@ const clone = <Client extends Wrappable>(
     try: () => {
       // The root is only known once the options have had their say.
       const plain = withOptions({ ...options, fetch: inner })
+      if (!/^https?:\/\//i.test(plain.baseURL) || !URL.canParse(plain.baseURL)) throw noAddress
       const fetch = Effect.runSyncWith(context)(
         BudgetedFetch.make({ fetch: inner, baseURL: plain.baseURL, refusal: "response" })
       )

@@ -280,6 +280,7 @@ export class BudgetedSession {
 
   /** The ledger's own numbers for this session's account, or for the one inside `within`. */
   async balance(): Promise<Balance> {
+    this.#refuseIfClosed()
     return balanceOf(await this.#run(Budget.balance))
   }
 
@@ -293,6 +294,7 @@ export class BudgetedSession {
    * input is counted, unless the session bounds by `"bytes"`. Rejects as the sending would where there is no bound.
    */
   async quote(path: string, body: object): Promise<SessionQuote> {
+    this.#refuseIfClosed()
     return this.#run(
       Effect.gen(function* () {
         const policy = yield* BudgetedFetch.Policy
@@ -349,7 +351,7 @@ export class BudgetedSession {
   }
 
   /**
-   * Ends the session: refuses every new call, waits for the open ones (10 seconds unless told otherwise), and charges
+   * Ends the session: refuses every new call that can cost, waits for the open ones (10 seconds unless told otherwise), and charges
    * whole what is open still. `getSummary` and the other getters stay readable. Where the session's own ledger could
    * not be reached, it rejects with the reason `Unwritten`, which has each amount that is not in the books. Given a
    * time that is none, it rejects with `InvalidOptions`, and closes nothing.

@@ -67,6 +67,8 @@ export interface Terms {
   readonly tools?: HostedTools | undefined
   /** When the attempt was admitted, in milliseconds of the epoch. */
   readonly at: number
+  /** Who answers, by the name that `Host` has for him. */
+  readonly provider?: string | undefined
 }
 
 /**
@@ -97,6 +99,15 @@ export type Verdict =
  * Source: OpenAI's error code guide; the recorded error responses carry no usage.
  */
 const refusedByProvider: ReadonlySet<number> = new Set([400, 401, 403, 404, 413, 422, 429])
+
+/**
+ * Azure answers 400 to a prompt that its content filter stops, and may bill it. Source: Azure OpenAI's documents, "Content
+ * filtering" and "Plan to manage costs": 401 and 429 are not billed there, 400 and 408 may be.
+ */
+const billedByAzure = 400
+
+const isRefusal = (status: number, provider: string | undefined): boolean =>
+  refusedByProvider.has(status) && !(provider === "azure.ai.openai" && status === billedByAzure)
 
 /** Causes with which no byte has reached a server: nobody listens there, or the name has no address. */
 const notSentCodes: ReadonlySet<string> = new Set([
@@ -211,7 +222,7 @@ const servedPrice = (
  * @since 0.1.0
  */
 export const decide = (outcome: Outcome, terms: Terms, pricing: Pricing.Pricing["Service"]): Verdict => {
-  if (outcome._tag !== "Reported") return decideWhole(outcome, terms.reserved)
+  if (outcome._tag !== "Reported") return decideWhole(outcome, terms.reserved, terms.provider)
   const { reading } = outcome
   const price = servedPrice(terms, reading, pricing)
   if (price === undefined) return assumed(terms.reserved, "the served tier has no price")
@@ -237,7 +248,8 @@ const writtenUsage = ({ splitsWrites, usage }: Reading, { longCache }: Terms): U
 const assumed = (amount: Usd.Usd, why: string): Verdict => ({ _tag: "Assumed", amount, why })
 
 /**
- * What to book for an attempt whose responses tell no bill that could be priced: nothing, or the whole reservation.
+ * What to book for an attempt whose responses tell no bill that could be priced: nothing, or the whole reservation. A 400
+ * of the `provider` "azure.ai.openai" is charged whole, as its content filter may have been billed.
  *
  * @example
  * ```ts
@@ -249,12 +261,12 @@ const assumed = (amount: Usd.Usd, why: string): Verdict => ({ _tag: "Assumed", a
  *
  * @since 0.1.0
  */
-export const decideWhole = (outcome: Outcome, reserved: Usd.Usd): Verdict => {
+export const decideWhole = (outcome: Outcome, reserved: Usd.Usd, provider?: string): Verdict => {
   switch (outcome._tag) {
     case "NotSent":
       return { _tag: "Released", why: "nothing was sent" }
     case "Answered":
-      return refusedByProvider.has(outcome.status)
+      return isRefusal(outcome.status, provider)
         ? { _tag: "Released", why: `the provider refused with ${outcome.status}` }
         : assumed(reserved, `the provider answered ${outcome.status}`)
     case "Lost":

@@ -62,6 +62,13 @@ describe("an attempt without a bill", () => {
     }
   })
 
+  it("is charged whole where Azure refused it for what its content filter may have billed", () => {
+    const azure = { ...terms, provider: "azure.ai.openai" }
+    const at = (status: number) => Settlement.decide({ _tag: "Answered", status }, azure, pricing)
+    assertWhole(at(400), "the provider answered 400")
+    for (const status of [401, 403, 404, 413, 422, 429]) assert.strictEqual(at(status)._tag, "Released")
+  })
+
   it("says why nothing is charged, or all", () => {
     const why = (outcome: Settlement.Outcome): string => {
       const verdict = ended(outcome)

@@ -27,7 +27,7 @@ describe("an account that is opened", () => {
     for (const limit of [-1, 0.5, NaN, Infinity, most + 1]) {
       includes(reasonOf(open({ limit: untyped(limit) })), {
         _tag: "InvalidAmount",
-        detail: `The limit ${limit} of account team is not an amount.`
+        detail: `A limit of ${limit === -1 ? "-$0.000000001" : limit} on account team is not an amount.`
       })
     }
   })
@@ -37,7 +37,7 @@ describe("an account that is opened", () => {
     for (const limit of [-1, 0.5, NaN, most + 1]) {
       assert.strictEqual(
         Checks.checkLimit("team", untyped(limit)),
-        `The limit ${limit} of account team is not an amount.`
+        `A limit of ${limit === -1 ? "-$0.000000001" : limit} on account team is not an amount.`
       )
     }
   })

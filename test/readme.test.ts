@@ -2,8 +2,12 @@
  * What README.md and docs/ point at is there. Their ts blocks are run by docExamples.test.ts.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { BudgetedSession } from "agent-budget"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import OpenAI from "openai"
+import { failureOf } from "./utils/openAi.ts"
+import { answer, stub } from "./utils/stubProvider.ts"
 
 const root = path.resolve(import.meta.dirname, "..")
 
@@ -72,6 +76,20 @@ describe("the README", () => {
     const readme = pages.find((page) => page.path === "README.md")?.text ?? ""
     for (const command of ["npm install agent-budget", "npm start", "npm test"])
       assert.include(readme, command)
+  })
+
+  it("shows the refusal that its first lines end in, word for word", async () => {
+    const readme = pages.find((page) => page.path === "README.md")?.text ?? ""
+    const shown = /^```text\n(.*?)```/ms.exec(readme)?.[1]?.trim().replace(/\s+/g, " ")
+    const billed = { prompt_tokens: 16, completion_tokens: 400, total_tokens: 416 }
+    const { fetch } = stub(() => Response.json({ ...answer, model: "gpt-4o-2024-08-06", usage: billed }))
+    await using session = new BudgetedSession({ budgetUsd: "0.02" })
+    const client = session.wrapOpenAI(new OpenAI({ apiKey: "none", fetch }))
+    const messages = [{ role: "user" as const, content: "What does a budget have to promise?" }]
+    const asked = { model: "gpt-4o", max_completion_tokens: 500, messages }
+    for (let call = 0; call < 4; call++) await client.chat.completions.create(asked)
+    const refusal = await failureOf(client.chat.completions.create(asked))
+    assert.strictEqual(refusal instanceof Error ? refusal.message : undefined, shown)
   })
 })
 

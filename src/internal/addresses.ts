@@ -80,6 +80,8 @@ const targetOf = (base: Base, method: string, input: string): Target => {
   const { success: at } = url
   // The client asks this of a `fetch` to learn which Response it makes. It reaches nobody.
   if (at.protocol === "data:") return free
+  // Addresses of other schemes have no origin, so that none would be told from another.
+  if (at.protocol !== "https:" && at.protocol !== "http:") return refused(unspoken(at))
   const host = Host.of(at, base.hosts)
   if (base.origin === undefined) {
     if (!host.known) return refused(foreign(at, `State the host: hosts: { "${at.host}": {} }.`))
@@ -100,6 +102,12 @@ const targetOf = (base: Base, method: string, input: string): Target => {
     host
   }
 }
+
+const unspoken = ({ protocol }: URL): BudgetError.Reason =>
+  new BudgetError.UnsupportedTransport({
+    detail: `A call went to an address of the scheme ${JSON.stringify(protocol.slice(0, 40))}.`,
+    fix: 'Give the client a baseURL that begins with "https://" or "http://".'
+  })
 
 const foreign = (url: URL, fix: string): BudgetError.Reason =>
   new BudgetError.UnsupportedTransport({

@@ -97,7 +97,7 @@ export const checkOpen = (request: OpenRequest): Effect.Effect<CheckedOpen, Budg
   const unnamed = checkName(account) ?? (parent === undefined ? undefined : checkName(parent))
   if (unnamed !== undefined) return unnamed
   if (account === "") return badAccount(account, "the name is empty. Give it one.")
-  if (!isLimit(limit)) return invalid(`The limit ${limit} of account ${account} is not an amount.`)
+  if (!isLimit(limit)) return invalid(noLimit(account, limit))
   const frame = window === undefined ? undefined : fromWindow(window)
   if (typeof frame === "string") return badAccount(account, frame)
   const marks = thresholds?.map((threshold) => Math.round(threshold * 1_000_000))
@@ -210,7 +210,12 @@ export const checkSpan = ({
 }
 
 export const checkLimit = (account: string, limit: Usd.Usd | null): string | undefined =>
-  isLimit(limit) ? undefined : `The limit ${limit} of account ${account} is not an amount.`
+  isLimit(limit) ? undefined : noLimit(account, limit)
+
+export const noLimit = (account: string, limit: Usd.Usd | null | undefined): string => {
+  const said = typeof limit === "number" && Number.isSafeInteger(limit) ? Usd.format(limit) : String(limit)
+  return `A limit of ${said} on account ${account} is not an amount.`
+}
 
 /** Whether an ending is the same as the one that is booked. */
 export const endsAlike = (ended: Entry, charge: Charge | undefined): boolean => {

@@ -3,6 +3,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Budget from "../Budget.ts"
 import * as BudgetedFetch from "../BudgetedFetch.ts"
@@ -15,7 +16,7 @@ import { lasting } from "./background.ts"
 import { checkUnbounded } from "./ledgerChecks.ts"
 import * as SqliteLedger from "./sqliteLedger.ts"
 
-/** What an account may spend, in dollars. */
+/** What there is to say of a limit, beside the amount. */
 export interface LimitOptions {
   readonly window?: Ledger.Window | undefined
   readonly thresholds?: ReadonlyArray<number> | undefined
@@ -49,14 +50,27 @@ export interface SessionOptions extends BudgetedFetch.PolicyOptions, LimitOption
   readonly waitAtMost?: Duration.Input | undefined
 }
 
-export const amountOf = (dollars: string | number): Effect.Effect<Usd.Usd, BudgetError.BudgetError> =>
-  Effect.try({
-    try: () => Usd.dollars(dollars),
-    catch: (error) => {
-      const detail = error instanceof Error ? error.message : `${dollars} is not an amount.`
-      return BudgetError.because(new BudgetError.InvalidAmount({ detail }))
-    }
-  })
+/** A limit that a caller, who may have no types, wrote in dollars. What is finer than a nano-dollar never raises it. */
+export const amountOf = (budgetUsd: unknown): Effect.Effect<Usd.Usd, BudgetError.BudgetError> => {
+  const read =
+    typeof budgetUsd === "string" || typeof budgetUsd === "number"
+      ? Result.try(() => Usd.dollars(budgetUsd))
+      : Result.fail(undefined)
+  if (Result.isFailure(read) || read.success < 0) {
+    const detail = `budgetUsd is ${shown(budgetUsd)}: give dollars, from 0 up, such as 5 or "0.50".`
+    return Effect.fail(BudgetError.because(new BudgetError.InvalidAmount({ detail })))
+  }
+  const isRaised = Usd.toNumber(read.success) > Number(budgetUsd)
+  return Effect.succeed(isRaised ? Usd.subtract(read.success, Usd.nanos(1)) : read.success)
+}
+
+/** A number, or what stands in its place: a text may be anything, a key too. */
+const shown = (value: unknown): string =>
+  typeof value === "number" || value === undefined || value === null
+    ? String(value)
+    : typeof value === "string" && /^[-+$\d.,eE\s]{0,40}$/.test(value)
+      ? JSON.stringify(value)
+      : `of type ${typeof value}, and no number`
 
 export const invalidOptions = (detail: string): BudgetError.BudgetError =>
   BudgetError.because(new BudgetError.InvalidOptions({ detail }))

@@ -218,7 +218,3 @@ export const isObstacle = (outcome: Outcome): outcome is Obstacle =>
   outcome._tag === "Paused" ||
   outcome._tag === "StoreUnavailable" ||
   (outcome._tag === "Short" && !outcome.hopeless)
-
-/** The row that an error names. */
-export const blockerOf = (obstacle: Obstacle): AccountRow | undefined =>
-  obstacle._tag === "StoreUnavailable" ? undefined : obstacle.row
