@@ -22,6 +22,7 @@ import { keyTwice } from "./internal/json.ts"
 import { checkUnbounded, invalidOptions } from "./internal/ledgerChecks.ts"
 import { openAiPrices } from "./internal/openAiPrices.ts"
 import { openAiToolFees } from "./internal/openAiToolFees.ts"
+import { sentence } from "./internal/schemaText.ts"
 import * as Usd from "./Usd.ts"
 import type * as Usage from "./Usage.ts"
 
@@ -605,8 +606,6 @@ const decodeFile = Schema.decodeUnknownResult(
   Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown))
 )
 
-const oneLine = (text: string): string => text.replace(/\s*\n\s*/g, " ")
-
 const namesOf = (row: Row): ReadonlyArray<string> => [row.id, ...(row.aliases ?? [])]
 
 type Standing = Omit<typeof Period.Type, "basis" | "until">
@@ -617,7 +616,7 @@ const ownRow = (id: string, value: unknown): Result.Result<Row, BudgetError.Budg
   const row = `model ${JSON.stringify(id)}`
   if (id === "") return Result.fail(refused(row, "the name is empty."))
   const decoded = decodeOverride(value)
-  if (Result.isFailure(decoded)) return Result.fail(refused(row, oneLine(decoded.failure.message)))
+  if (Result.isFailure(decoded)) return Result.fail(refused(row, sentence(decoded.failure.message)))
   const { input, cachedInput, cacheWrite, cacheWrite12h, output, audioInput, audioOutput, ...rest } =
     decoded.success
   const { longContext, tiers, ...facts } = rest
@@ -747,7 +746,7 @@ const build = Effect.fnUntraced(function* (
   let book: Book = { asOf: today, sources: [], rows: [] }
   if (options.bundled !== false) {
     const table = yield* Effect.mapError(Effect.fromResult(decodeTable(openAiPrices)), (error) =>
-      refused("the bundled table", oneLine(error.message))
+      refused("the bundled table", sentence(error.message))
     )
     yield* checkAge(table.asOf, now, options.maxAge)
     book = { asOf: table.asOf, sources: table.sources, rows: table.models }
@@ -764,7 +763,7 @@ const toolFeesOf = ({
   const base = bundled === false ? { container: {} } : theirs
   const written = { ...base, ...toolFees, container: { ...base.container, ...toolFees?.container } }
   const decoded = decodeFees(written)
-  if (Result.isFailure(decoded)) return Result.fail(refused("toolFees", oneLine(decoded.failure.message)))
+  if (Result.isFailure(decoded)) return Result.fail(refused("toolFees", sentence(decoded.failure.message)))
   const { container, fileSearch, webSearch, webSearchPreview } = decoded.success
   return Result.succeed({
     webSearch: perThousand(webSearch),
@@ -865,7 +864,7 @@ export const layerFile = (
     Pricing,
     Effect.gen(function* () {
       const fail = (error: { readonly message: string }) =>
-        refused(`file ${JSON.stringify(path)}`, oneLine(error.message))
+        refused(`file ${JSON.stringify(path)}`, sentence(error.message))
       const files = yield* FileSystem.FileSystem
       const text = yield* Effect.mapError(files.readFileString(path), fail)
       const overrides = yield* Effect.mapError(Effect.fromResult(decodeFile(text)), fail)

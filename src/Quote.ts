@@ -17,6 +17,7 @@ import { surveyOf, type Survey } from "./internal/bodySurvey.ts"
 import { withFees } from "./internal/hostedTools.ts"
 import * as Json from "./internal/json.ts"
 import { lineItems, type LineItem } from "./internal/lineItems.ts"
+import { isFloor, isShare, uncappedRange } from "./internal/optionChecks.ts"
 import { remoteMargin } from "./internal/remoteCount.ts"
 import * as OpenAiEndpoints from "./OpenAiEndpoints.ts"
 import * as Pricing from "./Pricing.ts"
@@ -622,8 +623,9 @@ const capRange = ({
       : Result.succeed(fixed(output, most, output.field))
   }
   const share = uncapped?.share ?? defaultShare
-  if (!Number.isSafeInteger(floor) || floor < 1 || !(share > 0 && share <= 1)) {
-    return Result.fail(unbounded(plan, `uncapped has a share of ${share} and a floor of ${floor}.`, fix))
+  if (!isFloor(floor) || !isShare(share)) {
+    const detail = `uncapped has a share of ${share} and a floor of ${floor}: ${uncappedRange}`
+    return Result.fail(unbounded(plan, detail, fix))
   }
   return Result.succeed({
     least: outputTokens(output, floor),

@@ -136,9 +136,37 @@ const made = (options: Options | undefined, renew: Effect.Effect<void> | undefin
 export const layer = (options?: Options): Layer.Layer<Ledger.Ledger, BudgetError.BudgetError, Redis.Redis> =>
   Layer.effect(Ledger.Ledger, make(options))
 
+const isEscaped = (text: string): boolean => {
+  try {
+    decodeURIComponent(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Whether the client can read it. What it throws otherwise is no failure of a layer, and holds the whole text. */
+const isAddress = (text: string): boolean => {
+  if (!isEscaped(text)) return false
+  if (text.startsWith("unix:")) return /^unix:\/\/(?:[^:@/]*(?::[^@/]*)?@)?\/[^?#]/.test(text)
+  if (!URL.canParse(text)) return false
+  const { pathname, protocol } = new URL(text)
+  return (protocol === "redis:" || protocol === "rediss:") && /^(?:\/\d*)?$/.test(pathname)
+}
+
+const noAddress = BudgetError.because(
+  new BudgetError.InvalidOptions({
+    detail:
+      "the url is no address of Redis. Write redis://user:password@host:6379/0 (rediss:// for TLS), with a number " +
+      "for the database, and with %-escapes for what is special in the password."
+  })
+)
+
 /**
  * The ledger as a layer, with a connection of its own, and one more to hear of changes. A connection on which a step is
  * not answered in time, or whose answers are not those to what was asked, is given up for a new one; closing takes at most `timeout` longer than what is left to write.
+ *
+ * A `url` that is no address of Redis is refused with `InvalidOptions`, which repeats nothing of it.
  *
  * @example
  * ```ts
@@ -162,8 +190,14 @@ export const layerUrl = (
     const { redis, renew } = yield* RedisConnection.make(client, closing)
     return yield* Effect.provideService(made(options, renew), Redis.Redis, redis)
   })
-  const connection = Layer.suspend(() =>
-    NodeRedis.layer({ url: Redacted.value(options.url), socket: RedisConnection.socket })
+  const connection = Layer.suspend(
+    (): Layer.Layer<NodeRedis.NodeRedis, Redis.RedisError | BudgetError.BudgetError> => {
+      const url = Redacted.value(options.url)
+      return isAddress(url)
+        ? // A copy: the client writes the address into it, and the next ledger would get parts of this one's.
+          NodeRedis.layer({ url, socket: { ...RedisConnection.socket } })
+        : Layer.effectContext(Effect.fail(noAddress))
+    }
   )
   return Layer.provide(
     Layer.effect(Ledger.Ledger, owned),

@@ -32,6 +32,24 @@ const reasonOf = (error: unknown): BudgetError.Reason["_tag"] | undefined =>
 
 const turn = () => new Promise((resolve) => setTimeout(resolve, 5))
 
+type Options = ConstructorParameters<typeof BudgetedSession>[0]
+
+const refusedBy = (make: () => unknown): BudgetRefusedError => {
+  try {
+    make()
+  } catch (error) {
+    assert.instanceOf(error, BudgetRefusedError)
+    return error
+  }
+  return assert.fail("It was expected to be refused.")
+}
+
+const refusedFor = (options: object): BudgetRefusedError => {
+  const refusal = refusedBy(() => new BudgetedSession({ budgetUsd: 1, ...options }))
+  assert.strictEqual(refusal.reason._tag, "InvalidOptions")
+  return refusal
+}
+
 describe("what a session tells", () => {
   it("of a request that is not sent: its bound, line by line, and whether it fits here", async () => {
     await using session = new BudgetedSession({ budgetUsd: "0.01" })
@@ -444,6 +462,152 @@ describe("settings", () => {
       assert.strictEqual(refusal.reason._tag, "InvalidOptions")
       assert.include(refusal.message, said)
     }
+  })
+
+  describe("a name that there is not", () => {
+    const key = "sk-hunter2"
+
+    it("is refused, and the names that there are told, but not what stands under it", () => {
+      for (const [options, said] of [
+        [{ onExeeded: key }, 'a session has no option "onExeeded". Its options are budgetUsd, window, '],
+        [{ onExeeded: key, apiKey: key }, 'no option "onExeeded" or "apiKey". Its options are budgetUsd, '],
+        [{ uncapped: { shar: key } }, 'uncapped has no option "shar". Its options are share, floor. Correct'],
+        [{ window: { every: "day", timezone: key } }, 'window has no option "timezone". Its options are'],
+        [
+          { countRemotely: { timeOut: key } },
+          'countRemotely has no option "timeOut". Its options are timeout.'
+        ],
+        [
+          { hosts: { "llm.example.com": { takestier: key } } },
+          'hosts["llm.example.com"] has no option "takestier". Its options are known, regional, takesTier, verified, provider.'
+        ]
+      ] as const) {
+        const refusal = refusedFor(options)
+        assert.include(refusal.message, said)
+        for (const text of [refusal.message, JSON.stringify(refusal), inspect(refusal, { depth: 20 })]) {
+          assert.notInclude(text, key)
+        }
+      }
+    })
+
+    it("is passed over where nothing stands under it, and so is every name that there is", async () => {
+      const none: Record<keyof Options, undefined> = {
+        budgetUsd: undefined,
+        window: undefined,
+        thresholds: undefined,
+        onLimitChange: undefined,
+        onExceeded: undefined,
+        waitAtMost: undefined,
+        account: undefined,
+        ledger: undefined,
+        telemetry: undefined,
+        prices: undefined,
+        toolFees: undefined,
+        maxAge: undefined,
+        tier: undefined,
+        uncapped: undefined,
+        inputBound: undefined,
+        countRemotely: undefined,
+        models: undefined,
+        allow: undefined,
+        endpoints: undefined,
+        hosts: undefined,
+        abandoned: undefined,
+        refusal: undefined
+      }
+      const misspelt = { onExeeded: undefined, uncapped: { share: 0.5, shar: undefined } }
+      for (const options of [{ ...none }, misspelt]) {
+        const session = new BudgetedSession({ ...options, budgetUsd: 1 })
+        assert.strictEqual(session.getRemainingBudget(), 1)
+        await session.close()
+      }
+    })
+  })
+
+  it("hosts that no call can have, or of which something else is said than there is, are refused", () => {
+    for (const [hosts, said] of [
+      [5, "hosts is a number and no object. Write hosts: {"],
+      [["llm.example.com"], "hosts is an array and no object."],
+      [new Map(), "hosts is an object of another kind and no object."],
+      [null, "hosts is null and no object."],
+      [
+        { "llm.example.com": true },
+        'hosts["llm.example.com"] is a boolean and no object. Give what is known'
+      ],
+      [
+        { "llm.example.com": { takesTier: "no" } },
+        'hosts["llm.example.com"].takesTier is a string. Give it true'
+      ],
+      [
+        { "llm.example.com": { known: null } },
+        'hosts["llm.example.com"].known is null. Give it true or false.'
+      ],
+      [
+        { "llm.example.com": { provider: true } },
+        'hosts["llm.example.com"].provider is a boolean. Give it a text.'
+      ],
+      [
+        { "https://llm.example.com/v1": {} },
+        'a name in hosts can never match. Write "llm.example.com": the host'
+      ],
+      [{ "http://ann:hunter2@llm.example.com:8080": {} }, 'Write "llm.example.com:8080": the host alone'],
+      [{ "LLM.example.com": {} }, 'Write "llm.example.com":'],
+      [{ "llm.example.com:443": {} }, 'Write "llm.example.com":'],
+      [{ "http://llm.example.com:80": {} }, 'Write "llm.example.com":'],
+      [{ "llm.example.com/v1": {} }, 'Write "llm.example.com":'],
+      [{ "*.example.com": {} }, "a name in hosts is no host. Write one as an address has it, such as"],
+      [{ "ann:hunter2": {} }, "a name in hosts is no host."],
+      [{ "": {} }, "a name in hosts is no host."]
+    ] as const) {
+      const { message } = refusedFor({ hosts })
+      assert.include(message, said)
+      assert.notInclude(message, "hunter2")
+    }
+  })
+
+  it("hosts are taken as an address has them", async () => {
+    const hosts = {
+      "llm.example.com": { known: true, regional: false, takesTier: true, verified: false, provider: "groq" },
+      "localhost:8080": { takesTier: true },
+      "[::1]:8080": {},
+      "127.0.0.1": {}
+    }
+    await new BudgetedSession({ budgetUsd: 1, hosts }).close()
+  })
+
+  it("numbers out of their range, and prices that are no object, are refused as the session is made", () => {
+    const range = "a share is above 0 and at most 1, and a floor is a whole number of tokens, at least 1."
+    const prices =
+      'Give an object, as in prices: { "my-model": { input: "1.25", output: "10" } }; parse the text'
+    for (const [options, said] of [
+      [{ uncapped: { share: 0 } }, `uncapped.share is 0: ${range}`],
+      [{ uncapped: { share: 1.01 } }, `uncapped.share is 1.01: ${range}`],
+      [{ uncapped: { share: NaN } }, `uncapped.share is NaN: ${range}`],
+      [{ uncapped: { share: "half" } }, `uncapped.share is a string: ${range}`],
+      [{ uncapped: { floor: 0 } }, `uncapped.floor is 0: ${range}`],
+      [{ uncapped: { share: 1, floor: 1.5 } }, `uncapped.floor is 1.5: ${range}`],
+      [{ uncapped: { floor: Infinity } }, `uncapped.floor is Infinity: ${range}`],
+      [
+        { endpoints: { "POST /x": { maxUsd: "-0.01" } } },
+        'endpoints["POST /x"] has a negative maxUsd. Give what'
+      ],
+      [{ prices: 5 }, `prices is a number and no object. ${prices}`],
+      [{ prices: '{"mine":{}}' }, `prices is a string and no object. ${prices}`],
+      [{ prices: [] }, `prices is an array and no object. ${prices}`],
+      [{ prices: null }, `prices is null and no object. ${prices}`],
+      [{ toolFees: 5 }, "toolFees is a number and no object. Give an object, as in toolFees:"]
+    ] as const) {
+      assert.include(refusedFor(options).message, said)
+    }
+  })
+
+  it("what is wrong is told in sentences that end before the next one begins", () => {
+    assert.include(refusedFor({ tier: "cheap" }).message, '"ultrafast" at ["tier"]. Nothing was opened.')
+    const noObject: unknown = "hunter2"
+    const refusal = refusedBy(() => new BudgetedSession(noObject as Options))
+    assert.include(refusal.message, "Expected object. Nothing was opened.")
+    const row = refusedBy(() => new BudgetedSession({ budgetUsd: 1, prices: { mine: 5 as never } }))
+    assert.include(row.message, 'model "mine": Expected object.')
   })
 
   it("batch rates are quoted and settled, marked as unverified and warned of once", async () => {

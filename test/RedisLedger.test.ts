@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger, Redacted, References, Schedule } from "effect"
 import * as Redis from "effect/persistence/Redis"
+import { inspect } from "node:util"
 import { Ledger, Usd } from "agent-budget"
 import * as RedisLedger from "agent-budget/RedisLedger"
 import { concerns, unavailable } from "../src/internal/redisFailure.ts"
@@ -208,6 +209,49 @@ describe("a server's settings", () => {
     }
     assert.deepStrictEqual(seriousOf("maxmemory_policy:volatile-lru\r\n"), [])
   })
+})
+
+describe("an address that is none", () => {
+  it.effect("is refused as an option, without any of its text", () =>
+    Effect.gen(function* () {
+      for (const address of [
+        "redis//bob:hunter2@127.0.0.1:6379",
+        "redis://bob:hunter2@127.0.0.1:notaport",
+        "redis://bob:hunter2@127.0.0.1:99999",
+        "redis://bob:hunter2@127.0.0.1:1/books",
+        "redis://bob:hunter2%@127.0.0.1:1",
+        "http://bob:hunter2@127.0.0.1:1",
+        "unix://bob:hunter2@books",
+        "hunter2"
+      ]) {
+        const url = Redacted.make(address)
+        const exit = yield* Effect.exit(Effect.scoped(Layer.build(RedisLedger.layerUrl({ url }))))
+        const refused = yield* Effect.flip(exit)
+        assert.strictEqual(refused.reason._tag, "InvalidOptions", address)
+        assert.include(refused.message, "Write redis://user:password@host:6379/0")
+        for (const text of [refused.message, JSON.stringify(refused), inspect(exit, { depth: 20 })]) {
+          assert.notInclude(text, "hunter2")
+        }
+      }
+    })
+  )
+
+  it.live("is told from one that is; and no ledger gets a part of the address of the one before", () =>
+    Effect.gen(function* () {
+      for (const [address, code] of [
+        ["redis://127.0.0.1:1", "ECONNREFUSED"],
+        ["rediss://bob:hunter2%40@127.0.0.1:1/0", "ECONNREFUSED"],
+        ["unix://bob:hunter2@/nowhere/redis.sock", "ENOENT"],
+        ["redis://bob:hunter2@127.0.0.1:1/", "ECONNREFUSED"]
+      ] as const) {
+        const url = Redacted.make(address)
+        const refused = yield* Effect.flip(Effect.scoped(Layer.build(RedisLedger.layerUrl({ url }))))
+        assert.strictEqual(refused.reason._tag, "LedgerUnavailable", address)
+        assert.include(refused.message, `(${code})`)
+        assert.notInclude(refused.message, "hunter2")
+      }
+    }).pipe(quiet)
+  )
 })
 
 describe("a failure", () => {

@@ -67,7 +67,7 @@ describe("the tier that the project decides", () => {
 })
 
 describe("settings of an uncapped call that cannot be", () => {
-  it("are named with both numbers, whichever of them is wrong", () => {
+  it("are named with both numbers and their range, whichever of them is wrong", () => {
     for (const [uncapped, share, floor] of [
       [{ floor: 0 }, 0.1, 0],
       [{ floor: -1 }, 0.1, -1],
@@ -80,7 +80,9 @@ describe("settings of an uncapped call that cannot be", () => {
     ] as const) {
       assert.deepInclude(whyOf("/chat/completions", chat, { uncapped }), {
         _tag: "UnboundedRequest",
-        detail: `uncapped has a share of ${share} and a floor of ${floor}.`,
+        detail:
+          `uncapped has a share of ${share} and a floor of ${floor}: ` +
+          "a share is above 0 and at most 1, and a floor is a whole number of tokens, at least 1.",
         fix: "Set max_completion_tokens, or uncapped: { share, floor }."
       })
     }

@@ -14,6 +14,8 @@ import * as Pricing from "../Pricing.ts"
 import * as Usd from "../Usd.ts"
 import { lasting } from "./background.ts"
 import { checkUnbounded } from "./ledgerChecks.ts"
+import * as Checks from "./optionChecks.ts"
+import { sentence } from "./schemaText.ts"
 import * as SqliteLedger from "./sqliteLedger.ts"
 
 /** What there is to say of a limit, beside the amount. */
@@ -96,7 +98,7 @@ const Choices = Schema.Struct({
   uncapped: Schema.optional(
     Schema.Union([
       Schema.Literals(["modelMaximum", "refuse"]),
-      Schema.Struct({ share: Schema.optional(Schema.Finite), floor: Schema.optional(Schema.Int) })
+      Schema.Struct({ share: Schema.optional(Schema.Unknown), floor: Schema.optional(Schema.Unknown) })
     ])
   ),
   models: Schema.optional(Schema.Record(Schema.String, Schema.String)),
@@ -111,6 +113,55 @@ const Choices = Schema.Struct({
     )
   )
 })
+
+const optionNames = {
+  budgetUsd: true,
+  window: true,
+  thresholds: true,
+  onLimitChange: true,
+  onExceeded: true,
+  waitAtMost: true,
+  account: true,
+  ledger: true,
+  telemetry: true,
+  prices: true,
+  toolFees: true,
+  maxAge: true,
+  tier: true,
+  uncapped: true,
+  inputBound: true,
+  countRemotely: true,
+  models: true,
+  allow: true,
+  endpoints: true,
+  hosts: true,
+  abandoned: true,
+  refusal: true
+} satisfies Checks.Names<SessionOptions>
+
+const uncappedNames = { share: true, floor: true } satisfies Checks.Names<SessionOptions["uncapped"]>
+const windowNames = { every: true, timeZone: true, rolling: true } satisfies Checks.Names<Ledger.Window>
+const remoteNames = { timeout: true } satisfies Checks.Names<SessionOptions["countRemotely"]>
+
+const misspeltIn = (options: SessionOptions): string | undefined =>
+  Checks.checkNames("a session", options, optionNames) ??
+  Checks.checkNames("uncapped", options.uncapped, uncappedNames) ??
+  Checks.checkNames("window", options.window, windowNames) ??
+  Checks.checkNames("countRemotely", options.countRemotely, remoteNames)
+
+const ownPrices =
+  'Give an object, as in prices: { "my-model": { input: "1.25", output: "10" } }; parse the text of a JSON file first.'
+
+/** What is wrong with the policy and the prices, beyond the words that there are. */
+const policyFault = (
+  { hosts, prices, toolFees, uncapped }: SessionOptions,
+  { endpoints }: typeof Choices.Type
+): string | undefined =>
+  Checks.checkUncapped(uncapped) ??
+  Checks.checkEndpoints(endpoints) ??
+  Checks.checkHosts(hosts) ??
+  Checks.checkRecord("prices", prices, ownPrices) ??
+  Checks.checkRecord("toolFees", toolFees, 'Give an object, as in toolFees: { webSearch: "8" }.')
 
 const namedLedgers =
   `Name a SQLite file (ledger: "file:budget.db"), leave it out for books in memory, or give a layer: ` +
@@ -135,9 +186,9 @@ const faultIn = (options: SessionOptions): string | undefined => {
 
 const checkOptions = (options: SessionOptions): Effect.Effect<void, BudgetError.BudgetError> =>
   Effect.matchEffect(Schema.decodeUnknownEffect(Choices)(options), {
-    onFailure: (error) => Effect.fail(invalidOptions(error.message)),
-    onSuccess: () => {
-      const fault = faultIn(options)
+    onFailure: (error) => Effect.fail(invalidOptions(sentence(error.message))),
+    onSuccess: (choices) => {
+      const fault = misspeltIn(options) ?? policyFault(options, choices) ?? faultIn(options)
       return fault === undefined ? Effect.void : Effect.fail(invalidOptions(fault))
     }
   })
