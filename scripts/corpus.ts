@@ -41,12 +41,13 @@ interface Blob {
   readonly height?: number
 }
 
-/** A PNG header of that size: what is left of an image when only its size matters. */
+/** A PNG of that size up to where its image begins: what is left of an image when only its size matters. */
 const header = (width: number, height: number): string => {
-  const bytes = Buffer.alloc(24)
+  const bytes = Buffer.alloc(42)
   bytes.write("\u0089PNG\r\n\u001a\n\0\0\0\rIHDR", "latin1")
   bytes.writeUInt32BE(width, 16)
   bytes.writeUInt32BE(height, 20)
+  bytes.write("IDAT", 37)
   return bytes.toString("base64")
 }
 

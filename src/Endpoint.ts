@@ -225,7 +225,7 @@ export interface Plan {
 
 /**
  * What one event of a stream says: nothing of the bill, a usage that a later one may replace, the final usage, or
- * that no more will come.
+ * that no more will come. `wrote`: it shows output, so that a usage without any cannot be true.
  *
  * @example
  * ```ts
@@ -238,12 +238,13 @@ export interface Plan {
  * @since 0.1.0
  */
 export type Signal =
-  | { readonly _tag: "Nothing" }
+  | { readonly _tag: "Nothing"; readonly wrote?: boolean | undefined }
   | {
       readonly _tag: "Interim"
       readonly reading: Reading | undefined
       /** Nothing else is in the event: who did not ask for the usage does not see it. */
       readonly isAlone: boolean
+      readonly wrote?: boolean | undefined
     }
   | { readonly _tag: "Final"; readonly reading: Reading | undefined }
   | { readonly _tag: "Done" }

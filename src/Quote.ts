@@ -264,7 +264,7 @@ export const quote = (
   const plan = planned.success
   const model = pricing.find(plan.model)
   if (model === undefined) {
-    return Result.fail(BudgetError.because(new BudgetError.UnknownModel({ model: plan.model.slice(0, longestModel) })))
+    return Result.fail(BudgetError.because(new BudgetError.UnknownModel({ model: plan.model })))
   }
   const priced = pricesOf(pricing, plan, options.tier ?? "standard", where)
   if (Result.isFailure(priced)) return Result.fail(priced.failure)
@@ -295,9 +295,6 @@ export const quote = (
     at: where.at
   })
 }
-
-/** What is written in the place of a model may be anything, a prompt too: no more of it is told. */
-const longestModel = 256
 
 /** All of a quote that does not follow from the rest. */
 type Basis = Omit<Quote, "price" | "least" | "most" | "share" | "cap">

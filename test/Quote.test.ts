@@ -39,13 +39,14 @@ const between = (minimum: number, maximum: number) => Schema.Int.check(Schema.is
 const Part = between(0, 1_000)
 const part = (whole: number, thousandths: number): number => Math.floor((whole * thousandths) / 1_000)
 
-/** A 1024 x 1024 picture, as far as its header goes. */
+/** A 1024 x 1024 picture, up to where its image begins. */
 const picture = ((): string => {
-  const bytes = Buffer.alloc(24)
+  const bytes = Buffer.alloc(42)
   bytes.write("\u0089PNG\r\n\u001a\n\0\0\0\rIHDR", "latin1")
   bytes.writeUInt32BE(1_024, 16)
   bytes.writeUInt32BE(1_024, 20)
-  return `data:image/png;base64,${bytes.toString("base64").padEnd(40, "A")}`
+  bytes.write("IDAT", 37)
+  return `data:image/png;base64,${bytes.toString("base64")}`
 })()
 
 /** What that picture is billed at, for models whose formula is published; nothing is claimed of the others. */

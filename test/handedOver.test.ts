@@ -202,9 +202,9 @@ describe("a stream", () => {
       }
     ))
 
-  it("that ends with a usage without output is billed by it", () =>
+  it("that ends with a usage without output, and wrote nothing, is billed by it", () =>
     under(
-      () => events(sse(chunk(delta), chunk(early), "[DONE]")),
+      () => events(sse(chunk({ choices: [{ index: 0, delta: { content: "" } }] }), chunk(early), "[DONE]")),
       async (client, session) => {
         for await (const each of await client.chat.completions.create({ ...ask, stream: true })) {
           assert.strictEqual(each.choices.length, 1)

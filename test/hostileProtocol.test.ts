@@ -200,6 +200,132 @@ describe("usage", () => {
     })
   }
 
+  const nothing = { prompt_tokens: 10, completion_tokens: 0, total_tokens: 10 }
+  const wordless = { choices: [{ index: 0, delta: { role: "assistant", content: "" }, finish_reason: null }] }
+
+  it("without output beside an answer that has one is charged whole", () =>
+    under(
+      () => Response.json({ ...answer, usage: nothing }),
+      async (client, session) => {
+        assert.strictEqual((await client.chat.completions.create(capped)).choices[0]?.message.content, "Hi")
+        await assertWhole(session)
+      }
+    ))
+
+  it("without output beside an answer that has none is metered", () =>
+    under(
+      () => Response.json({ ...answer, choices: [{ index: 0, message: { content: "" } }], usage: nothing }),
+      async (client, session) => {
+        await client.chat.completions.create(capped)
+        await assertMetered(session, nanoOf(10, 0))
+      }
+    ))
+
+  const call = { index: 0, id: "call_1", type: "function", function: { name: "f", arguments: "" } }
+  const written = [
+    ["a text", delta],
+    ["a refusal", { choices: [{ index: 0, delta: { refusal: "No." } }] }],
+    ["a tool call", { choices: [{ index: 0, delta: { tool_calls: [call] } }] }]
+  ] as const
+  for (const include_usage of [true, false]) {
+    const options = { ...streamed, stream_options: { include_usage } }
+    const asked = include_usage ? "asked for" : "not asked for"
+    const readWhole = async (client: OpenAI): Promise<void> => {
+      for await (const each of await client.chat.completions.create(options)) assert.isDefined(each.id)
+    }
+    for (const [what, wrote] of written) {
+      it(`without output at the end of a stream that wrote ${what} is charged whole (${asked})`, () =>
+        under(
+          () => events(sse(...[wordless, wrote, { choices: [], usage: nothing }].map(chunk), "[DONE]")),
+          async (client, session) => {
+            await readWhole(client)
+            await assertWhole(session)
+          }
+        ))
+    }
+    it(`without output at the end of a stream that wrote nothing is metered (${asked})`, () =>
+      under(
+        () => events(sse(chunk(wordless), "ping", chunk({ choices: [], usage: nothing }), "[DONE]")),
+        async (client, session) => {
+          await (await client.post("/chat/completions", { body: options }).asResponse()).text()
+          await assertMetered(session, nanoOf(10, 0))
+        }
+      ))
+
+    const larger = { choices: [], usage }
+    for (const abandoned of ["assume", "drain"] as const) {
+      for (const how of ["left", "aborted"] as const) {
+        it(`a stream that is ${how} behind its usage is metered by it (${asked}, ${abandoned})`, () => {
+          const parts = [sse(chunk(delta), chunk(larger)), sse(chunk(delta))]
+          const open = () =>
+            new ReadableStream<Uint8Array>({
+              pull: async (controller) => {
+                const part = parts.shift()
+                // It stays open behind its last part.
+                if (part === undefined) await new Promise(() => undefined)
+                else controller.enqueue(new TextEncoder().encode(part))
+              }
+            })
+          return under(
+            () => new Response(open(), { headers: { "content-type": "text/event-stream" } }),
+            async (client, session) => {
+              const aborter = new AbortController()
+              const { signal } = aborter
+              const response = await client.post("/chat/completions", { body: options, signal }).asResponse()
+              const reader = response.body?.getReader()
+              await reader?.read()
+              if (how === "left") await reader?.cancel()
+              else aborter.abort()
+              await assertMetered(session, nanoOf(10, 20))
+            },
+            { abandoned }
+          )
+        })
+      }
+    }
+  }
+
+  it("told by the event that ends a response is booked at once, before its stream ends", () => {
+    const output = [{ type: "message", content: [{ type: "output_text", text: "Hi" }] }]
+    const wire = { input_tokens: 10, output_tokens: 20, total_tokens: 30 }
+    const response = { id: "resp_1", model: "gpt-4o-mini", output, usage: wire }
+    const open = new ReadableStream<Uint8Array>({
+      start: (controller) =>
+        controller.enqueue(new TextEncoder().encode(sse({ type: "response.completed", response })))
+    })
+    return under(
+      () => new Response(open, { headers: { "content-type": "text/event-stream" } }),
+      async (client, session) => {
+        const body = { model: "gpt-4o-mini", input: "Hello", max_output_tokens: 100, stream: true }
+        const reader = (await client.post("/responses", { body }).asResponse()).body?.getReader()
+        await reader?.read()
+        await assertMetered(session, nanoOf(10, 20))
+      }
+    )
+  })
+
+  for (const [what, items] of [
+    ["in its items", [{ type: "message", content: [{ type: "output_text", text: "Hi" }] }]],
+    ["in its deltas only", []]
+  ] as const) {
+    it(`without output at the end of a response with a text ${what} is charged whole`, () => {
+      const wire = { input_tokens: 10, output_tokens: 0, total_tokens: 10 }
+      const response = { id: "resp_1", model: "gpt-4o-mini", output: items, usage: wire }
+      const told = [
+        { type: "response.output_text.delta", delta: "Hi" },
+        { type: "response.completed", response }
+      ]
+      return under(
+        () => events(sse(...told)),
+        async (client, session) => {
+          const body = { model: "gpt-4o-mini", input: "Hello", max_output_tokens: 100, stream: true }
+          await (await client.post("/responses", { body }).asResponse()).text()
+          await assertWhole(session)
+        }
+      )
+    })
+  }
+
   const early = { ...delta, usage: { prompt_tokens: 10, completion_tokens: 1, total_tokens: 11 } }
   const last = { ...delta, usage: { prompt_tokens: 10, completion_tokens: 2, total_tokens: 12 } }
   for (const include_usage of [true, false]) {

@@ -211,22 +211,22 @@ describe("what a request shows", () => {
     const size = Buffer.alloc(8)
     size.writeUInt32BE(16, 0)
     size.writeUInt32BE(16, 4)
-    const rest = "\u0008\u0006\0\0\0crc!" + "\0".repeat(16)
-    const ihdr = `\0\0\0\rIHDR${size.toString("latin1")}${rest}`
+    const ihdr = `\0\0\0\rIHDR${size.toString("latin1")}\u0008\u0006\0\0\0crc!`
+    const idat = `\0\0\0\u0004IDAT${"\0".repeat(8)}`
     const signature = "\u0089PNG\r\n\u001a\n"
     const url = (type: string, bytes: string) =>
       `data:image/${type};base64,${Buffer.from(bytes, "latin1").toString("base64")}`
     const hiding = [
       // A chunk that looks like the header from where the header should be, and the true header behind it.
-      url("png", `${signature}\0\0\0\u0004CgBI${size.toString("latin1")}${ihdr}`),
-      url("png", `${signature}\0\0\0\u0008tEXt${size.toString("latin1")}crc!${ihdr}`),
+      url("png", `${signature}\0\0\0\u0004CgBI${size.toString("latin1")}${ihdr}${idat}`),
+      url("png", `${signature}\0\0\0\u0008tEXt${size.toString("latin1")}crc!${ihdr}${idat}`),
       url("gif", `GIF89a\u0010\0\u0010\0${"\0".repeat(20)}`),
       url("gif", `GIF87a\u0001\0\u0001\0${"\0".repeat(20)}`)
     ]
     for (const model of ["gpt-4o", "gpt-4o-mini", "gpt-4.1-mini", "gpt-5"]) {
       const most = imageTokens(model, undefined, undefined)
       for (const each of hiding) assert.strictEqual(imageTokens(model, each, undefined), most)
-      assert.isBelow(imageTokens(model, url("png", signature + ihdr), undefined), most)
+      assert.isBelow(imageTokens(model, url("png", signature + ihdr + idat), undefined), most)
     }
   })
 })

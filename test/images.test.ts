@@ -14,9 +14,16 @@ const le = (bytes: number, value: number): Buffer => Buffer.from(be(bytes, value
 const ascii = (text: string): Buffer => Buffer.from(text, "latin1")
 const join = (...parts: ReadonlyArray<Buffer>): Buffer => Buffer.concat(parts)
 
-/** Files by the letter of their formats, as far as their headers go. */
-const png: Make = (width, height) =>
-  join(ascii("\x89PNG\r\n\x1a\n"), be(4, 13), ascii("IHDR"), be(4, width), be(4, height), be(5, 0x0802000000))
+/** Files by the letter of their formats, up to where their images begin. */
+const pngChunk = (name: string, body: Buffer): Buffer =>
+  join(be(4, body.length), ascii(name), body, Buffer.alloc(4))
+const ihdr: Make = (width, height) => pngChunk("IHDR", join(be(4, width), be(4, height), be(5, 0x0802000000)))
+const idat = pngChunk("IDAT", Buffer.alloc(10))
+const pngWith =
+  (...chunks: ReadonlyArray<Buffer>): Make =>
+  (width, height) =>
+    join(ascii("\x89PNG\r\n\x1a\n"), ihdr(width, height), ...chunks)
+const png = pngWith(idat)
 const gif: Make = (width, height) => join(ascii("GIF89a"), le(2, width), le(2, height), be(3, 0))
 const segment = (marker: number, body: Buffer): Buffer =>
   join(be(2, 0xff00 + marker), be(2, body.length + 2), body)
@@ -24,24 +31,33 @@ const frame =
   (marker: number): Make =>
   (width, height) =>
     segment(marker, join(be(1, 8), be(2, height), be(2, width), be(1, 3), Buffer.alloc(9)))
+const scan = join(segment(0xda, Buffer.alloc(10)), be(2, 0xffd9))
 const jpeg =
   (marker: number, ...before: ReadonlyArray<Buffer>): Make =>
   (width, height) =>
-    join(be(2, 0xffd8), ...before, frame(marker)(width, height), be(2, 0xffd9))
-const riff = (chunk: Buffer): Buffer => join(ascii("RIFF"), le(4, chunk.length + 4), ascii("WEBP"), chunk)
-const webpLossy: Make = (width, height) =>
-  riff(join(ascii("VP8 "), le(4, 10), be(3, 0x100000), be(3, 0x9d012a), le(2, width), le(2, height)))
-const webpLossless: Make = (width, height) =>
-  riff(
-    join(ascii("VP8L"), le(4, 20), be(1, 0x2f), le(4, width - 1 + (height - 1) * 16_384), Buffer.alloc(15))
-  )
-const webpExtended: Make = (width, height) =>
-  riff(join(ascii("VP8X"), le(4, 10), be(4, 0), le(3, width - 1), le(3, height - 1)))
+    join(be(2, 0xffd8), ...before, frame(marker)(width, height), scan)
+const riff = (...chunks: ReadonlyArray<Buffer>): Buffer => {
+  const body = join(ascii("WEBP"), ...chunks)
+  return join(ascii("RIFF"), le(4, body.length), body)
+}
+const webpChunk = (name: string, body: Buffer): Buffer =>
+  join(ascii(name), le(4, body.length), body, Buffer.alloc(body.length % 2))
+const vp8: Make = (width, height) =>
+  webpChunk("VP8 ", join(be(3, 0x100000), be(3, 0x9d012a), le(2, width), le(2, height)))
+const vp8l: Make = (width, height) =>
+  webpChunk("VP8L", join(be(1, 0x2f), le(4, width - 1 + (height - 1) * 16_384), Buffer.alloc(15)))
+const vp8x: Make = (width, height) => webpChunk("VP8X", join(be(4, 0), le(3, width - 1), le(3, height - 1)))
 
 // A thumbnail's own frame header lies inside a segment that is passed over as a whole.
 const thumbnail = segment(0xe1, join(ascii("Exif\0\0"), jpeg(0xc0)(160, 120)))
 const makers: Readonly<Record<string, Make>> = {
   png,
+  "png with a profile, a palette and a text": pngWith(
+    pngChunk("iCCP", Buffer.alloc(31)),
+    pngChunk("PLTE", Buffer.alloc(6)),
+    pngChunk("tEXt", ihdr(1, 1)),
+    idat
+  ),
   "baseline jpeg": jpeg(0xc0),
   "progressive jpeg with a thumbnail, tables and fill bytes": jpeg(
     0xc2,
@@ -49,9 +65,16 @@ const makers: Readonly<Record<string, Make>> = {
     segment(0xc4, Buffer.alloc(30)),
     be(1, 0xff)
   ),
-  "lossy webp": webpLossy,
-  "lossless webp": webpLossless,
-  "extended webp": webpExtended
+  "lossy webp": (width, height) => riff(vp8(width, height)),
+  "lossless webp": (width, height) => riff(vp8l(width, height)),
+  "extended webp": (width, height) => riff(vp8x(width, height), vp8l(width, height)),
+  "extended webp with a profile and alpha": (width, height) =>
+    riff(
+      vp8x(width, height),
+      webpChunk("ICCP", Buffer.alloc(5)),
+      webpChunk("ALPH", Buffer.alloc(8)),
+      vp8(width, height)
+    )
 }
 
 const dataUrl = (bytes: Buffer, mime = "image/png"): string =>
@@ -86,11 +109,11 @@ describe("the size of an image", () => {
   it.prop(
     "is never guessed, and never throws, for headers that are cut or altered",
     {
-      which: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 6 })),
-      keep: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 60 })),
+      which: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: Object.keys(makers).length - 1 })),
+      keep: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 150 })),
       edits: Schema.Array(
         Schema.Tuple([
-          Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 60 })),
+          Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 150 })),
           Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 255 }))
         ])
       )
@@ -114,6 +137,79 @@ describe("the size of an image", () => {
     assert.strictEqual(sizeOf(join(be(2, 0xffd8), segment(0xe1, Buffer.alloc(40)))), undefined)
     assert.strictEqual(sizeOf(Buffer.alloc(70_000, 0xff)), undefined)
     assert.strictEqual(sizeOf(png(0, 100)), undefined)
+  })
+
+  it("is found behind more metadata than one JPEG segment holds", () => {
+    const metadata = segment(0xe1, Buffer.alloc(65_000))
+    const bytes = jpeg(0xc0, metadata, segment(0xe2, Buffer.alloc(40_000)))(640, 480)
+    assert.strictEqual(
+      imageTokens("gpt-4o", dataUrl(bytes, "image/jpeg"), "high"),
+      sized("gpt-4o", 640, 480, "high")
+    )
+  })
+
+  it("is not known for a JPEG with a marker that decoders pass over without a length", () => {
+    const large = frame(0xc0)(2_048, 1_536)
+    // Read as a segment of 6 bytes, the marker ends within a comment, at a frame header that is none.
+    const comment = segment(0xfe, frame(0xc0)(8, 8))
+    const alone = [0x00, 0x01, ...Array.from({ length: 10 }, (_, n) => 0xd0 + n)]
+    const unsettled = [0x02, 0xbf, 0xc8, 0xdc, 0xde, 0xdf, 0xf0, 0xfd]
+    for (const marker of [...alone, ...unsettled]) {
+      const skipped = join(be(2, 0xff00 + marker), be(2, 6))
+      const hostile = join(be(2, 0xffd8), skipped, comment, large, scan)
+      assert.strictEqual(sizeOf(hostile), undefined, marker.toString(16))
+      // Nor behind the frame header, where it would hide a second one.
+      const behind = join(be(2, 0xffd8), frame(0xc0)(8, 8), skipped, comment, large, scan)
+      assert.strictEqual(sizeOf(behind), undefined, marker.toString(16))
+    }
+    const short = join(be(2, 0xffd8), be(2, 0xfffe), be(2, 1), frame(0xc0)(8, 8), scan)
+    assert.strictEqual(sizeOf(short), undefined)
+  })
+
+  it("is not known for a JPEG with two frame headers before its scan, or none, or that is cut before it", () => {
+    for (const marker of [0xc0, 0xc1, 0xc2]) {
+      assert.strictEqual(sizeOf(jpeg(marker, frame(0xc0)(8, 8))(2_048, 1_536)), undefined)
+      assert.strictEqual(sizeOf(jpeg(marker, frame(0xc0)(8, 8), thumbnail)(2_048, 1_536)), undefined)
+      assert.strictEqual(sizeOf(jpeg(marker, frame(0xc0)(0, 0))(8, 8)), undefined)
+    }
+    assert.strictEqual(sizeOf(join(be(2, 0xffd8), scan, frame(0xc0)(8, 8))), undefined)
+    assert.strictEqual(sizeOf(join(be(2, 0xffd8), frame(0xc0)(8, 8), be(2, 0xffd9))), undefined)
+    const cut = join(be(2, 0xffd8), frame(0xc0)(8, 8), segment(0xfe, Buffer.alloc(40)))
+    assert.strictEqual(sizeOf(cut), undefined)
+  })
+
+  it("is not known for a PNG with two headers, a chunk that is none, or no image in reach", () => {
+    const text = pngChunk("tEXt", Buffer.alloc(20))
+    const large = ihdr(2_048, 1_536)
+    for (const chunks of [
+      [large, idat],
+      [text, large, idat],
+      [text, text, large, text, idat]
+    ]) {
+      assert.strictEqual(sizeOf(pngWith(...chunks)(8, 8)), undefined)
+    }
+    for (const name of ["\0\0\0\0", "IHD\0", "ID T", "1DAT"]) {
+      assert.strictEqual(sizeOf(pngWith(pngChunk(name, Buffer.alloc(4)), idat)(8, 8)), undefined)
+    }
+    const endless = join(be(4, 0xffffffff), ascii("tEXt"))
+    assert.strictEqual(sizeOf(pngWith(endless, large, idat)(8, 8)), undefined)
+    assert.strictEqual(sizeOf(pngWith(text)(8, 8)), undefined)
+    // A header behind the image comes too late for any decoder.
+    assert.deepStrictEqual(sizeOf(pngWith(idat, large)(8, 8)), { width: 8, height: 8 })
+  })
+
+  it("is not known for a WebP whose canvas is not its frame, or whose frame does not come next", () => {
+    for (const large of [vp8, vp8l]) {
+      assert.strictEqual(sizeOf(riff(vp8x(8, 8), large(2_048, 1_536))), undefined)
+      assert.strictEqual(sizeOf(riff(vp8x(8, 8), large(8, 1_536))), undefined)
+      assert.strictEqual(sizeOf(riff(vp8x(8, 8), large(2_048, 8))), undefined)
+      assert.strictEqual(sizeOf(riff(vp8x(2_048, 1_536), large(8, 8))), undefined)
+    }
+    const animated = webpChunk("ANMF", join(Buffer.alloc(16), vp8(2_048, 1_536)))
+    assert.strictEqual(sizeOf(riff(vp8x(8, 8), webpChunk("ANIM", Buffer.alloc(6)), animated)), undefined)
+    assert.strictEqual(sizeOf(riff(vp8x(8, 8), animated, vp8(8, 8))), undefined)
+    assert.strictEqual(sizeOf(riff(vp8x(8, 8), vp8x(2_048, 1_536), vp8(8, 8))), undefined)
+    assert.strictEqual(sizeOf(riff(vp8x(8, 8), webpChunk("ALPH", Buffer.alloc(50)))), undefined)
   })
 })
 
@@ -141,6 +237,16 @@ describe("the tokens of an image", () => {
   it("are the published multiples on gpt-5-mini and gpt-5-nano, which bill no more than that", () => {
     assertJustAbove(sized("gpt-5-mini", 3_000, 3_000), 2_489)
     assertJustAbove(sized("gpt-5-nano", 3_000, 3_000), 3_779)
+  })
+
+  it("are the family's most where the base64 has letters that some decoders pass over", () => {
+    const text = png(64, 64).toString("base64")
+    const at = (data: string) => imageTokens("gpt-4o", `data:image/png;base64,${data}`, undefined)
+    const most = imageTokens("gpt-4o", undefined, undefined)
+    assert.isBelow(at(text), most)
+    for (const odd of ["-", "_", "="]) {
+      assert.strictEqual(at(`${text.slice(0, 40)}${odd}${text.slice(40)}`), most)
+    }
   })
 
   it("are the family's most where the request does not show the image", () => {

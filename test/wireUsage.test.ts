@@ -158,6 +158,78 @@ describe("a reported usage", () => {
     assert.isUndefined(readInputUsage({ usage: { input_tokens: 11 } }))
   })
 
+  const none = { prompt_tokens: 11, completion_tokens: 0, total_tokens: 11 }
+  const inputOnly = { input_tokens: 11, output_tokens: 0, total_tokens: 11 }
+  const call = { id: "call_1", type: "function", function: { name: "f", arguments: "{}" } }
+  const chosen: ReadonlyArray<readonly [string, JsonObject]> = [
+    ["a message", { message: { content: "Hi" } }],
+    ["a message in parts", { message: { content: [{ type: "text", text: "Hi" }] } }],
+    ["a refusal", { message: { content: null, refusal: "No." } }],
+    ["a tool call", { message: { content: null, tool_calls: [call] } }],
+    ["a function call", { message: { content: null, function_call: { name: "f", arguments: "{}" } } }],
+    ["a text", { text: "Hi" }],
+    ["a delta", { delta: { content: "Hi" } }]
+  ]
+  for (const [what, choice] of chosen) {
+    it(`without output is not one beside ${what}`, () => {
+      const { completion_tokens: _, ...untold } = none
+      assert.isUndefined(readPromptUsage({ choices: [{}, choice], usage: none }))
+      assert.isUndefined(readPromptUsage({ choices: [choice], usage: untold }))
+      const some = { ...none, completion_tokens: 1 }
+      assert.strictEqual(readPromptUsage({ choices: [choice], usage: some })?.usage.output, 1)
+    })
+  }
+  const items: ReadonlyArray<readonly [string, JsonObject]> = [
+    ["a message", { type: "message", content: [{ type: "output_text", text: "Hi" }] }],
+    ["a refusal", { type: "message", content: [{ type: "refusal", refusal: "No." }] }],
+    ["a function call", { type: "function_call", name: "f", arguments: "{}" }],
+    ["a call of a custom tool", { type: "custom_tool_call", name: "f", input: "" }]
+  ]
+  for (const [what, item] of items) {
+    it(`without output is not one beside ${what} of a response`, () => {
+      assert.isUndefined(readInputUsage({ output: [item], usage: inputOnly }))
+      const some = { ...inputOnly, output_tokens: 1 }
+      assert.strictEqual(readInputUsage({ output: [item], usage: some })?.usage.output, 1)
+    })
+  }
+
+  it("without output is one where nothing was written", () => {
+    const messages: ReadonlyArray<JsonObject> = [
+      { message: { content: "" } },
+      { message: { content: null, refusal: null, tool_calls: [] } },
+      { text: "" }
+    ]
+    for (const choice of messages) {
+      assert.strictEqual(readPromptUsage({ choices: [choice], usage: none })?.usage.output, 0)
+    }
+    const empty = { type: "message", content: [{ type: "output_text", text: "" }] }
+    for (const output of [[], [empty], [{ type: "reasoning", summary: [] }]]) {
+      assert.strictEqual(readInputUsage({ output, usage: inputOnly })?.usage.output, 0)
+    }
+    assert.strictEqual(readEmbeddingUsage({ data: [{ embedding: [1] }], usage: none })?.usage.output, 0)
+  })
+
+  it("is not one when its total is no number", () => {
+    for (const total_tokens of ["14", {}, true]) {
+      const prompt = { prompt_tokens: 11, completion_tokens: 3, total_tokens }
+      assert.isUndefined(readPromptUsage({ usage: prompt }))
+      assert.isUndefined(readEmbeddingUsage({ usage: { prompt_tokens: 11, total_tokens } }))
+      assert.isUndefined(readInputUsage({ usage: { input_tokens: 11, output_tokens: 3, total_tokens } }))
+    }
+    const untold = { prompt_tokens: 11, completion_tokens: 3, total_tokens: null }
+    assert.strictEqual(readPromptUsage({ usage: untold })?.usage.output, 3)
+  })
+
+  it("is not one when more tokens of a prediction are told than output", () => {
+    for (const key of ["accepted_prediction_tokens", "rejected_prediction_tokens"]) {
+      const of = (tokens: number) => ({
+        usage: { prompt_tokens: 11, completion_tokens: 3, completion_tokens_details: { [key]: tokens } }
+      })
+      assert.strictEqual(readPromptUsage(of(3))?.usage.output, 3)
+      assert.isUndefined(readPromptUsage(of(4)))
+    }
+  })
+
   it("tells cache writes by their split where only that is told", () => {
     const usage = {
       input_tokens: 100,

@@ -234,7 +234,7 @@ const throughEvents = (observer: Observer, options: WatchOptions): Through => {
   const usage = streamUsage(observer, options)
   const splitter = new Splitter({
     rewrites: options.hideUsage,
-    wanted: (bytes) => bytes.includes('"usage"') || bytes.includes("[DONE]"),
+    wanted: usage.wanted,
     event: usage.event
   })
   return {
@@ -253,14 +253,22 @@ const throughEvents = (observer: Observer, options: WatchOptions): Through => {
  */
 const streamUsage = (observer: Observer, options: WatchOptions) => {
   let interim: Reading | undefined
+  let wrote = false
+  const ifTrue = (reading: Reading | undefined): Reading | undefined =>
+    wrote && reading?.usage.output === 0 ? undefined : reading
   const heed = (signal: Signal): void => {
-    if (signal._tag === "Final") {
-      if (signal.reading === undefined) observer.lost("the stream's usage cannot be true")
-      else observer.reported(signal.reading)
-    } else if (signal._tag === "Interim") interim = signal.reading
-    else if (signal._tag === "Done") {
-      if (interim === undefined) observer.lost("the stream ended without a usage that could be true")
-      else observer.reported(interim)
+    if (signal._tag === "Done") {
+      const last = ifTrue(interim)
+      if (last === undefined) observer.lost("the stream ended without a usage that could be true")
+      else observer.reported(last)
+      return
+    }
+    if (signal._tag !== "Final") wrote ||= signal.wrote === true
+    if (signal._tag === "Interim") interim = signal.reading
+    else if (signal._tag === "Final") {
+      const reading = ifTrue(signal.reading)
+      if (reading === undefined) observer.lost("the stream's usage cannot be true")
+      else observer.reported(reading)
     }
   }
   const event = (data: string): Fate => {
@@ -271,7 +279,7 @@ const streamUsage = (observer: Observer, options: WatchOptions) => {
     const value = parse(data)
     if (!isObject(value)) {
       // What cannot be read may have been a larger usage.
-      interim = undefined
+      if (data.includes('"usage"')) interim = undefined
       return "keep"
     }
     const signal = options.endpoint.signal(value)
@@ -281,7 +289,9 @@ const streamUsage = (observer: Observer, options: WatchOptions) => {
     const stripped = data.replace(/,\s*"usage"\s*:\s*null/, "")
     return stripped.length === data.length ? "keep" : { data: stripped }
   }
-  return { event, cut: () => observer.lost("the stream ended before it was done") }
+  // Most events are not worth their parsing: it matters only whether any of them wrote.
+  const wanted = (bytes: Buffer): boolean => !wrote || bytes.includes('"usage"') || bytes.includes("[DONE]")
+  return { event, wanted, cut: () => observer.lost("the stream ended before it was done") }
 }
 
 /** Some fetches answer with chunks of text or buffers, which clients read as bytes. */

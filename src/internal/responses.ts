@@ -196,6 +196,6 @@ const endings = new Set(["response.completed", "response.incomplete", "response.
 const signal = (event: JsonObject): Signal =>
   typeof event.type === "string" && endings.has(event.type) && isObject(event.response)
     ? { _tag: "Final", reading: readInputUsage(event.response) }
-    : { _tag: "Nothing" }
+    : { _tag: "Nothing", wrote: isText(event.delta) }
 
 export const responses: Endpoint = { name, plan, read: readInputUsage, signal }

@@ -31,12 +31,14 @@ const tokens = (from: Json | undefined, key: string): number => {
 const told = (from: JsonObject, key: string): boolean => from[key] !== undefined && from[key] !== null
 
 /** Parts that are larger than their whole were not counted by anyone. What is `NaN` fails each comparison. */
-const plausible = (usage: Usage.Usage): boolean =>
+const plausible = (usage: Usage.Usage, output: Json | undefined): boolean =>
   usage.input > 0 &&
   usage.cachedInput + usage.cacheWrite + usage.cacheWrite12h <= usage.input &&
   usage.audioInput <= usage.input &&
   usage.reasoning <= usage.output &&
   usage.audioOutput <= usage.output &&
+  tokens(output, "accepted_prediction_tokens") <= usage.output &&
+  tokens(output, "rejected_prediction_tokens") <= usage.output &&
   usage.webSearches >= 0
 
 /** The writes to the prompt cache that the details of an input tell, by how long they are kept. */
@@ -52,8 +54,7 @@ const splitOf = (input: Json | undefined): Json | undefined =>
 
 /** The output, or what the total says beyond the input: some servers count thoughts there only. */
 const outputOf = (wire: JsonObject, input: number, output: string): number => {
-  const total = tokens(wire, "total_tokens")
-  const rest = Number.isNaN(total) ? 0 : total - input
+  const rest = tokens(wire, "total_tokens") - input
   return told(wire, output) ? Math.max(tokens(wire, output), rest) : told(wire, "total_tokens") ? rest : NaN
 }
 
@@ -96,13 +97,48 @@ const inputUsage = (wire: JsonObject, response: JsonObject): Usage.Usage => {
 const text = (value: Json | undefined): string | undefined =>
   typeof value === "string" && value !== "" ? value : undefined
 
+/** Texts come as they are, or as parts. */
+const isSaid = (content: Json | undefined): boolean =>
+  text(content) !== undefined ||
+  (isArray(content) &&
+    content.some((part) => isObject(part) && (text(part.text) ?? text(part.refusal)) !== undefined))
+
+const isWritten = (message: Json | undefined): boolean =>
+  isObject(message) &&
+  (isSaid(message.content) ||
+    text(message.refusal) !== undefined ||
+    (isArray(message.tool_calls) && message.tool_calls.length > 0) ||
+    isObject(message.function_call))
+
+/** Whether a body with choices, or a chunk of one, shows something that a model wrote. */
+export const hasWritten = ({ choices }: JsonObject): boolean =>
+  isArray(choices) &&
+  choices.some(
+    (each) =>
+      isObject(each) && (text(each.text) !== undefined || isWritten(each.message) || isWritten(each.delta))
+  )
+
+/** The same of the items of a response. */
+const hasItems = ({ output }: JsonObject): boolean =>
+  isArray(output) &&
+  output.some(
+    (item) =>
+      isObject(item) &&
+      (item.type === "function_call" ||
+        item.type === "custom_tool_call" ||
+        (item.type === "message" && isSaid(item.content)))
+  )
+
 const reading = (
   usage: Usage.Usage,
   details: Json | undefined,
+  output: Json | undefined,
   body: JsonObject,
   said: Json | undefined
 ): Reading | undefined => {
-  if (!plausible(usage)) return undefined
+  if (!plausible(usage, output)) return undefined
+  // What was written was counted by nobody.
+  if (usage.output === 0 && (hasWritten(body) || hasItems(body))) return undefined
   const model = text(body.model)
   const tier = text(body.service_tier)
   const splitsWrites = isObject(splitOf(details))
@@ -118,28 +154,41 @@ const reading = (
 export const readPromptUsage = (body: JsonObject): Reading | undefined => {
   const { usage } = body
   return isObject(usage)
-    ? reading(promptUsage(usage), usage.prompt_tokens_details, body, usage.completion_tokens)
+    ? reading(
+        promptUsage(usage),
+        usage.prompt_tokens_details,
+        usage.completion_tokens_details,
+        body,
+        usage.completion_tokens
+      )
     : undefined
 }
 
 /** The bill of a body that never has output. */
 export const readEmbeddingUsage = (body: JsonObject): Reading | undefined => {
   const { usage } = body
-  return isObject(usage)
-    ? reading(
-        { ...promptUsage(usage), output: tokens(usage, "completion_tokens") },
-        usage.prompt_tokens_details,
-        body,
-        undefined
-      )
-    : undefined
+  if (!isObject(usage) || Number.isNaN(tokens(usage, "total_tokens"))) return undefined
+  const { completion_tokens_details: output, prompt_tokens_details: details } = usage
+  return reading(
+    { ...promptUsage(usage), output: tokens(usage, "completion_tokens") },
+    details,
+    output,
+    body,
+    undefined
+  )
 }
 
 /** The bill of a body with `usage.input_tokens`; `undefined` where it has none that could be true. */
 export const readInputUsage = (body: JsonObject): Reading | undefined => {
   const { output, usage } = body
   const read = isObject(usage)
-    ? reading(inputUsage(usage, body), usage.input_tokens_details, body, usage.output_tokens)
+    ? reading(
+        inputUsage(usage, body),
+        usage.input_tokens_details,
+        usage.output_tokens_details,
+        body,
+        usage.output_tokens
+      )
     : undefined
   return read === undefined || !isArray(output) ? read : { ...read, id: text(body.id), items: output.length }
 }

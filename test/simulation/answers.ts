@@ -86,7 +86,7 @@ const usageOf = ({ endpoint, report, usage }: Answer): unknown => {
 const whole = (answer: Answer): object => {
   const { choices, endpoint, id, model, tier: service_tier } = answer
   const usage = usageOf(answer)
-  const message = { role: "assistant", content: "words" }
+  const message = { role: "assistant", content: answer.usage.output > 0 ? "words" : "" }
   switch (endpoint) {
     case "responses":
       return { id, object: "response", status: "completed", model, service_tier, output: [message], usage }

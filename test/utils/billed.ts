@@ -484,10 +484,11 @@ const tools: ReadonlyArray<Billed> = [
 
 /** What a file of that size begins with. */
 export const png = (width: number, height: number): string => {
-  const bytes = Buffer.alloc(33)
+  const bytes = Buffer.alloc(42)
   bytes.write("\u0089PNG\r\n\u001a\n\0\0\0\rIHDR", "latin1")
   bytes.writeUInt32BE(width, 16)
   bytes.writeUInt32BE(height, 20)
+  bytes.write("IDAT", 37)
   return `data:image/png;base64,${bytes.toString("base64")}`
 }
 

@@ -27,6 +27,7 @@ const quote = (name: string) => ["test/Quote.test.ts", name] as const
 const endpoint = (name: string) => ["test/Endpoint.test.ts", name] as const
 const protocol = (name: string) => ["test/hostileProtocol.test.ts", name] as const
 const handed = (name: string) => ["test/handedOver.test.ts", name] as const
+const wrongly = (name: string) => ["test/wrongUse.test.ts", name] as const
 const usage = (name: string) => ["test/wireUsage.test.ts", name] as const
 
 /** Files are named below `src`. */
@@ -131,7 +132,7 @@ export const path: ReadonlyArray<Defect> = [
     "BudgetedFetch.ts",
     "wrapping twice charges twice",
     fetched("session.fetch over session.fetch"),
-    "  if (passes(edge, url, given?.body)) return edge.inner(input, given)\n"
+    "  if (passes(edge, url, given?.body)) return edge.inner(url, given)\n"
   ),
   defect(
     "BudgetedOpenAi.ts",
@@ -227,8 +228,38 @@ export const path: ReadonlyArray<Defect> = [
     "Settlement.ts",
     "a server's failure is free",
     settlement("costs nothing where the provider refused it"),
-    "return refusedByProvider.has(outcome.status)",
+    "return isRefusal(outcome.status, provider)",
     "return outcome.status >= 400"
+  ),
+  defect(
+    "Settlement.ts",
+    "what Azure filters is free",
+    settlement("is charged whole where Azure refused it"),
+    ' && !(provider === "azure.ai.openai" && status === billedByAzure)'
+  ),
+  defect(
+    "internal/addresses.ts",
+    "addresses without an origin are one",
+    wrongly("no call goes to an address that is none of http"),
+    '  if (at.protocol !== "https:" && at.protocol !== "http:") return refused(unspoken(at))\n'
+  ),
+  defect(
+    "BudgetedFetch.ts",
+    "what cannot be sent is held first",
+    wrongly("holds nothing of a budget whose ledger takes time"),
+    `  const init = asPriced(given)
+  const held = acquire(edge, caller, { least: most, label: name }, given?.signal)
+`,
+    `  const held = acquire(edge, caller, { least: most, label: name }, given?.signal)
+  const init = asPriced(given)
+`
+  ),
+  defect(
+    "BudgetedFetch.ts",
+    "a free call is read twice",
+    wrongly("is sent as it was looked up"),
+    "return edge.inner(url, method === undefined ? given : { ...given, method })",
+    "return edge.inner(url, given)"
   ),
   defect(
     "Settlement.ts",
@@ -298,7 +329,20 @@ export const path: ReadonlyArray<Defect> = [
     "internal/responseWatch.ts",
     "a usage that cannot be read is passed over",
     protocol("a stream with usages that grow, the last of which"),
-    "      interim = undefined\n"
+    "      if (data.includes('\"usage\"')) interim = undefined\n"
+  ),
+  defect(
+    "internal/responseWatch.ts",
+    "a stream that wrote may have no output",
+    protocol("without output at the end of a stream that wrote"),
+    "wrote && reading?.usage.output === 0 ? undefined : reading",
+    "reading"
+  ),
+  defect(
+    "internal/wireUsage.ts",
+    "an answer may have no output",
+    usage("without output is not one beside"),
+    "  if (usage.output === 0 && (hasWritten(body) || hasItems(body))) return undefined\n"
   ),
   defect(
     "internal/responseWatch.ts",
