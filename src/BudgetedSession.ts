@@ -22,6 +22,7 @@ import * as BudgetedFetch from "./BudgetedFetch.ts"
 import * as BudgetedOpenAi from "./BudgetedOpenAi.ts"
 import { callContext, lasting, Places } from "./internal/callContext.ts"
 import { checkUnbounded } from "./internal/ledgerChecks.ts"
+import { checkNames, type Names } from "./internal/optionChecks.ts"
 import {
   amountOf,
   invalidOptions,
@@ -174,6 +175,20 @@ export interface SessionQuote {
   }>
 }
 
+/** An account below a session's, as `within` opens it. */
+interface SessionAccount extends LimitOptions {
+  readonly account: string
+  readonly budgetUsd?: string | number | undefined
+}
+
+const accountNames = {
+  account: true,
+  budgetUsd: true,
+  window: true,
+  thresholds: true,
+  onLimitChange: true
+} satisfies Names<SessionAccount>
+
 /** How long `close` waits for open calls, unless told otherwise. */
 const closeWithin = "10 seconds"
 
@@ -315,13 +330,12 @@ export class BudgetedSession {
   /**
    * Charges every call that `run` makes to an account of its own, below this session's (or below the account of the
    * `within` around it), and to all above it. Its `window`, `thresholds` and `onLimitChange` are as in
-   * `Budget.LimitOptions`. Rejects with what `run` throws.
+   * `Budget.LimitOptions`; a name that is none of these is refused. Rejects with what `run` throws.
    */
-  async within<A>(
-    options: LimitOptions & { readonly account: string; readonly budgetUsd?: string | number | undefined },
-    run: () => A | Promise<A>
-  ): Promise<A> {
+  async within<A>(options: SessionAccount, run: () => A | Promise<A>): Promise<A> {
     this.#refuseIfClosed()
+    const misspelt = checkNames("an account", options, accountNames)
+    if (misspelt !== undefined) throw BudgetError.toThrown(invalidOptions(misspelt))
     const inside = Effect.contextWith((context: Context.Context<never>) =>
       Effect.tryPromise({
         try: () => callContext.run({ context, passing: undefined }, async () => run()),
@@ -351,10 +365,10 @@ export class BudgetedSession {
   }
 
   /**
-   * Ends the session: refuses every new call that can cost, waits for the open ones (10 seconds unless told otherwise), and charges
-   * whole what is open still. `getSummary` and the other getters stay readable. Where the session's own ledger could
-   * not be reached, it rejects with the reason `Unwritten`, which has each amount that is not in the books. Given a
-   * time that is none, it rejects with `InvalidOptions`, and closes nothing.
+   * Ends the session: refuses every new call that can cost, waits for the open ones (10 seconds unless told
+   * otherwise), and charges whole what is open still. `getSummary` and the other getters stay readable. Where the
+   * session's own ledger could not be reached, it rejects with the reason `Unwritten`, which has each amount that is not
+   * in the books. Given a time that is none, it rejects with `InvalidOptions`, and closes nothing.
    */
   close(options?: { readonly waitAtMost?: Duration.Input | undefined }): Promise<void> {
     const waitAtMost = options?.waitAtMost ?? closeWithin

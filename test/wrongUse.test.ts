@@ -101,11 +101,22 @@ describe("what is no client, or has no address", () => {
   })
 })
 
-describe("an account without a name", () => {
-  it("is refused", async () => {
+describe("an account", () => {
+  it("without a name is refused", async () => {
     await using session = new BudgetedSession({ budgetUsd: 1 })
     const error = await failureOf(session.within(untyped({}), () => 1))
     assert.strictEqual(tagOf(error), "InvalidAccount")
+  })
+
+  it("whose limit is misspelt does not go without one", async () => {
+    await using session = new BudgetedSession({ budgetUsd: 1 })
+    let ran = false
+    const misspelt = untyped({ account: "agent", budget: "sk-secret" })
+    const error = await failureOf(session.within(misspelt, () => (ran = true)))
+    assert.strictEqual(tagOf(error), "InvalidOptions")
+    assert.match(String(error), /an account has no option "budget"\. Its options are account, budgetUsd,/)
+    assert.notInclude(String(error), "sk-secret")
+    assert.isFalse(ran)
   })
 })
 
@@ -133,9 +144,12 @@ describe("a request that cannot be made", () => {
         body: "{}"
       })
       assert.instanceOf(await failureOf(sending), TypeError)
-      // Whatever was asked of the ledger has been answered by the time that this has.
-      assert.strictEqual((await session.balance()).reservedUsd, 0)
-      assert.strictEqual(session.getRemainingBudget(), 1)
+      // What the ledger was asked for it has granted after some turns.
+      for (let turn = 0; turn < 20; turn++) {
+        assert.strictEqual((await session.balance()).reservedUsd, 0)
+        assert.strictEqual(session.getRemainingBudget(), 1)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
     } finally {
       fs.rmSync(folder, { recursive: true })
     }
