@@ -10,6 +10,7 @@
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { sentence } from "./internal/schemaText.ts"
 import * as Usd from "./Usd.ts"
 
 /** What JSON leaves as it is and a terminal does not: C1 controls, and marks that reorder or hide text. */
@@ -415,7 +416,7 @@ export class InvalidPrices extends Schema.TaggedError<InvalidPrices>()("InvalidP
   detail: Schema.String
 }) {
   override get message(): string {
-    return `The price table was refused at ${this.row}: ${this.detail.replace(/\.$/, "")}. Correct the row, or leave it out.`
+    return `The price table was refused at ${this.row}: ${sentence(this.detail)} Correct the row, or leave it out.`
   }
 }
 

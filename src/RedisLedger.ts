@@ -35,6 +35,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Redis from "effect/persistence/Redis"
 import * as BudgetError from "./BudgetError.ts"
@@ -136,14 +137,7 @@ const made = (options: Options | undefined, renew: Effect.Effect<void> | undefin
 export const layer = (options?: Options): Layer.Layer<Ledger.Ledger, BudgetError.BudgetError, Redis.Redis> =>
   Layer.effect(Ledger.Ledger, make(options))
 
-const isEscaped = (text: string): boolean => {
-  try {
-    decodeURIComponent(text)
-    return true
-  } catch {
-    return false
-  }
-}
+const isEscaped = (text: string): boolean => Result.isSuccess(Result.try(() => decodeURIComponent(text)))
 
 /** Whether the client can read it. What it throws otherwise is no failure of a layer, and holds the whole text. */
 const isAddress = (text: string): boolean => {

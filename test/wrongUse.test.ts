@@ -7,7 +7,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { AzureOpenAI, OpenAI } from "openai"
 import { capped, failureOf, settled } from "./utils/openAi.ts"
-import { stub, tagOf } from "./utils/stubProvider.ts"
+import { stub, tagOf, type SessionOptions } from "./utils/stubProvider.ts"
 
 /** As somebody writes it who has no types. */
 const untyped = (value: unknown) => value as never
@@ -19,6 +19,19 @@ const messageOf = (run: () => unknown): string => {
     return error instanceof Error ? error.message : String(error)
   }
   return ""
+}
+
+/** A session whose own `fetch` was made while another stood in the place of the platform's. */
+const sessionBefore = (respond: () => Response, options: SessionOptions = {}) => {
+  const { fetch, sent } = stub(respond)
+  const real = globalThis.fetch
+  globalThis.fetch = fetch
+  try {
+    const session = new BudgetedSession({ budgetUsd: 1, ...options })
+    return { sent, session, [Symbol.asyncDispose]: () => session.close() }
+  } finally {
+    globalThis.fetch = real
+  }
 }
 
 describe("a budget that is no amount of dollars", () => {
@@ -82,22 +95,16 @@ describe("what is no client, or has no address", () => {
   })
 
   it("no call goes to an address that is none of http", async () => {
-    const { fetch, sent } = stub(() => Response.json({}))
-    const real = globalThis.fetch
-    globalThis.fetch = fetch
-    try {
-      await using session = new BudgetedSession({ budgetUsd: 1, hosts: { "127.0.0.1": {} } })
-      const response = await session.fetch("ftp://127.0.0.1/v1/chat/completions", {
-        method: "POST",
-        body: JSON.stringify(capped)
-      })
-      assert.strictEqual(tagOf(response), "UnsupportedTransport")
-      assert.include(BudgetError.find(response)?.message ?? "", 'of the scheme "ftp:"')
-      assert.strictEqual(sent.length, 0)
-      assert.strictEqual(session.getTotalSpent(), 0)
-    } finally {
-      globalThis.fetch = real
-    }
+    await using behind = sessionBefore(() => Response.json({}), { hosts: { "127.0.0.1": {} } })
+    const { sent, session } = behind
+    const response = await session.fetch("ftp://127.0.0.1/v1/chat/completions", {
+      method: "POST",
+      body: JSON.stringify(capped)
+    })
+    assert.strictEqual(tagOf(response), "UnsupportedTransport")
+    assert.include(BudgetError.find(response)?.message ?? "", 'of the scheme "ftp:"')
+    assert.strictEqual(sent.length, 0)
+    assert.strictEqual(session.getTotalSpent(), 0)
   })
 })
 
@@ -187,28 +194,22 @@ describe("a prompt that a content filter stops", () => {
 
 describe("a call that is free", () => {
   it("is sent as it was looked up, also where it is another when it is read again", async () => {
-    const { fetch, sent } = stub(() => Response.json({ data: [] }))
-    const real = globalThis.fetch
-    globalThis.fetch = fetch
-    try {
-      await using session = new BudgetedSession({ budgetUsd: 1 })
-      let reads = 0
-      const shifting = {
-        toString: () => `https://api.openai.com/v1/${reads++ === 0 ? "models" : "chat/completions"}`
-      }
-      let asked = 0
-      const init = {
-        get method() {
-          return asked++ === 0 ? "GET" : "POST"
-        }
-      }
-      await session.fetch(untyped(shifting), init)
-      assert.deepStrictEqual(
-        sent.map(({ url, init }) => [init.method, url]),
-        [["GET", "https://api.openai.com/v1/models"]]
-      )
-    } finally {
-      globalThis.fetch = real
+    await using behind = sessionBefore(() => Response.json({ data: [] }))
+    const { sent, session } = behind
+    let reads = 0
+    const shifting = {
+      toString: () => `https://api.openai.com/v1/${reads++ === 0 ? "models" : "chat/completions"}`
     }
+    let asked = 0
+    const init = {
+      get method() {
+        return asked++ === 0 ? "GET" : "POST"
+      }
+    }
+    await session.fetch(untyped(shifting), init)
+    assert.deepStrictEqual(
+      sent.map(({ url, init }) => [init.method, url]),
+      [["GET", "https://api.openai.com/v1/models"]]
+    )
   })
 })
