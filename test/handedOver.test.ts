@@ -213,6 +213,32 @@ describe("a stream", () => {
       }
     ))
 
+  describe.each(["application/json", "text/event-stream", "text/plain"])("under the label %s", (label) => {
+    // Blank space may come first, in a chunk of its own.
+    const labelled = (text: string) => () =>
+      new Response(ReadableStream.from(["\n", text].map((part) => new TextEncoder().encode(part))), {
+        headers: { "content-type": label }
+      })
+
+    it("is known by how it begins", () =>
+      under(labelled(sse(chunk(delta), chunk({ choices: [], usage }), "[DONE]")), async (client, session) => {
+        let shown = 0
+        for await (const each of await client.chat.completions.create({ ...ask, stream: true })) {
+          assert.lengthOf(each.choices, 1)
+          shown++
+        }
+        assert.strictEqual(shown, 1)
+        await assertMetered(session, nanoOf(10, 20))
+      }))
+
+    it("may be none, but one body, which is billed by what it says", () =>
+      under(labelled(JSON.stringify(answer)), async (client, session) => {
+        const response = await client.chat.completions.create({ ...ask, stream: true }).asResponse()
+        assert.deepStrictEqual(await response.json(), answer)
+        await assertMetered(session, nanoOf(10, 20))
+      }))
+  })
+
   it("is as long as what is left of it, where it said how long it is", () => {
     const text = sse(chunk(delta), chunk({ choices: [], usage }), "[DONE]")
     const headers = { "content-type": "text/event-stream", "content-length": String(text.length) }

@@ -34,8 +34,9 @@ export const watch = (response: Response, observer: Observer, options: WatchOpti
     return response
   }
   const type = headers.get("content-type") ?? ""
-  const isStream = type.includes("event-stream") || (options.stream && !type.includes("json"))
-  if (isStream) return tapped(response, response.body, observer, options, throughEvents(observer, options))
+  if (options.stream || type.includes("event-stream")) {
+    return tapped(response, response.body, observer, options, throughEither(observer, options))
+  }
   // A reader that goes away from a body that drains must be let go at once, which only a tap can do. What is no
   // plain Response may have ways of its own to be read.
   return observer.drains() || Object.getPrototypeOf(response) !== Response.prototype
@@ -246,6 +247,30 @@ const throughEvents = (observer: Observer, options: WatchOptions): Through => {
     }
   }
 }
+
+/**
+ * What was asked for as a stream, told apart by how it begins: gateways label events as JSON, and answer with JSON
+ * under the label of events. Clients go by what they asked for, whatever the label.
+ */
+const throughEither = (observer: Observer, options: WatchOptions): Through => {
+  let through: Through | undefined
+  return {
+    push: (chunk) => {
+      if (through === undefined) {
+        const first = chunk.find((byte) => !blanks.has(byte))
+        // Blank space before the first word means nothing to either.
+        if (first === undefined) return chunk
+        through = (first === openingBrace ? throughWhole : throughEvents)(observer, options)
+      }
+      return through.push(chunk)
+    },
+    end: () => (through ?? throughEvents(observer, options)).end()
+  }
+}
+
+/** White space, and the bytes of a byte order mark. */
+const blanks: ReadonlySet<number> = new Set([0x09, 0x0a, 0x0d, 0x20, 0xef, 0xbb, 0xbf])
+const openingBrace = 0x7b
 
 /**
  * Follows a stream's events to its last word on usage. One that a later one may replace is the bill only where the
