@@ -301,6 +301,7 @@ export class BudgetedSession {
 
   /** The numbers of every open account. */
   async balances(): Promise<ReadonlyArray<Balance>> {
+    this.#refuseIfClosed()
     return (await this.#run(Budget.balances)).map(balanceOf)
   }
 

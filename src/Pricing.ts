@@ -135,26 +135,30 @@ const toRate = (price: string | number): number | string => {
   const shown = typeof price === "number" ? text : JSON.stringify(price)
   if (!/^\d+(\.\d+)?$/.test(text)) return `${shown} is not a price of 0 or more`
   const [whole = "", fraction = ""] = text.replace(/(\.\d*?)0+$/, "$1").split(".")
-  if (fraction.length > 6) return `${shown} has more than 6 decimals, a pico-dollar a token`
+  if (fraction.length > 6) return `${shown} has more than 6 decimals`
   const rate = Number(whole + fraction.padEnd(6, "0"))
-  return rate <= highestRate ? rate : `${shown} is above $1,000,000 per 1M tokens`
+  return rate <= highestRate ? rate : `${shown} is above 1,000,000`
 }
 
-/** USD per 1M tokens, read as pico-dollars a token. */
-const Rate = Schema.Union([Schema.String, Schema.Number]).pipe(
-  Schema.decodeTo(
-    Schema.Int,
-    SchemaTransformation.transformEffect({
-      decode: (price: string | number) => {
-        const rate = toRate(price)
-        return typeof rate === "number"
-          ? Effect.succeed(rate)
-          : Effect.fail(new SchemaIssue.InvalidValue({ message: `${rate}, in USD per 1M tokens` }, price))
-      },
-      encode: (rate: number) => Effect.succeed(rate / 1_000_000)
-    })
+/** USD for so much of something, read as millionths of them. */
+const usdPer = (unit: string) =>
+  Schema.Union([Schema.String, Schema.Number]).pipe(
+    Schema.decodeTo(
+      Schema.Int,
+      SchemaTransformation.transformEffect({
+        decode: (price: string | number) => {
+          const rate = toRate(price)
+          return typeof rate === "number"
+            ? Effect.succeed(rate)
+            : Effect.fail(new SchemaIssue.InvalidValue({ message: `${rate}, in USD ${unit}` }, price))
+        },
+        encode: (rate: number) => Effect.succeed(rate / 1_000_000)
+      })
+    )
   )
-)
+
+/** Which is read as pico-dollars a token. */
+const Rate = usdPer("per 1M tokens")
 
 const rateFields = {
   input: Rate,
@@ -186,6 +190,9 @@ const perThousand = (rate: number | undefined): number | undefined =>
 const perOne = (rate: number | undefined): number | undefined =>
   rate === undefined ? undefined : rate * 1_000_000
 
+const PerSearches = usdPer("per 1,000 searches")
+const PerSession = usdPer("for a session of a container")
+
 /**
  * The schema of fees of your own for hosted tools, as decimal strings or numbers: USD per 1,000 searches, and USD
  * for a session of a container, by its memory. What is not named stays as it is in the bundled table.
@@ -201,15 +208,15 @@ const perOne = (rate: number | undefined): number | undefined =>
  * @since 0.1.0
  */
 export const ToolFeesOverride = Schema.Struct({
-  webSearch: Schema.optional(Rate),
-  webSearchPreview: Schema.optional(Rate),
-  fileSearch: Schema.optional(Rate),
+  webSearch: Schema.optional(PerSearches),
+  webSearchPreview: Schema.optional(PerSearches),
+  fileSearch: Schema.optional(PerSearches),
   container: Schema.optional(
     Schema.Struct({
-      "1g": Schema.optional(Rate),
-      "4g": Schema.optional(Rate),
-      "16g": Schema.optional(Rate),
-      "64g": Schema.optional(Rate)
+      "1g": Schema.optional(PerSession),
+      "4g": Schema.optional(PerSession),
+      "16g": Schema.optional(PerSession),
+      "64g": Schema.optional(PerSession)
     })
   )
 })

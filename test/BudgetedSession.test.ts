@@ -591,6 +591,13 @@ describe("settings", () => {
         { endpoints: { "POST /x": { maxUsd: "-0.01" } } },
         'endpoints["POST /x"] has a negative maxUsd. Give what'
       ],
+      [{ endpoints: { "post /x": "free" } }, 'endpoints["post /x"] can never match. Write the method and'],
+      [{ endpoints: { "/x": "free" } }, 'endpoints["/x"] can never match.'],
+      [{ endpoints: { "POST /x?y=1": { maxUsd: 1 } } }, 'endpoints["POST /x?y=1"] can never match.'],
+      [
+        { endpoints: { "POST /chat/completions": "free" } },
+        'endpoints["POST /chat/completions"] is priced by its model, whatever is said of it. Leave it out.'
+      ],
       [{ prices: 5 }, `prices is a number and no object. ${prices}`],
       [{ prices: '{"mine":{}}' }, `prices is a string and no object. ${prices}`],
       [{ prices: [] }, `prices is an array and no object. ${prices}`],
@@ -701,8 +708,8 @@ describe("settings", () => {
       },
       {
         endpoints: {
-          "POST /chat/completions": "free",
-          "POST /chat/*": "free"
+          "POST /chat/*": "free",
+          "POST /*/*": { maxUsd: 0 }
         }
       }
     )

@@ -648,7 +648,12 @@ describe("calls of hosted tools", () => {
       container: { ...none, "4g": 500_000_000_000 }
     })
     const error = Effect.runSync(Effect.flip(make({ toolFees: { webSearch: "a cent" } })))
-    assert.match(error.message, /toolFees.*"a cent" is not a price.*webSearch/)
+    assert.match(
+      error.message,
+      /toolFees.*"a cent" is not a price of 0 or more, in USD per 1,000 searches.*webSearch/
+    )
+    const negative = Effect.runSync(Effect.flip(make({ toolFees: { container: { "1g": -1 } } })))
+    assert.match(negative.message, /-1 is not a price of 0 or more, in USD for a session of a container.*1g/)
   })
 })
 
@@ -951,7 +956,7 @@ describe("rows of your own", () => {
     "an empty price": [{ x: { ...good, input: "" } }, /"x".*is not a price/],
     "more precision than a pico-dollar a token": [{ x: { ...good, input: "0.0000001" } }, /"x".*6 decimals/],
     "a float that is not the number meant": [{ x: { ...good, input: 0.1 + 0.2 } }, /"x".*6 decimals/],
-    "a price beyond reason": [{ x: { ...good, input: "1000000.000001" } }, /"x".*above \$1,000,000/],
+    "a price beyond reason": [{ x: { ...good, input: "1000000.000001" } }, /"x".*above 1,000,000/],
     "a missing output": [{ x: { input: "1" } }, /"x".*Missing key.*output/],
     "a missing input": [{ x: { output: "1" } }, /"x".*Missing key.*input/],
     "a row that is no object": [{ x: "1" }, /"x"/],

@@ -214,11 +214,16 @@ describe("a stream", () => {
     ))
 
   describe.each(["application/json", "text/event-stream", "text/plain"])("under the label %s", (label) => {
-    // Blank space may come first, in a chunk of its own.
-    const labelled = (text: string) => () =>
-      new Response(ReadableStream.from(["\n", text].map((part) => new TextEncoder().encode(part))), {
-        headers: { "content-type": label }
+    const labelled = (text: string) => () => {
+      const body = new ReadableStream({
+        start: (controller) => {
+          // Blank space may come first, in a chunk of its own.
+          for (const part of ["\n", text]) controller.enqueue(new TextEncoder().encode(part))
+          controller.close()
+        }
       })
+      return new Response(body, { headers: { "content-type": label } })
+    }
 
     it("is known by how it begins", () =>
       under(labelled(sse(chunk(delta), chunk({ choices: [], usage }), "[DONE]")), async (client, session) => {

@@ -220,11 +220,11 @@ describe("a row of your own", () => {
     }
     assert.include(
       whyOf({ ...good, input: "1.0000001" }),
-      '"1.0000001" has more than 6 decimals, a pico-dollar a token, in USD per 1M tokens'
+      '"1.0000001" has more than 6 decimals, in USD per 1M tokens'
     )
     assert.include(
       whyOf({ ...good, input: "1000000.000001" }),
-      '"1000000.000001" is above $1,000,000 per 1M tokens, in USD per 1M tokens'
+      '"1000000.000001" is above 1,000,000, in USD per 1M tokens'
     )
   })
 

@@ -133,6 +133,7 @@ describe("a session that is closed", () => {
     await session.close()
     assert.strictEqual(tagOf(await failureOf(session.quote("/chat/completions", capped))), "Closed")
     assert.strictEqual(tagOf(await failureOf(session.balance())), "Closed")
+    assert.strictEqual(tagOf(await failureOf(session.balances())), "Closed")
   })
 })
 

@@ -58,14 +58,22 @@ export const checkUncapped = (uncapped: unknown): string | undefined => {
   return undefined
 }
 
+/** `priced`: the endpoints that nobody can vouch for, by method and path. */
 export const checkEndpoints = (
-  endpoints: Readonly<Record<string, "free" | { readonly maxUsd: Usd.Usd }>> = {}
+  endpoints: Readonly<Record<string, "free" | { readonly maxUsd: Usd.Usd }>> = {},
+  priced: ReadonlyArray<string>
 ): string | undefined => {
-  const negative = Object.entries(endpoints).find(([, most]) => most !== "free" && most.maxUsd < 0)
-  return negative === undefined
-    ? undefined
-    : `endpoints[${JSON.stringify(negative[0])}] has a negative maxUsd. ` +
-        'Give what a call costs at most in dollars, or "free".'
+  for (const [name, most] of Object.entries(endpoints)) {
+    const what = `endpoints[${JSON.stringify(name)}]`
+    if (!/^[A-Z]+ [^\s?#]+$/.test(name)) {
+      return `${what} can never match. Write the method and the path below the API's root, as in "POST /videos".`
+    }
+    if (priced.includes(name)) return `${what} is priced by its model, whatever is said of it. Leave it out.`
+    if (most !== "free" && most.maxUsd < 0) {
+      return `${what} has a negative maxUsd. Give what a call costs at most in dollars, or "free".`
+    }
+  }
+  return undefined
 }
 
 const hostOptions = {

@@ -10,6 +10,7 @@ import * as BudgetedFetch from "../BudgetedFetch.ts"
 import * as BudgetError from "../BudgetError.ts"
 import * as InputTokens from "../InputTokens.ts"
 import * as Ledger from "../Ledger.ts"
+import * as OpenAiEndpoints from "../OpenAiEndpoints.ts"
 import * as Pricing from "../Pricing.ts"
 import * as Usd from "../Usd.ts"
 import { lasting } from "./background.ts"
@@ -158,7 +159,10 @@ const policyFault = (
   { endpoints }: typeof Choices.Type
 ): string | undefined =>
   Checks.checkUncapped(uncapped) ??
-  Checks.checkEndpoints(endpoints) ??
+  Checks.checkEndpoints(
+    endpoints,
+    OpenAiEndpoints.priced.map(({ name }) => name)
+  ) ??
   Checks.checkHosts(hosts) ??
   Checks.checkRecord("prices", prices, ownPrices) ??
   Checks.checkRecord("toolFees", toolFees, 'Give an object, as in toolFees: { webSearch: "8" }.')
