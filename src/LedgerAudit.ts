@@ -174,6 +174,38 @@ const endedWithoutAdmission = (entries: ReadonlyArray<Ledger.Entry>): Findings =
   })
 }
 
+type OfReservation = Extract<Ledger.Entry, { readonly reservation: string }>
+
+type Chain = Ledger.Entry["chain"]
+
+const hasSameAccounts = (one: Chain, other: Chain): boolean =>
+  one.length === other.length && one.every(({ account }, index) => account === other[index]?.account)
+
+const isSameChain = (one: Chain, other: Chain): boolean =>
+  hasSameAccounts(one, other) && one.every(({ window }, index) => window === other[index]?.window)
+
+/** All that is booked of a reservation is of the amount, the account and the windows that its first entry names. */
+const sameThroughout = (entries: ReadonlyArray<Ledger.Entry>): Findings => {
+  const firsts = new Map<string, OfReservation>()
+  return entries.flatMap((entry) => {
+    if (!("reservation" in entry)) return []
+    const { _tag, account, chain, reservation, reserved, seq } = entry
+    const first = firsts.get(reservation)
+    if (first === undefined || _tag === "Reserved") {
+      firsts.set(reservation, entry)
+      return []
+    }
+    return [
+      ...(reserved === first.reserved
+        ? []
+        : [`entry ${seq} (${_tag}): reserved ${reserved}, and ${first.reserved} in entry ${first.seq}`]),
+      ...(account === first.account && isSameChain(chain, first.chain)
+        ? []
+        : [`entry ${seq} (${_tag}): it counts for other accounts or windows than entry ${first.seq}`])
+    ]
+  })
+}
+
 /**
  * Each entry says the truth of itself: nothing is negative, an overrun is what passed the reservation, an expiry
  * charges it whole, and a correction's difference is what it says it is.
@@ -224,27 +256,37 @@ interface Numbers {
   held: bigint
 }
 
+/** An account as the entries have it. */
+interface Account {
+  readonly openedAt: number
+  readonly chain: Chain
+  limit: number | null
+  isPaused: boolean
+}
+
 interface Played {
   readonly findings: Array<string>
-  readonly numbers: Map<string, Numbers>
-  readonly limits: Map<string, number | null>
-  readonly paused: Set<string>
-  readonly openedAt: Map<string, number>
+  /** By account, then by window. */
+  readonly numbers: Map<string, Map<number | null, Numbers>>
+  readonly accounts: Map<string, Account>
   readonly admitted: Map<string, { readonly seq: number; held: number }>
 }
 
-const keyOf = (account: string, window: number | null): string => `${window ?? ""} ${account}`
-
 const numbersOf = (played: Played, account: string, window: number | null): Numbers => {
-  const key = keyOf(account, window)
-  const found = played.numbers.get(key) ?? { spent: 0n, held: 0n }
-  played.numbers.set(key, found)
+  const windows = played.numbers.get(account) ?? new Map<number | null, Numbers>()
+  played.numbers.set(account, windows)
+  const found = windows.get(window) ?? { spent: 0n, held: 0n }
+  windows.set(window, found)
   return found
 }
 
 const admit = (played: Played, entry: Extract<Ledger.Entry, { _tag: "Reserved" }>): void => {
   const { chain, limits, reservation, reserved, seq } = entry
   played.admitted.set(reservation, { seq, held: reserved })
+  const opened = played.accounts.get(entry.account)
+  if (opened !== undefined && !hasSameAccounts(chain, opened.chain)) {
+    played.findings.push(`entry ${seq}: it counts for other accounts than ${entry.account} was opened under`)
+  }
   for (const [index, { account, window }] of chain.entries()) {
     const numbers = numbersOf(played, account, window)
     numbers.held += BigInt(reserved)
@@ -253,13 +295,17 @@ const admit = (played: Played, entry: Extract<Ledger.Entry, { _tag: "Reserved" }
     if (limit !== null && used > BigInt(limit)) {
       played.findings.push(`entry ${seq}: ${account} at ${used} of ${limit}`)
     }
-    const known = played.limits.get(account)
-    if (known !== undefined && known !== limit) {
+    const known = played.accounts.get(account)
+    if (known === undefined) {
+      played.findings.push(`entry ${seq}: ${account} was not opened before`)
+      continue
+    }
+    if (known.limit !== limit) {
       played.findings.push(
-        `entry ${seq}: ${account} was judged by the limit ${limit}, and ${known} was in force`
+        `entry ${seq}: ${account} was judged by the limit ${limit}, and ${known.limit} was in force`
       )
     }
-    if (played.paused.has(account)) played.findings.push(`entry ${seq}: ${account} was paused`)
+    if (known.isPaused) played.findings.push(`entry ${seq}: ${account} was paused`)
   }
 }
 
@@ -270,7 +316,8 @@ const end = (played: Played, entry: Exclude<Ledger.Entry, { _tag: "Reserved" }>)
   if (admission !== undefined) admission.held = 0
   for (const { account, window } of entry.chain) {
     // An account that was opened anew is another one than the account that admitted this.
-    if ((played.openedAt.get(account) ?? 0) > (admission?.seq ?? 0) && admission !== undefined) continue
+    if ((played.accounts.get(account)?.openedAt ?? 0) > (admission?.seq ?? 0) && admission !== undefined)
+      continue
     const numbers = numbersOf(played, account, window)
     numbers.held -= BigInt(released)
     numbers.spent += BigInt(spentBy(entry))
@@ -282,32 +329,29 @@ const play = (entries: ReadonlyArray<Ledger.Entry>): Played => {
   const played: Played = {
     findings: [],
     numbers: new Map(),
-    limits: new Map(),
-    paused: new Set(),
-    openedAt: new Map(),
+    accounts: new Map(),
     admitted: new Map()
   }
   for (const entry of entries) {
-    const { account } = entry
+    const { account, chain } = entry
+    const known = played.accounts.get(account)
     if (entry._tag === "Reserved") admit(played, entry)
     else if (entry._tag === "Opened") {
-      played.openedAt.set(account, entry.seq)
-      played.limits.set(account, entry.limit)
-      played.paused.delete(account)
-      for (const key of played.numbers.keys()) {
-        if (key.slice(key.indexOf(" ") + 1) === account) played.numbers.delete(key)
-      }
-    } else if (entry._tag === "LimitChanged") played.limits.set(account, entry.to)
-    else if (entry._tag === "Paused") played.paused.add(account)
-    else if (entry._tag === "Resumed") played.paused.delete(account)
-    else end(played, entry)
+      played.accounts.set(account, { openedAt: entry.seq, chain, limit: entry.limit, isPaused: false })
+      played.numbers.delete(account)
+    } else if (entry._tag === "LimitChanged") {
+      if (known !== undefined) known.limit = entry.to
+    } else if (entry._tag === "Paused" || entry._tag === "Resumed") {
+      if (known !== undefined) known.isPaused = entry._tag === "Paused"
+    } else end(played, entry)
   }
   return played
 }
 
 /**
  * Admission: played back in order, no account of a chain passes the limit that was in force, in the window that
- * admitted, and none was paused. Needs entries from the first on, admissions among them.
+ * admitted, none was paused, and each was opened as what it counts as. Needs entries from the first on, admissions among
+ * them.
  *
  * @example
  * ```ts
@@ -330,8 +374,8 @@ export const admissionsKeptLimits = (entries: ReadonlyArray<Ledger.Entry>): Find
 
 /**
  * Truth: each account has spent the sum of its entries in its current window, and holds what was admitted and has not
- * ended. Needs entries from the first on. Without admissions among them, what is held is not judged, and accounts
- * must have been open all along.
+ * ended; its limit, and whether it is paused, are what the entries made of it. Needs entries from the first on. Without
+ * admissions among them, only what was spent is judged, and accounts must have been open all along.
  *
  * @example
  * ```ts
@@ -360,13 +404,21 @@ export const sumsAreTheBalances = (
 ): Findings => {
   const played = play(entries)
   const isWhole = entries.some((entry) => entry._tag === "Opened")
-  return balances.flatMap(({ account, reserved, spent, windowStart }) => {
-    const booked = played.numbers.get(keyOf(account, windowStart)) ?? { spent: 0n, held: 0n }
+  return balances.flatMap(({ account, limit, paused, reserved, spent, windowStart }) => {
+    const booked = played.numbers.get(account)?.get(windowStart) ?? { spent: 0n, held: 0n }
+    const known = played.accounts.get(account)
     return [
       ...(booked.spent === BigInt(spent) ? [] : [`${account}: spent ${spent}, booked ${booked.spent}`]),
       ...(!isWhole || booked.held === BigInt(reserved)
         ? []
-        : [`${account}: reserved ${reserved}, admitted and not ended ${booked.held}`])
+        : [`${account}: reserved ${reserved}, admitted and not ended ${booked.held}`]),
+      ...(!isWhole || known !== undefined ? [] : [`${account}: it is there, and was not opened`]),
+      ...(known === undefined || known.limit === limit
+        ? []
+        : [`${account}: limit ${limit}, booked ${known.limit}`]),
+      ...(known === undefined || known.isPaused === paused
+        ? []
+        : [`${account}: it is ${paused ? "" : "not "}paused, and booked otherwise`])
     ]
   })
 }
@@ -435,6 +487,7 @@ export const check = (books: {
       ...(part ? [] : inOrder(entries, first?.seq)),
       ...amountsAreTrue(entries),
       ...ends(entries, !whole),
+      ...sameThroughout(entries),
       ...(whole ? [...endedWithoutAdmission(entries), ...admissionsKeptLimits(entries)] : []),
       ...(whole && quiet ? sumsAreTheBalances(balances, entries) : [])
     ],

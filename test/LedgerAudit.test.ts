@@ -143,6 +143,41 @@ describe("an audit", () => {
     finds(wrong(5, { charged: usd(19) }), "charged 19 of 20")
   })
 
+  it("finds an end, an expiry and a correction that are not of what was admitted", () => {
+    const wrong = (index: number, change: object): ReadonlyArray<Ledger.Entry> =>
+      books.map((entry, at) => (at === index ? { ...entry, ...change } : entry))
+    finds(wrong(3, { reserved: usd(11) }), "entry 4 (Settled): reserved 11, and 10 in entry 2")
+    finds(wrong(4, { reserved: usd(19), amount: usd(19) }), "reserved 19, and 20 in entry 3")
+    const elsewhere = "it counts for other accounts or windows than entry 3"
+    finds(wrong(4, { account: "other" }), elsewhere)
+    finds(wrong(5, { chain: [] }), elsewhere)
+    finds(wrong(5, { chain: [{ account: "root", window: 5 }] }), elsewhere)
+    const part = LedgerAudit.check({
+      balances: [],
+      entries: wrong(5, { reserved: usd(5) }).slice(4),
+      part: true
+    })
+    assert.include(part.findings.join(), "entry 6 (Corrected): reserved 5, and 20 in entry 5")
+  })
+
+  it("finds a limit or a pause that no entry made, and an account that was not opened as what it counts as", () => {
+    finds(books, "root: limit 500, booked 100", balance(12, 10, 500))
+    finds(books, "root: it is paused, and booked otherwise", { ...balance(12, 10), paused: true })
+    const paused: Ledger.Entry = { _tag: "Paused", ...common, seq: 0 }
+    finds(renumbered([...books, paused]), "root: it is not paused, and booked otherwise")
+    const other = { ...balance(0, 0), account: "other" }
+    const { findings } = LedgerAudit.check({ balances: [balance(12, 10), other], entries: books })
+    assert.deepStrictEqual(findings, ["other: it is there, and was not opened"])
+    const link = { account: "root/a", window: null }
+    const below = { ...reserved(8, "d", 1, 100), account: "root/a", chain: [link, ...chain] }
+    finds([...books, { ...below, limits: [null, usd(100)] }], "entry 8: root/a was not opened before")
+    const child = { ...opened(8, null), account: "root/a", chain: [link, ...chain] }
+    finds(
+      [...books, child, { ...below, seq: 9, chain: [link], limits: [null] }],
+      "entry 9: it counts for other accounts than root/a was opened under"
+    )
+  })
+
   it("keeps the windows of an account apart, and an account that was opened anew from the one before", () => {
     const at = <E extends Ledger.Entry>(entry: E, window: number): E => ({
       ...entry,
