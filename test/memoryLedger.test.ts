@@ -455,6 +455,51 @@ describe("a look at the books in memory", () => {
       assert.deepStrictEqual(yield* books.balances, [])
     })
   )
+
+  it.effect("bounds those below it, however often those who opened it close it", () =>
+    Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory()
+      const root = { account: "root", limit: Usd.nanos(100) }
+      yield* books.open(root)
+      yield* books.open({ account: "root/a", parent: "root" })
+      const held = yield* books.reserve({ account: "root/a", least: Usd.nanos(90) })
+      for (let times = 0; times < 3; times++) includes(yield* books.close("root"), { reserved: 90 })
+      yield* books.open(root)
+      const { reason } = yield* Effect.flip(books.reserve({ account: "root", least: Usd.nanos(11) }))
+      includes(reason, { _tag: "BudgetExceeded", account: "root", reserved: 90 })
+      yield* books.release(held)
+      yield* books.close("root")
+      yield* books.close("root/a")
+      assert.deepStrictEqual(yield* books.balances, [])
+    })
+  )
+
+  it.effect("keeps its numbers in the window that begins with the clock, when that is over", () =>
+    Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory()
+      yield* books.open({ account: "root", limit: Usd.nanos(100), window: { rolling: "1 hour" } })
+      const held = yield* books.reserve({ account: "root", least: Usd.nanos(90) })
+      assert.strictEqual(held.at, 0)
+      yield* TestClock.adjust("1 hour")
+      includes(yield* books.balance("root"), { spent: 0, reserved: 0 })
+      yield* books.settle(held, { amount: Usd.nanos(40), verdict: "metered" })
+      includes(yield* books.balance("root"), { spent: 0, reserved: 0, available: 100 })
+    })
+  )
+
+  it.effect("of the largest limit there is has no limit, in its entries too", () =>
+    Effect.gen(function* () {
+      const books = yield* Ledger.makeMemory({ admissions: true })
+      yield* books.open({ account: "root", limit: Usd.maximum })
+      yield* books.reserve({ account: "root", least: Usd.nanos(1) })
+      yield* books.setLimit("root", Usd.nanos(5))
+      yield* books.setLimit("root", Usd.maximum)
+      yield* books.setLimit("root", Usd.maximum)
+      yield* books.reserve({ account: "root", least: Usd.nanos(1) })
+      const { entries, findings } = yield* LedgerAudit.audit(books)
+      assert.deepStrictEqual([entries, findings], [5, []])
+    })
+  )
 })
 
 describe("a wait in memory", () => {

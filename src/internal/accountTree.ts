@@ -32,8 +32,10 @@ export interface Account {
   readonly links: ReadonlyArray<Link>
   /** Parts per million of the limit, ascending. */
   thresholds: ReadonlyArray<number>
-  /** How many have opened it and not closed it, the accounts below it among them. */
+  /** How many have opened it and not closed it. */
   opened: number
+  /** How many accounts are open right below it. */
+  below: number
   /** Waiters that this account blocks, by ticket; those who left are skipped. */
   queue: Array<Waiter>
   /** Everyone who waits anywhere for room that this account must have too. */
@@ -96,6 +98,7 @@ export const make = (
   links: [{ account: id, window: null }, ...(parent?.links ?? [])],
   thresholds,
   opened: 1,
+  below: 0,
   queue: [],
   waiters: new Set(),
   largest: 0
@@ -131,7 +134,8 @@ export const turn = (from: Account, now: number, use: boolean): ReadonlyArray<Ac
   return turned ?? none
 }
 
-const noSpan = { start: 0, end: 0 }
+/** Clocks of tests begin with 0, so that this is the beginning of no window. */
+const noSpan = { start: -1, end: 0 }
 
 /** Where a clock is changed by half an hour, the calendar's hour begins inside the one that is over. */
 const next = (frame: Frame, now: number, over: number): Span => {

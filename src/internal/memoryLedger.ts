@@ -237,11 +237,18 @@ class MemoryBooks {
     if (existing === undefined) {
       const account = Tree.make(id, parent, limit ?? Tree.unlimited, frame, thresholds)
       this.accounts.set(id, account)
-      if (parent !== undefined) parent.opened++
+      if (parent !== undefined) parent.below++
       if (!this.admissions) return Effect.void
       const seq = ++this.written
       const chain = Tree.linksOf(account)
-      const entry: Entry = { _tag: "Opened", seq, at: now(fiber), account: id, chain, limit: limit ?? null }
+      const entry: Entry = {
+        _tag: "Opened",
+        seq,
+        at: now(fiber),
+        account: id,
+        chain,
+        limit: limitOf(account)
+      }
       return this.toSink([this.record(entry)])
     }
     const isSame =
@@ -264,16 +271,26 @@ class MemoryBooks {
     const account = this.accounts.get(id)
     if (account === undefined) return Checks.notOpen(id)
     return Effect.map(this.look(fiber, account), () => {
-      for (
-        let at: Tree.Account | undefined = account;
-        at !== undefined && --at.opened === 0;
-        at = at.parent
-      ) {
-        this.accounts.delete(at.id)
-        tell(fiber, Tree.close(at))
+      // All who opened it may have left: then it is there for those below it, and nobody leaves it for them.
+      if (account.opened > 0) {
+        account.opened--
+        this.remove(fiber, account)
       }
       return this.telling(balanceOf(account))
     })
+  }
+
+  /** Where nobody has it open any more, and after it those above that only it kept open. */
+  remove(fiber: Caller, account: Tree.Account): void {
+    for (
+      let at: Tree.Account | undefined = account;
+      at !== undefined && at.opened + at.below === 0;
+      at = at.parent
+    ) {
+      this.accounts.delete(at.id)
+      if (at.parent !== undefined) at.parent.below--
+      tell(fiber, Tree.close(at))
+    }
   }
 
   balance(fiber: Caller, id: string): Refusable<Balance> {
@@ -651,13 +668,14 @@ class MemoryBooks {
     if (bad !== undefined) return Checks.invalid(bad)
     this.turn(fiber, account, false)
     const from = limitOf(account)
-    if (from === limit) return Effect.void
+    const to = limit === Tree.unlimited ? null : limit
+    if (from === to) return Effect.void
     const before = watched(account)
-    account.limit = limit ?? Tree.unlimited
+    account.limit = to ?? Tree.unlimited
     const seq = ++this.written
     const at = now(fiber)
     const chain = Tree.linksOf(account)
-    const entry = this.record({ _tag: "LimitChanged", seq, at, account: id, chain, from, to: limit })
+    const entry = this.record({ _tag: "LimitChanged", seq, at, account: id, chain, from, to })
     const crossed = this.crossed(at, before)
     tell(fiber, Tree.wake(account))
     return this.toSink([entry, ...crossed])

@@ -84,7 +84,7 @@ const memory: Engine = {
     mutant(
       "memoryLedger.ts",
       "an account above a live one",
-      "      if (parent !== undefined) parent.opened++\n"
+      "      if (parent !== undefined) parent.below++\n"
     )
   ]
 }

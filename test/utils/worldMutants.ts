@@ -62,8 +62,8 @@ const own: ReadonlyArray<Mutant> = [
   defect(
     "internal/memoryLedger.ts",
     "a limit that is lowered stays",
-    "    if (from === limit)",
-    "    if (from === limit || (limit !== null && from !== null && limit < from))"
+    "    if (from === to)",
+    "    if (from === to || (to !== null && from !== null && to < from))"
   ),
   defect(
     "internal/sqliteBooks.ts",
