@@ -161,6 +161,23 @@ describe.skipIf(!Postgres.isThere)("PostgresLedger", () => {
     }).pipe(Effect.provide(database))
   )
 
+  it.live("closes in time where its connections are stuck, the one that listens too", () =>
+    Effect.gen(function* () {
+      const { names, sql } = yield* Postgres.somewhere
+      yield* Effect.provideService(Migrations.run(names), SqlClient.SqlClient, sql)
+      const line = yield* Postgres.line
+      const listens = `SELECT FROM pg_stat_activity WHERE query = 'LISTEN "${names.channel}"' AND state = 'idle'`
+      const options = { url: Redacted.make(line.url), schema: names.schema, timeout: "300 millis" } as const
+      const began = yield* Effect.gen(function* () {
+        yield* spend
+        yield* Effect.repeat(sql.unsafe(listens), { until: (found) => found.length > 0 })
+        line.stick()
+        return performance.now()
+      }).pipe(Effect.provide(PostgresLedger.layerUrl(options)))
+      assert.isBelow(performance.now() - began, 10_000)
+    }).pipe(Effect.scoped)
+  )
+
   it.live("tells no password where the server is away", () =>
     Effect.gen(function* () {
       const nowhere = Redacted.make("postgres://budget:hunter2@127.0.0.1:1/budget")

@@ -8,7 +8,9 @@ import type * as PgClient from "@effect/sql-pg/PgClient"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
+import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { Answer, LedgerStore, OpenAsk, ReserveAsk } from "./ledgerStore.ts"
@@ -138,8 +140,10 @@ const reserveValues = (ask: ReserveAsk): ReadonlyArray<Value> => [
 const changes = ({ names, sql }: Server, poll: Duration.Input): Stream.Stream<void> =>
   Stream.unwrap(
     Effect.gen(function* () {
+      // It ends after the connection: before that it would say so to the server, and wait for the answer for ever.
+      const listening = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
       const connection = yield* PgConnection.make({ keepAlive: "10 seconds", ...sql.config })
-      const told = yield* connection.listen(names.channel)
+      const told = yield* Scope.provide(connection.listen(names.channel), listening)
       return Stream.concat(
         Stream.succeed(undefined),
         Stream.fromEffectRepeat(Effect.asVoid(Queue.takeAll(told)))
