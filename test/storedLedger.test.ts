@@ -675,6 +675,26 @@ describe("a window that begins later than this process makes out", () => {
   )
 })
 
+describe("windows that are shorter than the way to the store", () => {
+  it.effect("admit nothing, and say so", () =>
+    Effect.gen(function* () {
+      const store = ReferenceStore.make()
+      const far: LedgerStore = {
+        ...store,
+        roll: (...window) => Effect.andThen(TestClock.adjust(20), store.roll(...window))
+      }
+      const books = yield* StoredLedger.make(far)
+      yield* books.open({ account: "root", limit: usd(100), window: { rolling: 20 } })
+      const { reason } = yield* Effect.flip(inTime(books.reserve({ account: "root", least: usd(1) })))
+      assert.strictEqual(reason._tag, "LedgerUnavailable")
+      assert.include(reason.message, `The windows of account root ("rolling 20") end before`)
+      const enough = yield* StoredLedger.make(far)
+      yield* enough.open({ account: "other", limit: usd(100), window: { rolling: 21 } })
+      assert.strictEqual((yield* enough.reserve({ account: "other", least: usd(1) })).amount, 1)
+    }).pipe(Effect.scoped)
+  )
+})
+
 describe("books that know a window that this process does not", () => {
   it.effect("admit nothing there, and tell those who wait so, each time", () =>
     Effect.gen(function* () {

@@ -84,6 +84,9 @@ const isSameEnd = (one: EndAsk, other: EndAsk): boolean =>
 
 const endKey = ({ amount, id, verdict }: EndAsk): string => `${verdict} ${amount} ${id}`
 
+/** An ask begins no more windows than this: a chain has fewer, unless they are over before they have begun. */
+const mostLooks = 100
+
 /** A verb is tried so often before its store counts as away, after 25 and 50 ms. */
 const pauses: ReadonlyArray<number> = [25, 50]
 
@@ -391,18 +394,19 @@ class StoredBooks {
 
   /** Asks the store, and opens the windows that it finds closed. Whoever made an id may repeat the request under it. */
   ask(ask: ReserveAsk, isNamed: boolean): Effect.Effect<Outcome> {
-    const once: Answer<Outcome> = Effect.flatMap(this.store.reserve(ask), (answer) => {
-      if (answer._tag !== "Stale") return Effect.succeed(answer)
-      const key = answer.row.frame ?? ""
-      const span = fromKey(key)?.at(answer.now)
-      return span === undefined
-        ? Effect.fail(
-            new StoreUnavailable({
-              detail: `The books know a window that this version of the library does not: "${key}".`
-            })
-          )
-        : Effect.andThen(this.store.roll(answer.row.account, key, span.start, span.end), once)
-    })
+    const asked = (looks: number): Answer<Outcome> =>
+      Effect.flatMap(this.store.reserve(ask), (answer) => {
+        if (answer._tag !== "Stale") return Effect.succeed(answer)
+        const { account, frame } = answer.row
+        const key = frame ?? ""
+        const span = fromKey(key)?.at(answer.now)
+        const unknown = `The books know a window that this version of the library does not: "${key}".`
+        if (span === undefined) return Effect.fail(new StoreUnavailable({ detail: unknown }))
+        const detail = `The windows of account ${account} ("${key}") end before the store hears of them. Make them longer.`
+        if (looks === mostLooks) return Effect.fail(new StoreUnavailable({ detail }))
+        return Effect.andThen(this.store.roll(account, key, span.start, span.end), asked(looks + 1))
+      })
+    const once = asked(1)
     const lost = (): void => {
       if (!isNamed) this.lost.add(ask.id)
     }
