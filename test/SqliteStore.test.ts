@@ -160,6 +160,37 @@ describe("the file", () => {
     })
   )
 
+  it.effect(
+    "is written no more once it was removed, or another is in its place, and again when it is back",
+    () =>
+      Effect.gen(function* () {
+        const file = yield* somewhere
+        const store = yield* SqliteStore.make({ path: file })
+        yield* store.open(account("root", 100))
+        yield* store.reserve(ask("one", 60))
+        const move = (from: string, to: string) => {
+          for (const part of ["", "-wal", "-shm"]) fs.renameSync(from + part, to + part)
+        }
+        const refuses = Effect.fnUntraced(function* (what: string) {
+          assert.include(yield* detailOf(store.end(ending("one", 50))), what)
+          assert.include(yield* detailOf(store.reserve(ask("two", 10))), what)
+          assert.include(yield* detailOf(store.balances(null)), what)
+        })
+        move(file, `${file}.away`)
+        yield* refuses(`${file} is gone.`)
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const other = yield* SqliteStore.make({ path: file })
+            yield* other.open(account("root", 100))
+            yield* refuses("another file than the one that was opened")
+          })
+        )
+        fs.rmSync(file)
+        move(`${file}.away`, file)
+        assert.deepInclude(yield* store.end(ending("one", 50)), { _tag: "Ended" })
+      })
+  )
+
   it.effect("says which Node has SQLite where this one has not", () =>
     Effect.gen(function* () {
       const file = yield* somewhere

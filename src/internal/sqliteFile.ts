@@ -151,8 +151,6 @@ const connect = <B>(
   { books, path }: Options<B>,
   isFirst: boolean
 ): Connection<B> => {
-  // Books that were there and are gone are not replaced by empty ones.
-  if (!isFirst && !fs.existsSync(path)) throw new StoreUnavailable({ detail: `${path} is gone.` })
   const database = new Database(path)
   try {
     database.exec(`PRAGMA busy_timeout = ${busyTimeout}`)
@@ -170,6 +168,16 @@ const connect = <B>(
   } catch (error) {
     database.close()
     throw error
+  }
+}
+
+/** Which file is at a path: another one has another number. Nothing where there is none, or where that cannot be seen. */
+const fileAt = (path: string): string | undefined => {
+  try {
+    const { dev, ino } = fs.statSync(path, { bigint: true })
+    return `${dev} ${ino}`
+  } catch {
+    return undefined
   }
 }
 
@@ -247,6 +255,7 @@ const heldTooLong = (patience: number): StoreUnavailable =>
 class Queue<B extends Books> {
   readonly #Database: typeof DatabaseSync
   readonly #options: Options<B>
+  readonly #file: string | undefined
   #current: Connection<B> | undefined
   #jobs: Array<Job<B>> = []
   #isScheduled = false
@@ -256,12 +265,24 @@ class Queue<B extends Books> {
   constructor(Database: typeof DatabaseSync, options: Options<B>, first: Connection<B>) {
     this.#Database = Database
     this.#options = options
+    this.#file = fileAt(options.path)
     this.#current = first
   }
 
-  /** The connection, a new one where the last one failed. */
+  /**
+   * The connection, a new one where the last one failed. A file that was removed goes on for those who have it open: what
+   * they write there nobody finds, and whoever comes next begins books that know nothing of it.
+   */
   connection(): Connection<B> {
     if (this.#isClosed) throw closed()
+    const { path } = this.#options
+    const file = fileAt(path)
+    if (file === undefined) throw new StoreUnavailable({ detail: `${path} is gone.` })
+    if (file !== this.#file) {
+      throw new StoreUnavailable({
+        detail: `${path} is another file than the one that was opened. Open the ledger anew.`
+      })
+    }
     this.#current ??= connect(this.#Database, this.#options, false)
     return this.#current
   }
