@@ -675,6 +675,22 @@ describe("a window that begins later than this process makes out", () => {
   )
 })
 
+describe("times in fractions of a millisecond", () => {
+  it.effect("reach the store whole", () =>
+    Effect.gen(function* () {
+      const store = ReferenceStore.make()
+      const times: Array<number | null> = []
+      const books = yield* StoredLedger.make(
+        { ...store, reserve: (ask) => (times.push(ask.lease, ask.place), store.reserve(ask)) },
+        { lease: 60_000.4, poll: 1_000.3 }
+      )
+      yield* books.open({ account: "root", limit: usd(100) })
+      yield* books.reserve({ account: "root", least: usd(1), waitAtMost: 0.5 })
+      assert.deepStrictEqual(times, [60_000, 5_002])
+    }).pipe(Effect.scoped)
+  )
+})
+
 describe("windows that are shorter than the way to the store", () => {
   it.effect("admit nothing, and say so", () =>
     Effect.gen(function* () {

@@ -262,7 +262,7 @@ class StoredBooks {
     this.told = told
     this.lease = Math.max(1, Math.round(millis(options.lease ?? "1 minute")))
     this.poll = Math.max(1, millis(options.poll ?? "1 second"))
-    this.place = Math.max(5_000, this.poll * 5)
+    this.place = Math.max(5_000, Math.ceil(this.poll * 5))
     this.lineScope = lineScope
     this.lines = new WaitingLines({
       scope: lineScope,
