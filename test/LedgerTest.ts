@@ -1251,6 +1251,8 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
     test("is fair between ledgers that share the books", ({ books, connect, settle, until }) =>
       Effect.gen(function* () {
         const other = yield* connect()
+        // It connects here, and not when it first asks: others would be before it.
+        yield* other.balance("root")
         const full = yield* take(books, "root", 100)
         const order: Array<string> = []
         const queue = (ledger: Books, name: string, least: number) =>
