@@ -70,7 +70,10 @@ const bodyOf = (body: HttpBody.HttpBody): BodyInit | undefined => {
   }
 }
 
-/** The request as it is to be sent: the one that was given, unless something was written into it. */
+/**
+ * The request as it is to be sent: the one that was given, unless something was written into it, or its body is bytes,
+ * which may be others by now.
+ */
 const requestOf = (
   given: HttpClientRequest.HttpClientRequest,
   asked: { readonly url: string; readonly body: BodyInit | undefined },
@@ -78,8 +81,9 @@ const requestOf = (
   init: RequestInit
 ): HttpClientRequest.HttpClientRequest => {
   const { body } = init
+  const isAsGiven = body === asked.body && given.body._tag !== "Uint8Array"
   const written =
-    body === asked.body || typeof body !== "string"
+    isAsGiven || typeof body !== "string"
       ? given
       : HttpClientRequest.setBody(
           given,
@@ -95,6 +99,30 @@ const bodiless: ReadonlySet<number> = new Set([204, 205, 304])
 
 const isEmpty = (error: HttpClientError.HttpClientError): boolean => error.reason._tag === "EmptyBodyError"
 
+/**
+ * The body of a response as it arrives. Where the client below has read it, to log it or to look into it, nothing
+ * arrives any more, in silence or with a defect: it is then what the response has kept of it.
+ */
+const chunksOf = (
+  response: HttpClientResponse.HttpClientResponse
+): Stream.Stream<Uint8Array, HttpClientError.HttpClientError> => {
+  let hasArrived = false
+  const arriving = Stream.map(response.stream, (chunk) => {
+    hasArrived = true
+    return chunk
+  })
+  const kept = Stream.fromEffect(
+    Effect.suspend(() => Effect.map(response.arrayBuffer, (bytes) => new Uint8Array(bytes)))
+  )
+  return arriving.pipe(
+    Stream.catchIf(isEmpty, () => Stream.empty),
+    Stream.orElseIfEmpty(() => Stream.catchCause(kept, () => Stream.empty)),
+    Stream.catchCause((cause) =>
+      hasArrived ? Stream.failCause(cause) : Stream.catchCause(kept, () => Stream.failCause(cause))
+    )
+  )
+}
+
 /** A response as `fetch` would answer it. Its body is read as it is asked for, and left when its caller leaves. */
 const toWeb = (
   response: HttpClientResponse.HttpClientResponse,
@@ -109,10 +137,7 @@ const toWeb = (
     signal.addEventListener("abort", leave, { once: true })
     return Effect.sync(() => signal.removeEventListener("abort", leave))
   })
-  const body = response.stream.pipe(
-    Stream.catchIf(isEmpty, () => Stream.empty),
-    Stream.interruptWhen(left)
-  )
+  const body = Stream.interruptWhen(chunksOf(response), left)
   return new Response(Stream.toReadableStreamWith(body, context), { status, headers })
 }
 

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Budget, BudgetedFetch, BudgetError, BudgetExceededError, Usd } from "agent-budget"
 import * as BudgetedHttpClient from "agent-budget/BudgetedHttpClient"
 import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
-import { Effect, Fiber, identity, Layer, Result, Schedule, Schema, Stream } from "effect"
+import { Deferred, Effect, Fiber, identity, Layer, Result, Schedule, Schema, Stream } from "effect"
 import { AiError, LanguageModel } from "effect/ai"
 import {
   FetchHttpClient,
@@ -66,6 +66,24 @@ for (const kind of Object.keys(clients)) {
             yield* Effect.ignore(whole(client))
             yield* assertBooks(world, verdict)
             assert.strictEqual(world.provider.requests.length, 1)
+          })
+        )
+      )
+    }
+
+    for (const read of ["text", "json", "arrayBuffer"] as const) {
+      it(
+        `an answer that the client below has read as ${read} still gets to its caller, and is metered`,
+        inWorld((world) =>
+          Effect.gen(function* () {
+            const client = yield* clientOver(
+              kind,
+              world,
+              HttpClient.transformResponse(Effect.tap((response) => Effect.exit(response[read])))
+            )
+            assert.isTrue(isRecord(yield* whole(client)))
+            assert.isAbove((yield* Stream.runCollect(HttpClientResponse.stream(client.execute(post(streamed))))).length, 0)
+            yield* assertBooks(world, "metered")
           })
         )
       )
@@ -236,6 +254,40 @@ describe("what a budgeted client sends", () => {
         for (const each of rest) assert.deepStrictEqual(Object.keys(each ?? {}), Object.keys(first ?? {}))
         yield* assertBooks(world, "metered")
       })
+    )
+  )
+
+  it(
+    "bytes that are changed while it waits are sent as they were priced",
+    inWorld(
+      (world) =>
+        Effect.gen(function* () {
+          const client = yield* clientOver("fetch", world)
+          const gate = yield* Deferred.make<void>()
+          const holds = Budget.withBudget(Deferred.await(gate), {
+            quote: Usd.dollars("1"),
+            cost: () => Usd.zero
+          })
+          const holder = yield* Effect.forkChild(holds, { startImmediately: true })
+          const text = JSON.stringify({ ...capped, service_tier: "default" })
+          const bytes = new TextEncoder().encode(text)
+          const request = HttpClientRequest.post("/chat/completions").pipe(
+            HttpClientRequest.bodyUint8Array(bytes, "application/json")
+          )
+          const call = yield* Effect.forkChild(
+            Effect.flatMap(client.execute(request), ({ json }) => json),
+            { startImmediately: true }
+          )
+          bytes.set(new TextEncoder().encode(text.replace(":100", ":999")))
+          yield* Deferred.succeed(gate, undefined)
+          yield* Fiber.join(call)
+          yield* Fiber.join(holder)
+          assert.deepStrictEqual(
+            world.provider.requests.map(({ rawBody }) => rawBody),
+            [text]
+          )
+        }),
+      { budget: { onExceeded: "wait" } }
     )
   )
 
