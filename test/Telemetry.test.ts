@@ -12,8 +12,8 @@ import {
   Usd
 } from "agent-budget"
 import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
-import { Effect, Exit, Layer, Metric, Tracer } from "effect"
-import type { AiError } from "effect/ai"
+import { Effect, Exit, Layer, Metric, Option, Stream, Tracer } from "effect"
+import { AiError } from "effect/ai"
 import { FetchHttpClient } from "effect/http"
 import { Otlp } from "effect/observability"
 import { TestClock } from "effect/testing"
@@ -21,7 +21,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import OpenAI from "openai"
 import * as Collector from "../examples/utils/collector.ts"
 import { callContext } from "../src/internal/callContext.ts"
-import { finish, options, saying, text } from "./utils/modelScripts.ts"
+import { errorOf, finish, heard, limited, options, saying, streaming, text } from "./utils/modelScripts.ts"
 import { SimulatedProvider } from "./utils/SimulatedProvider.ts"
 import {
   answer,
@@ -32,6 +32,7 @@ import {
   fetching,
   nanoOf,
   sse,
+  stub,
   tagOf,
   usage
 } from "./utils/stubProvider.ts"
@@ -155,6 +156,28 @@ describe("the span of an attempt", () => {
       assert.strictEqual(parent?._tag === "Some" ? parent.value.spanId : undefined, spans[0]?.spanId)
       assert.strictEqual(said(spans[1])["agent_budget.account"], "root/ann")
     })
+  )
+
+  it.effect("lies below the span of its fiber, also where that has no account of its own", () =>
+    Effect.gen(function* () {
+      const spans = yield* traced(ok, (fetch) => call(fetch).pipe(Effect.withSpan("agent")))
+      const [agent, chat] = spans
+      assert.deepStrictEqual([agent?.name, chat?.name, spans.length], ["agent", "chat gpt-4o-mini", 2])
+      assert.strictEqual(Option.getOrUndefined(chat?.parent ?? Option.none())?.spanId, agent?.spanId)
+    })
+  )
+
+  it.effect("is told to the tracer of its fiber, where whoever built what it calls had none", () =>
+    Effect.gen(function* () {
+      const { spans, tracer } = recording()
+      const { fetch } = stub(ok)
+      const budgeted = yield* BudgetedFetch.make({ fetch })
+      yield* Effect.provideService(call(budgeted), Tracer.Tracer, tracer)
+      assert.deepStrictEqual(
+        spans.map(({ name }) => name),
+        ["chat gpt-4o-mini"]
+      )
+    }).pipe(Effect.provide(Layer.mergeAll(Budget.layerMemory({ limit: Usd.dollars("1") }), Pricing.layer)))
   )
 
   it.effect("is nobody's child where the span it was built in has ended", () =>
@@ -372,6 +395,38 @@ describe("without anyone who looks", () => {
       )
       assert.strictEqual(new Set(idsOf(left)).size, 3)
     })
+  )
+})
+
+describe("the span of a call of a model that goes wrong", () => {
+  const ends = {
+    "a failure": [Effect.fail(errorOf(new AiError.UnknownError({}))), "model_error"],
+    "a rate limit": [Effect.fail(limited), "429"],
+    "a defect": [Effect.die("no"), "model_error"],
+    "an interruption": [Effect.interrupt, "aborted"]
+  } as const
+  for (const [name, [end, type]] of Object.entries(ends)) {
+    it.effect(`says so: ${name}`, () =>
+      Effect.gen(function* () {
+        const { spans, tracer } = recording()
+        const model = yield* BudgetedLanguageModel.make(yield* saying(end), options)
+        yield* Effect.exit(Effect.withTracer(model.generateText({ prompt: "Hello" }), tracer))
+        const span = spans.find(({ name }) => name === "chat gpt-4o-mini")
+        assert.strictEqual(said(span)["error.type"], type)
+        assert.isTrue(Exit.isFailure(ended(span) ?? Exit.void))
+      }).pipe(Effect.provide(Layer.merge(Budget.layerMemory({ limit: Usd.dollars("1") }), Pricing.layer)))
+    )
+  }
+
+  it.effect("says so: a stream that breaks", () =>
+    Effect.gen(function* () {
+      const { spans, tracer } = recording()
+      const inner = yield* streaming(Stream.concat(Stream.fromIterable(heard), Stream.fail(limited)))
+      const model = yield* BudgetedLanguageModel.make(inner, options)
+      yield* Effect.exit(Effect.withTracer(Stream.runDrain(model.streamText({ prompt: "Hello" })), tracer))
+      const span = spans.find(({ name }) => name === "chat gpt-4o-mini")
+      assert.strictEqual(said(span)["error.type"], "model_error")
+    }).pipe(Effect.provide(Layer.merge(Budget.layerMemory({ limit: Usd.dollars("1") }), Pricing.layer)))
   )
 })
 

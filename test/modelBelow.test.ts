@@ -10,7 +10,7 @@ import {
 } from "agent-budget"
 import * as BudgetedEmbeddingModel from "agent-budget/BudgetedEmbeddingModel"
 import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
-import { Deferred, Effect, Exit, Fiber, Layer, Logger, Result, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Logger, Result, Stream, Tracer } from "effect"
 import { AiError, EmbeddingModel, LanguageModel, Model, type Response as Parts } from "effect/ai"
 
 import {
@@ -122,6 +122,21 @@ describe("requests of the same budget below a model, the first of them free", ()
       }).pipe(Effect.provide(Live))
     )
   }
+
+  it.effect("what a traced fiber of its own sends is booked once", () =>
+    Effect.gen(function* () {
+      const budget = yield* Budget.Budget
+      const fetch = yield* BudgetedFetch.make({ fetch: () => Promise.resolve(answer("gpt-4o-mini")) })
+      const tracer = Tracer.make({ span: (given) => new Tracer.NativeSpan(given) })
+      const sends = Effect.promise(() =>
+        Effect.runPromise(Effect.withTracer(Effect.promise(() => ask(fetch, "gpt-4o-mini")), tracer))
+      )
+      const inner = yield* saying(Effect.as(sends, [text, finish]))
+      const model = yield* BudgetedLanguageModel.make(inner, options)
+      yield* model.generateText({ prompt: "Hello" })
+      assert.deepStrictEqual(booksOf(budget), { calls: 1, reserved: 0, spent: nanos(10, 5) })
+    }).pipe(Effect.provide(Live))
+  )
 
   it.effect("what is still under way when the model fails is booked once, by itself", () =>
     Effect.gen(function* () {

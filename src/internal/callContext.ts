@@ -5,6 +5,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scheduler from "effect/Scheduler"
 import * as Tracer from "effect/Tracer"
+import * as Telemetry from "../Telemetry.ts"
 import type { Cover, Holding } from "./cover.ts"
 
 /** A request on its way through a budgeted `fetch`: another one below it must not charge it again. */
@@ -74,7 +75,7 @@ export const lasting = <Services>(context: Context.Context<Services>): Context.C
 
 export const callContext = new AsyncLocalStorage<CallContext>()
 
-/** Makes a call for the fiber that is running, if one is that has an account or a model's call to tell of. */
+/** Makes a call for the fiber that is running, if one is that has an account, a model's call or a tracer to tell of. */
 export const forFiber = <A>(run: () => A): A => {
   const fiber = Fiber.getCurrent()
   if (fiber === undefined) return run()
@@ -84,7 +85,9 @@ export const forFiber = <A>(run: () => A): A => {
   const hasOwn =
     Context.get(context, Places).size > 0 ||
     Context.get(context, Covering) !== undefined ||
-    holdsAny(Context.get(context, Held))
+    holdsAny(Context.get(context, Held)) ||
+    // Where something is said around it, that has more to tell than a tracer.
+    (told?.context === undefined && isObserved(context))
   return hasOwn ? callContext.run({ context: placed(context), passing: told?.passing }, run) : run()
 }
 
@@ -119,3 +122,11 @@ export const tracerOf = (context: Context.Context<never>): Tracer.Tracer => {
   const tracer = Context.get(context, Tracer.Tracer)
   return tracers.get(tracer) ?? tracer
 }
+
+/** Whether the context has a tracer that exports. */
+export const isExported = (context: Context.Context<never>): boolean =>
+  tracerOf(context) !== Tracer.nativeTracer
+
+/** Whether the context says anything of telemetry. */
+export const isObserved = (context: Context.Context<never>): boolean =>
+  isExported(context) || Context.getOrUndefined(context, Telemetry.Settings) !== undefined

@@ -12,7 +12,7 @@ import type * as Host from "../Host.ts"
 import type * as Settlement from "../Settlement.ts"
 import * as Telemetry from "../Telemetry.ts"
 import type * as Usd from "../Usd.ts"
-import { tracerOf } from "./callContext.ts"
+import { isExported, isObserved } from "./callContext.ts"
 
 /** What is known of a call before it is admitted. */
 export interface Called {
@@ -37,15 +37,9 @@ export interface Sink {
   readonly metrics: boolean
 }
 
-const isExported = (context: Context.Context<never>): boolean => tracerOf(context) !== Tracer.nativeTracer
-
-/** Whether the context says anything of telemetry. */
-const speaks = (context: Context.Context<never>): boolean =>
-  isExported(context) || Context.getOrUndefined(context, Telemetry.Settings) !== undefined
-
 /** The sink of the fiber that calls or, where that says nothing of it, of whoever built what it calls. */
 export const sinkOf = (calling: Context.Context<never>, built: Context.Context<never>): Sink | undefined => {
-  const telling = speaks(calling) ? calling : built
+  const telling = isObserved(calling) ? calling : built
   const exported = isExported(telling)
   const { metrics = exported, spans = exported } = Context.get(telling, Telemetry.Settings)
   if (!spans && !metrics) return undefined
@@ -72,8 +66,15 @@ const lossTypes: Readonly<Record<string, string>> = {
   "the response was cut": "connection_error",
   "the response was cut after it was left": "connection_error",
   "the response was left before its end": "abandoned",
-  "the stream ended before it was done": "incomplete_stream"
+  "the stream ended before it was done": "incomplete_stream",
+  "the call was interrupted": "aborted",
+  "the call failed after a part of its answer": "model_error",
+  "something was sent that may be billed": "model_error"
 }
+
+/** How a model failed is said with its reason, of which there may be many. */
+const lossTypeOf = (why: string): string | undefined =>
+  lossTypes[why] ?? (why.startsWith("the model failed") ? "model_error" : undefined)
 
 const errorTypeOf = (outcome: Settlement.Outcome): string | undefined => {
   switch (outcome._tag) {
@@ -82,7 +83,7 @@ const errorTypeOf = (outcome: Settlement.Outcome): string | undefined => {
     case "Answered":
       return outcome.status >= 200 && outcome.status < 300 ? undefined : String(outcome.status)
     case "Lost":
-      return lossTypes[outcome.why]
+      return lossTypeOf(outcome.why)
     case "Reported":
       return undefined
   }
