@@ -12,6 +12,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
@@ -358,7 +359,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     // Nearly always nobody reads: then no event is even made.
     if (readers > 0) apart(() => void PubSub.publishUnsafe(events, event()))
   }
-  const key = {}
+  // By itself, also where what holds it is compared by its parts.
+  const key = Equal.byReferenceUnsafe({})
   tallies.set(key, tally)
   const here = (caller: Caller): string => caller.getRef(Places).get(key) ?? account
   const scope = yield* Effect.scope

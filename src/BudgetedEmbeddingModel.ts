@@ -13,7 +13,7 @@ import * as Model from "effect/ai/Model"
 import * as Budget from "./Budget.ts"
 import * as BudgetedFetch from "./BudgetedFetch.ts"
 import * as BudgetError from "./BudgetError.ts"
-import { Covering, Held, lasting, placesOf } from "./internal/callContext.ts"
+import { Covering, Held, lasting, placed, Places } from "./internal/callContext.ts"
 import { EmbeddingReadings } from "./internal/modelBill.ts"
 import { around, type ModelEdge } from "./internal/modelCall.ts"
 import { refusedBy } from "./internal/modelRefusal.ts"
@@ -126,12 +126,16 @@ export const make = (
           }))
         ),
       // What is compared is compared by its parts. Who holds something must not wait with those who hold nothing.
-      batchKey: (context) => [
-        placesOf(context).get(budget.key),
-        Context.get(context, Held),
-        Context.get(context, Covering),
-        options.batchKey?.(context)
-      ]
+      batchKey: (context) => {
+        const whole = placed(context)
+        return [
+          // Of all budgets: another one may be below.
+          Context.get(whole, Places),
+          Context.get(whole, Held),
+          Context.get(whole, Covering),
+          options.batchKey?.(context)
+        ]
+      }
     })
   })
 

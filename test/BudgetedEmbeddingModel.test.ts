@@ -1,9 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Budget, BudgetExceededError, Usd } from "agent-budget"
+import { Budget, BudgetedFetch, BudgetExceededError, Ledger, Pricing, Usd } from "agent-budget"
 import * as BudgetedEmbeddingModel from "agent-budget/BudgetedEmbeddingModel"
-import { Effect, Exit, Fiber } from "effect"
-import type { EmbeddingModel } from "effect/ai"
-import { type AiError } from "effect/ai"
+import { Effect, Exit, Fiber, Layer } from "effect"
+import { type AiError, EmbeddingModel } from "effect/ai"
 import { assertBooks, inWorld, rows, ways, type World } from "./utils/modelWorld.ts"
 import { embeddingModel } from "./utils/openAiModel.ts"
 import { isRecord } from "./utils/providerBill.ts"
@@ -140,3 +139,37 @@ for (const way of Object.keys(ways)) {
     )
   })
 }
+
+it.effect("texts on different accounts of another budget, which is below, never share a request", () =>
+  Effect.gen(function* () {
+    const below = yield* Budget.make({ limit: Usd.dollars("1"), account: "below" })
+    const usage = { prompt_tokens: 10, total_tokens: 10 }
+    const provider = () => Promise.resolve(Response.json({ model, data: [], usage }))
+    const fetch = yield* Effect.provideService(BudgetedFetch.make({ fetch: provider }), Budget.Budget, below)
+    const ask = async (inputs: ReadonlyArray<string>) => {
+      const body = JSON.stringify({ model, input: inputs })
+      await (await fetch("https://api.openai.com/v1/embeddings", { method: "POST", body })).text()
+      return { results: inputs.map(() => [1]), usage: { inputTokens: 10 } }
+    }
+    const inner = yield* EmbeddingModel.make({ embedMany: ({ inputs }) => Effect.promise(() => ask(inputs)) })
+    const embedding = yield* BudgetedEmbeddingModel.make(inner, { model })
+    const spent = yield* Effect.forEach(
+      ["ann", "bob"],
+      (account) =>
+        Effect.andThen(embedding.embed(account), Budget.balance).pipe(
+          Budget.within({ account }),
+          Effect.provideService(Budget.Budget, below),
+          Effect.map((balance) => Number(balance.spent))
+        ),
+      { concurrency: "unbounded" }
+    )
+    assert.deepStrictEqual(spent, [200, 200])
+  }).pipe(
+    Effect.scoped,
+    Effect.provide(
+      Layer.mergeAll(Budget.layer({ limit: Usd.dollars("1") }), Pricing.layer).pipe(
+        Layer.provideMerge(Ledger.layerMemory())
+      )
+    )
+  )
+)
