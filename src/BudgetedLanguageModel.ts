@@ -126,8 +126,8 @@ const previousOf = (
  * `BudgetedFetch` below, or have it retry nothing (`maxRetries: 0`). Send all of a model's requests through a budgeted
  * transport, or none: beside requests that were seen, one that was not is charged only where the model tells its usage,
  * and that is another one than theirs, or dearer than what one was charged whose bill could not be read. A request that
- * a queue (`maxConcurrency` of LangChain) or a fiber of its own sends for the model runs in another asynchronous context:
- * it is not known to be below the model, and both are charged.
+ * a queue (`maxConcurrency` of LangChain) or a fiber that was there before sends for the model runs in another
+ * asynchronous context: it is not known to be below the model, and both are charged.
  *
  * What is told here of the cap, the tier and the model is your word: the summary says `unverifiedModel`. Where the same
  * caches may be kept for 12 hours and nobody says so, their writes are charged as if they were.

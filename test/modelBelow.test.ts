@@ -3,20 +3,23 @@ import { assert, describe, it } from "@effect/vitest"
 import {
   Budget,
   BudgetedFetch,
+  BudgetedOpenAi,
   BudgetedSession,
   BudgetExceededError,
   Pricing,
-  TokenCounter
+  TokenCounter,
+  Usd
 } from "agent-budget"
 import * as BudgetedEmbeddingModel from "agent-budget/BudgetedEmbeddingModel"
 import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
 import { Deferred, Effect, Exit, Fiber, Layer, Logger, Result, Stream, Tracer } from "effect"
 import { AiError, EmbeddingModel, LanguageModel, Model, type Response as Parts } from "effect/ai"
-
+import OpenAI from "openai"
 import {
   answer,
   answered,
   ask,
+  askedOf,
   assumedOf,
   bodyOf,
   booksOf,
@@ -24,6 +27,7 @@ import {
   finish,
   heard,
   limited,
+  live,
   Live,
   nanos,
   options,
@@ -123,21 +127,6 @@ describe("requests of the same budget below a model, the first of them free", ()
     )
   }
 
-  it.effect("what a traced fiber of its own sends is booked once", () =>
-    Effect.gen(function* () {
-      const budget = yield* Budget.Budget
-      const fetch = yield* BudgetedFetch.make({ fetch: () => Promise.resolve(answer("gpt-4o-mini")) })
-      const tracer = Tracer.make({ span: (given) => new Tracer.NativeSpan(given) })
-      const sends = Effect.promise(() =>
-        Effect.runPromise(Effect.withTracer(Effect.promise(() => ask(fetch, "gpt-4o-mini")), tracer))
-      )
-      const inner = yield* saying(Effect.as(sends, [text, finish]))
-      const model = yield* BudgetedLanguageModel.make(inner, options)
-      yield* model.generateText({ prompt: "Hello" })
-      assert.deepStrictEqual(booksOf(budget), { calls: 1, reserved: 0, spent: nanos(10, 5) })
-    }).pipe(Effect.provide(Live))
-  )
-
   it.effect("what is still under way when the model fails is booked once, by itself", () =>
     Effect.gen(function* () {
       const budget = yield* Budget.Budget
@@ -215,6 +204,71 @@ describe("a model that is left while a request below asks for more", () => {
       yield* Effect.promise(() => below)
       assert.deepStrictEqual(booksOf(budget), { calls: 0, reserved: 0, spent: 0 })
     }).pipe(Effect.provide(Live))
+  )
+})
+
+describe("a fiber that is run anew below a model", () => {
+  /** A model whose provider has a fiber of its own for each call, in the context that it was built in. */
+  const running = (send: Effect.Effect<unknown, unknown>) =>
+    Effect.gen(function* () {
+      const context = yield* Effect.context()
+      const sends = Effect.promise(() => Effect.runPromiseWith(context)(send))
+      return yield* BudgetedLanguageModel.make(yield* saying(Effect.as(sends, [text, finish])), options)
+    })
+  const provider = () => Promise.resolve(answer("gpt-4o-mini"))
+  const asking = Effect.map(BudgetedFetch.make({ fetch: provider }), (fetch) =>
+    Effect.promise(() => ask(fetch, "gpt-4o-mini"))
+  )
+  const tracer = Tracer.make({ span: (given) => new Tracer.NativeSpan(given) })
+  const client = new OpenAI({ apiKey: "none", maxRetries: 0, fetch: provider })
+  const ways = {
+    "by a fetch": asking,
+    "by a fetch, and is traced": Effect.map(asking, Effect.withTracer(tracer)),
+    "by the service": Effect.map(BudgetedOpenAi.make(client), ({ use }) =>
+      use((openai) => openai.post("/chat/completions", { body: askedOf("gpt-4o-mini") }))
+    ),
+    "by another model": Effect.flatMap(good, (inner) =>
+      Effect.map(BudgetedLanguageModel.make(inner, options), (model) =>
+        model.generateText({ prompt: "Hello" })
+      )
+    )
+  }
+  for (const [name, way] of Object.entries(ways)) {
+    for (const account of [undefined, "ann"]) {
+      it.effect(`sends ${name}, which is charged once${account ? ", on the account of both" : ""}`, () =>
+        Effect.gen(function* () {
+          const budget = yield* Budget.Budget
+          const call = Effect.gen(function* () {
+            const model = yield* running(yield* way)
+            yield* model.generateText({ prompt: "Hello" })
+          })
+          yield* account === undefined ? call : Budget.within(call, { account })
+          assert.deepStrictEqual(booksOf(budget), { calls: 1, reserved: 0, spent: nanos(10, 5) })
+        }).pipe(Effect.provide(Live))
+      )
+    }
+  }
+
+  it.live("does not wait for room that the model holds", () =>
+    Effect.gen(function* () {
+      const budget = yield* Budget.Budget
+      const inner = yield* BudgetedLanguageModel.make(yield* good, options)
+      const send = inner
+        .generateText({ prompt: "Hello" })
+        .pipe(Budget.within({ account: "below" }), Effect.provideService(Budget.Budget, budget))
+      const model = yield* running(Effect.exit(send))
+      // It would wait for an hour.
+      yield* Effect.timeout(model.generateText({ prompt: "Hello" }), "10 seconds")
+      assert.deepStrictEqual(booksOf(budget), { calls: 1, reserved: 0, spent: nanos(10, 5) })
+      assert.strictEqual(budget.view().refused, 1)
+    }).pipe(
+      Effect.provide(
+        Layer.merge(
+          live({ limit: Usd.nanos(100_000), onExceeded: "wait", waitAtMost: "1 hour" }),
+          BudgetedFetch.layer({ inputBound: "bytes" })
+        )
+      )
+    )
   )
 })
 

@@ -41,12 +41,6 @@ export const placesOf = (context: Context.Context<never>): ReadonlyMap<object, s
   return own.size === 0 ? around : new Map([...around, ...own])
 }
 
-/** A context with what is said around it of where its calls are charged. */
-export const placed = (context: Context.Context<never>): Context.Context<never> => {
-  const places = placesOf(context)
-  return places === Context.get(context, Places) ? context : Context.add(context, Places, places)
-}
-
 /** What the fiber holds. One that holds anything never waits, or it could wait for itself. */
 export const Held = Context.Reference<Holding | undefined>("agent-budget/Held", {
   defaultValue: () => undefined
@@ -59,6 +53,23 @@ export const Covering = Context.Reference<Cover | undefined>("agent-budget/Cover
 
 export const holdsAny = (holding: Holding | undefined): boolean =>
   holding !== undefined && (holding.held || holdsAny(holding.outer))
+
+/**
+ * A context with what is said around it, where it says nothing itself: where its calls are charged, the call of a model
+ * that they are made for, and what is held meanwhile. A fiber that is run anew inside of all that knows none of it.
+ */
+export const placed = (context: Context.Context<never>): Context.Context<never> => {
+  const told = callContext.getStore()?.context
+  if (told === undefined || told === context) return context
+  const places = placesOf(context)
+  let whole = places === Context.get(context, Places) ? context : Context.add(context, Places, places)
+  const covering = Context.get(told, Covering)
+  if (covering !== undefined && Context.get(context, Covering) === undefined) {
+    whole = Context.add(whole, Covering, covering)
+  }
+  const held = Context.get(told, Held)
+  return holdsAny(held) && !holdsAny(Context.get(context, Held)) ? Context.add(whole, Held, held) : whole
+}
 
 /**
  * A context to run calls in later, by whoever makes them: without the account and the reservation of the fiber that it
@@ -86,8 +97,7 @@ export const forFiber = <A>(run: () => A): A => {
     Context.get(context, Places).size > 0 ||
     Context.get(context, Covering) !== undefined ||
     holdsAny(Context.get(context, Held)) ||
-    // Where something is said around it, that has more to tell than a tracer.
-    (told?.context === undefined && isObserved(context))
+    isObserved(context)
   return hasOwn ? callContext.run({ context: placed(context), passing: told?.passing }, run) : run()
 }
 

@@ -230,7 +230,6 @@ const admit = (edge: ModelEdge, options: CallOptions): Effect.Effect<ModelCall, 
     const { budget } = edge
     // A request below is told of this fiber alone: it has to know what was said around it.
     const context = placed(fiber.context)
-    const places = Context.get(context, Places)
     const at = Context.get(context, Clock.Clock).currentTimeMillisUnsafe()
     const made = quoteOf(edge, options.request, at)
     const name = `POST ${options.request.path}`
@@ -243,7 +242,7 @@ const admit = (edge: ModelEdge, options: CallOptions): Effect.Effect<ModelCall, 
       return Effect.andThen(budget.refuse(made.failure), Effect.fail(made.failure))
     }
     const quote = made.success
-    return Effect.matchEffect(Effect.provideService(held(edge, quote, context), Places, places), {
+    return Effect.matchEffect(Effect.provideContext(held(edge, quote, context), context), {
       onFailure: (error) => {
         refused(error, quote)
         return Effect.fail(error)
