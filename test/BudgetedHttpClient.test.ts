@@ -79,10 +79,17 @@ for (const kind of Object.keys(clients)) {
             const client = yield* clientOver(
               kind,
               world,
-              HttpClient.transformResponse(Effect.tap((response) => Effect.exit(response[read])))
+              HttpClient.transformResponse(
+                Effect.tap((response) =>
+                  Effect.exit<unknown, HttpClientError.HttpClientError, never>(response[read])
+                )
+              )
             )
             assert.isTrue(isRecord(yield* whole(client)))
-            assert.isAbove((yield* Stream.runCollect(HttpClientResponse.stream(client.execute(post(streamed))))).length, 0)
+            assert.isAbove(
+              (yield* Stream.runCollect(HttpClientResponse.stream(client.execute(post(streamed))))).length,
+              0
+            )
             yield* assertBooks(world, "metered")
           })
         )
@@ -263,7 +270,7 @@ describe("what a budgeted client sends", () => {
       (world) =>
         Effect.gen(function* () {
           const client = yield* clientOver("fetch", world)
-          const gate = yield* Deferred.make<void>()
+          const gate = yield* Deferred.make<undefined>()
           const holds = Budget.withBudget(Deferred.await(gate), {
             quote: Usd.dollars("1"),
             cost: () => Usd.zero
