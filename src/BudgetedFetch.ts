@@ -637,13 +637,14 @@ const begun = (
   { host, quote, url }: PricedCall,
   holding: Holding
 ): Attempt => {
-  const { pricing } = edge
+  const { policy, pricing } = edge
   const { input, longCache, margin, model, regional } = quote
   const { amount: reserved, at } = holding.reservation
   const price = Quote.priceAt(quote, pricing, at)
   const { tools } = quote.plan
   const { provider } = host
-  const terms = { reserved, model, tier: price.tier, price, regional, longCache, tools, at, provider }
+  const { models } = policy
+  const terms = { reserved, model, tier: price.tier, price, regional, longCache, tools, at, provider, models }
   const followable = host.verified ? followableOf(quote) : undefined
   // An attempt may last for as long as its answer streams: it must not keep the request, which the quote does.
   return attemptOf(edge, caller, holding, {

@@ -69,6 +69,8 @@ export interface Terms {
   readonly at: number
   /** Who answers, by the name that `Host` has for him. */
   readonly provider?: string | undefined
+  /** The user's names for priced models, by which the response may call its own. */
+  readonly models?: Readonly<Record<string, string>> | undefined
 }
 
 /**
@@ -179,6 +181,17 @@ const servedTier = (terms: Terms, echo: string | undefined): Pricing.Tier | unde
   return tier
 }
 
+/** The model that the response names. A name of the user's means what it means in a request. */
+const servedModel = (
+  { models }: Terms,
+  { model }: Reading,
+  pricing: Pricing.Pricing["Service"]
+): Pricing.Model | undefined => {
+  if (model === undefined) return undefined
+  const meant = models !== undefined && Object.hasOwn(models, model) ? models[model] : model
+  return meant === undefined ? undefined : pricing.find(meant)
+}
+
 const servedPrice = (
   terms: Terms,
   reading: Reading,
@@ -186,7 +199,7 @@ const servedPrice = (
 ): Pricing.Price | undefined => {
   const tier = servedTier(terms, reading.tier)
   if (tier === undefined) return undefined
-  const served = reading.model === undefined ? undefined : pricing.find(reading.model)
+  const served = servedModel(terms, reading, pricing)
   if (tier === terms.price.tier && (served === undefined || served.id === terms.price.model))
     return terms.price
   const options = { at: terms.at, regional: terms.regional }

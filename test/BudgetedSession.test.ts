@@ -672,6 +672,20 @@ describe("settings", () => {
   )
 
   it(
+    "models: a name means the same where the response says it, also one that the table has",
+    withSession(
+      async ({ session, client, provider }) => {
+        provider.next(Behaviours.status(200, { body: answerOf("gpt-4o-mini") }))
+        await client.chat.completions.create({ ...capped, model: "gpt-4o-mini" })
+        await settled(session)
+        assert.strictEqual(spentNano(session), 10 * 1_750 + 20 * 14_000)
+        assert.strictEqual(session.getSummary().byModel["gpt-5.2"]?.calls, 1)
+      },
+      { models: { "gpt-4o-mini": "gpt-5.2" } }
+    )
+  )
+
+  it(
     "endpoints: free ones pass, vouched ones are charged their maximum, and released where refused",
     withSession(
       async ({ session, client, provider }) => {

@@ -107,6 +107,15 @@ describe("a reported bill", () => {
     }
   })
 
+  it("is that of what the user calls by the name that the response has", () => {
+    const models = { "gpt-4o-mini": "gpt-5.2", house: "gpt-4o", odd: "served-by-nobody" }
+    const named = (model: string): Settlement.Verdict =>
+      decide({ ...termsOf("gpt-4o"), models }, model, "default")
+    assertMetered(named("gpt-4o-mini"), costAt("gpt-5.2", "standard"), "gpt-5.2")
+    assertMetered(named("gpt-4.1"), costAt("gpt-4.1", "standard"), "gpt-4.1")
+    for (const model of ["house", "odd", "toString"]) assertMetered(named(model), dollars(2.5, 10), "gpt-4o")
+  })
+
   it("is the price of the snapshot that served, above the reservation if need be", () => {
     const verdict = decide(
       { ...termsOf("gpt-4o"), reserved: Usd.dollars("0.0035") },

@@ -102,7 +102,7 @@ class ModelCall {
   readonly #costOf: (usage: Usage.Usage) => Usd.Usd
 
   constructor(edge: ModelEdge, admitted: Admitted, options: CallOptions, context: Context.Context<never>) {
-    const { budget, pricing } = edge
+    const { budget, policy, pricing } = edge
     const { account, quote, reservation, under } = admitted
     const covers = Context.get(context, Covering)
     this.#readings = options.readings
@@ -129,7 +129,8 @@ class ModelCall {
       regional: quote.regional,
       longCache: quote.longCache || isUnsure,
       tools: quote.plan.tools,
-      at: reservation.at
+      at: reservation.at,
+      models: policy.models
     }
     // More may be held by now, or nothing at all.
     const held = (): Usd.Usd => (hold.amount > reservation.amount ? hold.amount : reservation.amount)
