@@ -641,10 +641,21 @@ const begun = (
   const { input, longCache, margin, model, regional } = quote
   const { amount: reserved, at } = holding.reservation
   const price = Quote.priceAt(quote, pricing, at)
-  const { tools } = quote.plan
-  const { provider } = host
-  const { models } = policy
-  const terms = { reserved, model, tier: price.tier, price, regional, longCache, tools, at, provider, models }
+  const { input: fed, output, tools } = quote.plan
+  const terms: Settlement.Terms = {
+    reserved,
+    model,
+    tier: price.tier,
+    price,
+    regional,
+    longCache,
+    tools,
+    hears: fed.audio,
+    speaks: output?.audio,
+    at,
+    provider: host.provider,
+    models: policy.models
+  }
   const followable = host.verified ? followableOf(quote) : undefined
   // An attempt may last for as long as its answer streams: it must not keep the request, which the quote does.
   return attemptOf(edge, caller, holding, {

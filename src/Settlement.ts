@@ -65,6 +65,9 @@ export interface Terms {
   readonly longCache?: boolean | undefined
   /** The hosted tools that the request may have called. */
   readonly tools?: HostedTools | undefined
+  /** The request has audio in it, or may be answered in audio. */
+  readonly hears?: boolean | undefined
+  readonly speaks?: boolean | undefined
   /** When the attempt was admitted, in milliseconds of the epoch. */
   readonly at: number
   /** Who answers, by the name that `Host` has for him. */
@@ -241,6 +244,9 @@ export const decide = (outcome: Outcome, terms: Terms, pricing: Pricing.Pricing[
   if (price === undefined) return assumed(terms.reserved, "the served tier has no price")
   if (terms.tools !== undefined && reading.items === undefined) {
     return assumed(terms.reserved, "the response does not tell which tools were called")
+  }
+  if ((terms.hears && reading.tellsHeard !== true) || (terms.speaks && reading.tellsSpoken !== true)) {
+    return assumed(terms.reserved, "the response does not tell how much of it was audio")
   }
   const containers = terms.tools?.containers ?? 0
   const told = writtenUsage(reading, terms)

@@ -175,6 +175,23 @@ describe("a reported bill", () => {
     }
   })
 
+  it("is charged whole where the response does not tell what it heard, or what it spoke", () => {
+    const said = (terms: Partial<Settlement.Terms>, told: Partial<Reading>): Settlement.Verdict =>
+      Settlement.decide(
+        { _tag: "Reported", reading: { usage, model: undefined, tier: undefined, ...told } },
+        { ...termsOf("gpt-audio"), ...terms },
+        pricing
+      )
+    const why = "the response does not tell how much of it was audio"
+    for (const tells of [undefined, false]) {
+      assertWhole(said({ hears: true }, { tellsHeard: tells, tellsSpoken: true }), why)
+      assertWhole(said({ speaks: true }, { tellsHeard: true, tellsSpoken: tells }), why)
+      assertMetered(said({ hears: true }, { tellsHeard: true, tellsSpoken: tells }), dollars(2.5, 10))
+      assertMetered(said({ speaks: true }, { tellsHeard: tells, tellsSpoken: true }), dollars(2.5, 10))
+      assertMetered(said({ hears: false, speaks: false }, { tellsHeard: tells }), dollars(2.5, 10))
+    }
+  })
+
   it("is charged whole where its usage has no price, or makes no sense", () => {
     const terms = termsOf("gpt-4o")
     const unpriced = Usage.make({ input: 9, output: 9, audioOutput: 4 })

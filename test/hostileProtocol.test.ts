@@ -221,6 +221,60 @@ describe("usage", () => {
       }
     ))
 
+  const heard = {
+    type: "input_audio" as const,
+    input_audio: { data: "A".repeat(9_000), format: "wav" as const }
+  }
+  const aloud = {
+    model: "gpt-audio",
+    max_completion_tokens: 2_000,
+    modalities: ["text" as const, "audio" as const],
+    audio: { voice: "alloy", format: "wav" as const }
+  }
+  const thousand = { prompt_tokens: 1_000, completion_tokens: 1_000, total_tokens: 2_000 }
+  const silent = { cached_tokens: 0 }
+  const sound = (audio_tokens: number) => ({ audio_tokens })
+
+  it("with audio that does not say how much of it was audio is charged whole", async () => {
+    const untold: ReadonlyArray<object> = [
+      {},
+      { prompt_tokens_details: silent, completion_tokens_details: {} },
+      { prompt_tokens_details: sound(900) },
+      { completion_tokens_details: sound(900) },
+      { prompt_tokens_details: { audio_tokens: null }, completion_tokens_details: sound(900) }
+    ]
+    for (const details of untold) {
+      await under(
+        () => Response.json({ ...answer, model: "gpt-audio", usage: { ...thousand, ...details } }),
+        async (client, session) => {
+          await client.chat.completions.create({ ...aloud, messages: [{ role: "user", content: [heard] }] })
+          await assertWhole(session)
+        }
+      )
+    }
+  })
+
+  it("with audio is metered where it tells how much, or where there was none to tell of", async () => {
+    const told = { prompt_tokens_details: sound(900), completion_tokens_details: sound(0) }
+    // $2.50 and $10 a million for text, $32 for what is heard.
+    const booked = [100 * 2_500 + 900 * 32_000 + 1_000 * 10_000, 1_000 * 2_500 + 1_000 * 10_000]
+    for (const [details, content, modalities, nano] of [
+      [told, [heard], aloud.modalities, booked[0]],
+      [{}, "Hello", ["text" as const], booked[1]]
+    ] as const) {
+      await under(
+        () => Response.json({ ...answer, model: "gpt-audio", usage: { ...thousand, ...details } }),
+        async (client, session) => {
+          const messages = [
+            { role: "user" as const, content: typeof content === "string" ? content : [...content] }
+          ]
+          await client.chat.completions.create({ ...aloud, modalities: [...modalities], messages })
+          await assertMetered(session, nano ?? 0)
+        }
+      )
+    }
+  })
+
   const call = { index: 0, id: "call_1", type: "function", function: { name: "f", arguments: "" } }
   const written = [
     ["a text", delta],

@@ -12,6 +12,9 @@ export interface Reading {
   readonly said?: number | undefined
   /** It tells which cache writes are kept for how long. */
   readonly splitsWrites?: boolean | undefined
+  /** It tells how much of its input, and of its output, was audio. */
+  readonly tellsHeard?: boolean | undefined
+  readonly tellsSpoken?: boolean | undefined
   /** The name by which a later request may go on from it, and how many items it answered with. */
   readonly id?: string | undefined
   readonly items?: number | undefined
@@ -29,6 +32,8 @@ const tokens = (from: Json | undefined, key: string): number => {
 }
 
 const told = (from: JsonObject, key: string): boolean => from[key] !== undefined && from[key] !== null
+
+const tellsAudio = (details: Json | undefined): boolean => isObject(details) && told(details, "audio_tokens")
 
 /** Parts that are larger than their whole were not counted by anyone. What is `NaN` fails each comparison. */
 const plausible = (usage: Usage.Usage, output: Json | undefined): boolean =>
@@ -142,9 +147,11 @@ const reading = (
   const model = text(body.model)
   const tier = text(body.service_tier)
   const splitsWrites = isObject(splitOf(details))
+  const tellsHeard = tellsAudio(details)
+  const tellsSpoken = tellsAudio(output)
   return typeof said === "number" && said !== usage.output
-    ? { usage, model, tier, splitsWrites, said }
-    : { usage, model, tier, splitsWrites }
+    ? { usage, model, tier, splitsWrites, tellsHeard, tellsSpoken, said }
+    : { usage, model, tier, splitsWrites, tellsHeard, tellsSpoken }
 }
 
 /**
