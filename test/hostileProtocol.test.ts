@@ -279,6 +279,7 @@ describe("usage", () => {
   const written = [
     ["a text", delta],
     ["a refusal", { choices: [{ index: 0, delta: { refusal: "No." } }] }],
+    ["a voice", { choices: [{ index: 0, delta: { audio: { id: "audio_1" } } }] }],
     ["a tool call", { choices: [{ index: 0, delta: { tool_calls: [call] } }] }]
   ] as const
   for (const include_usage of [true, false]) {

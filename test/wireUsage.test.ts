@@ -167,6 +167,8 @@ describe("a reported usage", () => {
     ["a refusal", { message: { content: null, refusal: "No." } }],
     ["a tool call", { message: { content: null, tool_calls: [call] } }],
     ["a function call", { message: { content: null, function_call: { name: "f", arguments: "{}" } } }],
+    ["a voice", { message: { content: null, audio: { id: "audio_1", data: "AAAA" } } }],
+    ["thoughts, as some servers tell them", { message: { content: null, reasoning_content: "Hm." } }],
     ["a text", { text: "Hi" }],
     ["a delta", { delta: { content: "Hi" } }]
   ]
@@ -183,7 +185,10 @@ describe("a reported usage", () => {
     ["a message", { type: "message", content: [{ type: "output_text", text: "Hi" }] }],
     ["a refusal", { type: "message", content: [{ type: "refusal", refusal: "No." }] }],
     ["a function call", { type: "function_call", name: "f", arguments: "{}" }],
-    ["a call of a custom tool", { type: "custom_tool_call", name: "f", input: "" }]
+    ["a call of a custom tool", { type: "custom_tool_call", name: "f", input: "" }],
+    ["a call of a hosted tool", { type: "mcp_call", arguments: "{}" }],
+    ["a thought", { type: "reasoning", content: [{ type: "reasoning_text", text: "Hm." }] }],
+    ["a summary of thoughts", { type: "reasoning", summary: [{ type: "summary_text", text: "Hm." }] }]
   ]
   for (const [what, item] of items) {
     it(`without output is not one beside ${what} of a response`, () => {
@@ -196,14 +201,14 @@ describe("a reported usage", () => {
   it("without output is one where nothing was written", () => {
     const messages: ReadonlyArray<JsonObject> = [
       { message: { content: "" } },
-      { message: { content: null, refusal: null, tool_calls: [] } },
+      { message: { content: null, refusal: null, tool_calls: [], audio: null, reasoning_content: "" } },
       { text: "" }
     ]
     for (const choice of messages) {
       assert.strictEqual(readPromptUsage({ choices: [choice], usage: none })?.usage.output, 0)
     }
     const empty = { type: "message", content: [{ type: "output_text", text: "" }] }
-    for (const output of [[], [empty], [{ type: "reasoning", summary: [] }]]) {
+    for (const output of [[], [empty], [{ type: "reasoning", summary: [] }], [{ type: "mcp_list_tools" }]]) {
       assert.strictEqual(readInputUsage({ output, usage: inputOnly })?.usage.output, 0)
     }
     assert.strictEqual(readEmbeddingUsage({ data: [{ embedding: [1] }], usage: none })?.usage.output, 0)

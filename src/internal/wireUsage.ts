@@ -111,9 +111,10 @@ const isSaid = (content: Json | undefined): boolean =>
 const isWritten = (message: Json | undefined): boolean =>
   isObject(message) &&
   (isSaid(message.content) ||
-    text(message.refusal) !== undefined ||
+    (text(message.refusal) ?? text(message.reasoning_content)) !== undefined ||
     (isArray(message.tool_calls) && message.tool_calls.length > 0) ||
-    isObject(message.function_call))
+    isObject(message.function_call) ||
+    isObject(message.audio))
 
 /** Whether a body with choices, or a chunk of one, shows something that a model wrote. */
 export const hasWritten = ({ choices }: JsonObject): boolean =>
@@ -129,9 +130,9 @@ const hasItems = ({ output }: JsonObject): boolean =>
   output.some(
     (item) =>
       isObject(item) &&
-      (item.type === "function_call" ||
-        item.type === "custom_tool_call" ||
-        (item.type === "message" && isSaid(item.content)))
+      ((typeof item.type === "string" && item.type.endsWith("_call")) ||
+        isSaid(item.content) ||
+        isSaid(item.summary))
   )
 
 const reading = (
