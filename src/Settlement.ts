@@ -245,6 +245,9 @@ export const decide = (outcome: Outcome, terms: Terms, pricing: Pricing.Pricing[
   if (terms.tools !== undefined && reading.items === undefined) {
     return assumed(terms.reserved, "the response does not tell which tools were called")
   }
+  if (reading.isBilledBeyond === true || callsOthers(reading.usage, terms.tools)) {
+    return assumed(terms.reserved, "the response called a tool that the request did not allow")
+  }
   if ((terms.hears && reading.tellsHeard !== true) || (terms.speaks && reading.tellsSpoken !== true)) {
     return assumed(terms.reserved, "the response does not tell how much of it was audio")
   }
@@ -257,6 +260,15 @@ export const decide = (outcome: Outcome, terms: Terms, pricing: Pricing.Pricing[
     ? { _tag: "Metered", amount: amount.success, usage, model: price.model }
     : assumed(amount.success, "no response tells how many sessions of containers were billed")
 }
+
+/**
+ * Whether tools were called that an earlier response, or a conversation, must have brought: fees for them are in no
+ * price of the request's.
+ */
+const callsOthers = (usage: Usage.Usage, tools: HostedTools | undefined): boolean =>
+  (["webSearches", "fileSearches", "containers"] as const).some(
+    (each) => usage[each] > 0 && (tools === undefined || tools[each] === 0)
+  )
 
 /** Cache writes whose keeping the response does not tell are the dearer ones, where the request may ask for those. */
 const writtenUsage = ({ splitsWrites, usage }: Reading, { longCache }: Terms): Usage.Usage =>

@@ -276,6 +276,7 @@ describe("a bill of a call with hosted tools", () => {
     const whole: Reading = { usage: searched, model: undefined, tier: undefined, items: 1, ...reading }
     return Settlement.decide({ _tag: "Reported", reading: whole }, terms, pricing)
   }
+  const unasked = "the response called a tool that the request did not allow"
   /** 3 searches of the web at a cent, beside the tokens. */
   const searches = Usd.add(dollars(2.5, 10), Usd.dollars("0.03"))
 
@@ -299,8 +300,20 @@ describe("a bill of a call with hosted tools", () => {
   })
 
   it("is charged whole where it has sessions of containers that nobody held, or a tier without a price", () => {
-    assertWhole(bill(plain, { usage: { ...usage, containers: 1 } }), "the reported usage has no price")
+    assertWhole(bill(plain, { usage: { ...usage, containers: 1 } }), unasked)
     assertWhole(bill(withTools(tools), { tier: "flex" }), "the served tier has no price")
+  })
+
+  it("is charged whole where tools were called that the request had no fees for", () => {
+    const none = { ...tools, webSearches: 0, containers: 0, searchesBy: [], memory: [] }
+    for (const calls of [{ webSearches: 1 }, { fileSearches: 1 }, { containers: 1 }]) {
+      assertWhole(bill(withTools(none), { usage: { ...usage, ...calls } }), unasked)
+    }
+    assertWhole(bill(withTools(tools), { isBilledBeyond: true }), unasked)
+    assertWhole(bill(plain, { usage, isBilledBeyond: true }), unasked)
+    for (const terms of [plain, withTools(none)]) {
+      assertMetered(bill(terms, { usage, isBilledBeyond: false }), dollars(2.5, 10))
+    }
   })
 
   it("has the fees of the tools at the price of whichever tier served", () => {

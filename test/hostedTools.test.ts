@@ -4,7 +4,7 @@ import { BudgetError, BudgetedSession, Pricing, Quote, Settlement, Usage, Usd } 
 import { Effect, Result, Schema } from "effect"
 import OpenAI from "openai"
 import type { Json, JsonObject } from "../src/internal/json.ts"
-import { toolCallsOf } from "../src/internal/toolCalls.ts"
+import { isBilledBeyond, toolCallsOf } from "../src/internal/toolCalls.ts"
 import { readInputUsage, type Reading } from "../src/internal/wireUsage.ts"
 import { assumedNano, settled, spentNano } from "./utils/openAi.ts"
 import { events, sse, stub } from "./utils/stubProvider.ts"
@@ -260,8 +260,35 @@ describe("the calls that a response tells of", () => {
 
   it("are its searches of files", () => {
     const output = [call("file_search_call"), call("file_search_call"), { type: "message" }]
-    assert.deepStrictEqual(toolCallsOf({ output }), { webSearches: 0, fileSearches: 2 })
-    assert.deepStrictEqual(toolCallsOf({}), { webSearches: 0, fileSearches: 0 })
+    assert.deepStrictEqual(toolCallsOf({ output }), { webSearches: 0, fileSearches: 2, containers: 0 })
+    assert.deepStrictEqual(toolCallsOf({}), { webSearches: 0, fileSearches: 0, containers: 0 })
+  })
+
+  it("are its runs of code, and calls of tools that have no price", () => {
+    const code = [call("code_interpreter_call"), call("code_interpreter_call")]
+    assert.strictEqual(toolCallsOf({ output: code }).containers, 2)
+    for (const type of ["image_generation_call", "shell_call"]) {
+      assert.isTrue(isBilledBeyond({ output: [{ type: "message" }, call(type)] }))
+    }
+    for (const output of [null, [], [null, "shell_call", { type: "message" }, call("mcp_call"), ...code]]) {
+      assert.isFalse(isBilledBeyond({ output }))
+    }
+    const drawing = (image_gen: Json) => isBilledBeyond({ output: [], tool_usage: { image_gen } })
+    for (const field of ["input_tokens", "output_tokens", "total_tokens"]) {
+      for (const count of [1, -1, "1"]) assert.isTrue(drawing({ [field]: count }))
+      assert.isFalse(drawing({ [field]: 0 }))
+    }
+    assert.isFalse(drawing(null))
+    assert.isFalse(isBilledBeyond({ tool_usage: null }))
+  })
+
+  it("are not told by a list of no items beside an output", () => {
+    const items = (output: Json, output_tokens: number) =>
+      readInputUsage({ usage: { input_tokens: 9, output_tokens }, output })?.items
+    assert.strictEqual(items([], 0), 0)
+    assert.strictEqual(items([{ type: "reasoning" }], 5), 1)
+    assert.isUndefined(items([], 5))
+    assert.isUndefined(items(null, 5))
   })
 })
 
@@ -436,6 +463,50 @@ describe("a budgeted client with hosted tools", () => {
       },
       () => events(sse({ type: "response.web_search_call.completed", item_id: "ws_1" }))
     )
+  )
+
+  for (const status of ["completed", "incomplete", "failed"]) {
+    it(
+      `books the whole reservation where a ${status} response leaves out what it called`,
+      asking(
+        async (client, session) => {
+          for await (const _ of await client.responses.create({ ...body, stream: true }));
+          await settled(session)
+          const fees = 20 * 0.01 + 2 * 0.003
+          assert.strictEqual(spentNano(session), Math.round((passes + fees) * 1e9))
+        },
+        () =>
+          events(
+            sse(
+              { type: "response.output_item.done", output_index: 0, item: search("a", "b") },
+              { type: `response.${status}`, response: { ...answer([]), status } }
+            )
+          )
+      )
+    )
+  }
+
+  it.each<readonly [string, JsonObject, JsonObject]>([
+    ["code", call("code_interpreter_call"), {}],
+    ["code in a container of a shell", call("shell_call"), {}],
+    ["a search", search("a"), {}],
+    ["a drawing", call("image_generation_call"), {}],
+    ["a drawing by its tokens", { type: "message", content: [] }, { image_gen: { total_tokens: 9_000 } }]
+  ])("books the whole reservation where an earlier response brought the tool: %s", (_, item, tool_usage) =>
+    asking(
+      async (client, session) => {
+        await client.responses.create({
+          model: "gpt-4o",
+          input: "And?",
+          max_output_tokens: 100,
+          previous_response_id: "resp_0"
+        })
+        await settled(session)
+        assert.strictEqual(spentNano(session), 128_000 * 2_500 + 100 * 10_000)
+        assert.strictEqual(assumedNano(session), spentNano(session))
+      },
+      () => Response.json({ ...answer([item]), tool_usage })
+    )()
   )
 
   it(

@@ -36,14 +36,32 @@ const webSearchesOf = (
 
 const none: ReadonlyArray<Json> = []
 
+const itemsOf = ({ output }: JsonObject): ReadonlyArray<Json> => (isArray(output) ? output : none)
+
+/** Each run of code was in some container; how many sessions that was is not told. */
 export const toolCallsOf = (
   response: JsonObject
-): { readonly webSearches: number; readonly fileSearches: number } => {
-  const output = isArray(response.output) ? response.output : none
+): { readonly webSearches: number; readonly fileSearches: number; readonly containers: number } => {
+  const output = itemsOf(response)
   const callsOf = (type: string): ReadonlyArray<JsonObject> =>
     output.filter((item): item is JsonObject => isObject(item) && item.type === type)
   return {
     webSearches: webSearchesOf(response, callsOf("web_search_call")),
-    fileSearches: callsOf("file_search_call").length
+    fileSearches: callsOf("file_search_call").length,
+    containers: callsOf("code_interpreter_call").length
   }
+}
+
+/** Calls of tools that have no price here: no request has them, but one that goes on from another may. */
+const unpriced = new Set<Json | undefined>(["image_generation_call", "shell_call"])
+
+/** Whether a response was billed for more than its tokens and calls say. */
+export const isBilledBeyond = (response: JsonObject): boolean => {
+  const { tool_usage: told } = response
+  const drawn = isObject(told) && isObject(told.image_gen) ? told.image_gen : undefined
+  return (
+    itemsOf(response).some((item) => isObject(item) && unpriced.has(item.type)) ||
+    (drawn !== undefined &&
+      [drawn.input_tokens, drawn.output_tokens, drawn.total_tokens].some((count) => countOf(count) !== 0))
+  )
 }

@@ -1,7 +1,7 @@
 /** The usage objects that OpenAI's API sends, and the servers that speak like it. */
 import type * as Usage from "../Usage.ts"
 import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
-import { toolCallsOf } from "./toolCalls.ts"
+import { isBilledBeyond, toolCallsOf } from "./toolCalls.ts"
 
 /** What a response says of its own bill: the usage, the model that served it, the tier it was served at. */
 export interface Reading {
@@ -15,9 +15,11 @@ export interface Reading {
   /** It tells how much of its input, and of its output, was audio. */
   readonly tellsHeard?: boolean | undefined
   readonly tellsSpoken?: boolean | undefined
-  /** The name by which a later request may go on from it, and how many items it answered with. */
+  /** The name by which a later request may go on from it, and how many items it answered with, if it tells. */
   readonly id?: string | undefined
   readonly items?: number | undefined
+  /** It called a tool whose price is not known. */
+  readonly isBilledBeyond?: boolean | undefined
 }
 
 /**
@@ -94,8 +96,7 @@ const inputUsage = (wire: JsonObject, response: JsonObject): Usage.Usage => {
     output: outputOf(wire, input, "output_tokens"),
     reasoning: tokens(output, "reasoning_tokens"),
     audioOutput: 0,
-    ...toolCallsOf(response),
-    containers: 0
+    ...toolCallsOf(response)
   }
 }
 
@@ -198,5 +199,8 @@ export const readInputUsage = (body: JsonObject): Reading | undefined => {
         usage.output_tokens
       )
     : undefined
-  return read === undefined || !isArray(output) ? read : { ...read, id: text(body.id), items: output.length }
+  if (read === undefined || !isArray(output)) return read
+  // Whoever wrote something wrote some item, and may have left out those of a failure.
+  const items = output.length === 0 && read.usage.output > 0 ? undefined : output.length
+  return { ...read, id: text(body.id), items, isBilledBeyond: isBilledBeyond(body) }
 }
