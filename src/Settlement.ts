@@ -242,15 +242,8 @@ export const decide = (outcome: Outcome, terms: Terms, pricing: Pricing.Pricing[
   const { reading } = outcome
   const price = servedPrice(terms, reading, pricing)
   if (price === undefined) return assumed(terms.reserved, "the served tier has no price")
-  if (terms.tools !== undefined && reading.items === undefined) {
-    return assumed(terms.reserved, "the response does not tell which tools were called")
-  }
-  if (reading.isBilledBeyond === true || callsOthers(reading.usage, terms.tools)) {
-    return assumed(terms.reserved, "the response called a tool that the request did not allow")
-  }
-  if ((terms.hears && reading.tellsHeard !== true) || (terms.speaks && reading.tellsSpoken !== true)) {
-    return assumed(terms.reserved, "the response does not tell how much of it was audio")
-  }
+  const why = untold(reading, terms)
+  if (why !== undefined) return assumed(orTokens(terms.reserved, price, reading.usage), why)
   const containers = terms.tools?.containers ?? 0
   const told = writtenUsage(reading, terms)
   const usage = containers === 0 ? told : { ...told, containers }
@@ -259,6 +252,25 @@ export const decide = (outcome: Outcome, terms: Terms, pricing: Pricing.Pricing[
   return containers === 0
     ? { _tag: "Metered", amount: amount.success, usage, model: price.model }
     : assumed(amount.success, "no response tells how many sessions of containers were billed")
+}
+
+/** What a response leaves out of its bill. */
+const untold = (reading: Reading, { hears, speaks, tools }: Terms): string | undefined => {
+  if (tools !== undefined && reading.items === undefined) {
+    return "the response does not tell which tools were called"
+  }
+  if (reading.isBilledBeyond === true || callsOthers(reading.usage, tools)) {
+    return "the response called a tool that the request did not allow"
+  }
+  return (hears === true && reading.tellsHeard !== true) || (speaks === true && reading.tellsSpoken !== true)
+    ? "the response does not tell how much of it was audio"
+    : undefined
+}
+
+/** The whole reservation, or what the tokens that are told cost by themselves, where that is more. */
+const orTokens = (reserved: Usd.Usd, price: Pricing.Price, usage: Usage.Usage): Usd.Usd => {
+  const tokens = Pricing.cost(price, { ...usage, webSearches: 0, fileSearches: 0, containers: 0 })
+  return Result.isSuccess(tokens) && tokens.success > reserved ? tokens.success : reserved
 }
 
 /**

@@ -316,6 +316,17 @@ describe("a bill of a call with hosted tools", () => {
     }
   })
 
+  it("is no less than its tokens cost, where those come to more than was reserved", () => {
+    const little = { reserved: Usd.nanos(1) }
+    const amounts = [
+      bill({ ...withTools(tools), ...little }, { items: undefined }),
+      bill({ ...plain, ...little }),
+      bill({ ...plain, ...little }, { usage, isBilledBeyond: true }),
+      bill({ ...plain, ...little, hears: true }, { usage })
+    ].map((verdict) => (verdict._tag === "Assumed" ? verdict.amount : verdict._tag))
+    assert.deepStrictEqual(new Set(amounts), new Set([dollars(2.5, 10)]))
+  })
+
   it("has the fees of the tools at the price of whichever tier served", () => {
     const priority = Usd.add(costAt("gpt-4o", "priority"), Usd.dollars("0.03"))
     assertMetered(bill(withTools({ ...tools, containers: 0, memory: [] }), { tier: "priority" }), priority)

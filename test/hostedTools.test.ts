@@ -331,7 +331,7 @@ describe("what is booked", () => {
   })
 
   it("is the whole reservation where searches are billed that nobody asked for", () => {
-    const plain = quoteOf({})
+    const plain = quoteOf({ input: "Hi. ".repeat(1_000) })
     const verdict = settle(plain, { usage })
     assert.deepStrictEqual([verdict._tag, nanoOf(verdict)], ["Assumed", plain.most])
   })
