@@ -399,6 +399,26 @@ describe("the text of a function", () => {
     assert.isAtLeast((await count(quote)).input, JSON.stringify(parameters).length)
   })
 
+  it.each(["1", "1.5", "-1", "12", '"a"', '""', "null"])(
+    "is no longer than the bound of many a value: %s",
+    async (value) => {
+      const enumerated = JSON.parse(`[${many(5_000, value).join(",")}]`) as Json
+      const parameters = { type: "object", properties: { a: { enum: enumerated } } }
+      const made = make("/responses", {
+        model: "gpt-4o",
+        input: "hi",
+        tools: [{ type: "function", name: "f", parameters }]
+      })
+      const quote = Result.getOrThrow(made)
+      const { encoding, texts = [] } = quote.plan.input.counted() ?? {}
+      const counts = await Effect.runPromise(Effect.forEach(texts, (text) => counter.count(text, encoding)))
+      assert.isAtLeast(
+        quote.input,
+        counts.reduce((sum, each) => sum + each, 0)
+      )
+    }
+  )
+
   it("leaves nothing out: definitions that nothing refers to, words that stand beside a reference", () => {
     const parameters = {
       type: "object",

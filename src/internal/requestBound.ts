@@ -43,6 +43,12 @@ const textParts = new Set(["text", "input_text", "output_text", "refusal", "summ
 /** What is read as an image, and so not as text. */
 const imageData = /^data:image\/(?:png|jpe?g|gif|webp)[;,]/i
 
+/**
+ * What functions may be fed longer for: a definition is written out wherever it is referred to, and of a list of values
+ * a short number is more tokens, with what is written between them, than it has characters.
+ */
+const fedLonger = /\$ref|\\u|[[,]\d(?:\.\d)?[,\]]/
+
 /** Whether the answers of a hosted tool may be images: a search finds texts unless it asks for more. */
 const findsImages = ({ search_content_types: found, type }: JsonObject): boolean =>
   type === "mcp" ||
@@ -232,8 +238,8 @@ export class BodyReader {
     this.added += framing.schema
   }
 
-  /** Functions are fed longer than they are where a definition is written out wherever it is referred to. */
-  references(): number {
+  /** How much longer functions are fed than they are. */
+  fedBeyond(): number {
     let more = 0
     for (const each of this.functions) {
       const { text, unwritten } = functionsText([each])
@@ -246,8 +252,8 @@ export class BodyReader {
   input(text: string): InputBound {
     const { images, windows, unshown, previous, audio } = this
     const shown = asciiEscapedLength(text) - this.deducted + this.added + images
-    const refers = this.functions.length > 0 && (text.includes("$ref") || text.includes("\\u"))
-    const tokens = refers ? shown + this.references() : shown
+    const isFedLonger = this.functions.length > 0 && fedLonger.test(text)
+    const tokens = isFedLonger ? shown + this.fedBeyond() : shown
     const repeats = this.repeats && !unshown && windows === 1
     // Only what is not shown fills a window.
     const fills = (unshown || previous !== undefined) && !(this.findsTexts && previous === undefined)
