@@ -466,7 +466,8 @@ export const countedRemotelyBy = Effect.fnUntraced(function* (
 
 /**
  * The prices that may be served: the body's tier, else the session's, or all of them where the project decides. A
- * session's tier that nothing will ask for, as the endpoint or the host knows no tiers, may be served or not.
+ * session's tier that nothing will ask for, as the endpoint or the host knows no tiers, may be served or not, and so may
+ * one that a host is asked for which may not heed it.
  */
 const pricesOf = (
   pricing: Pricing.Pricing["Service"],
@@ -493,6 +494,10 @@ const pricesOf = (
   for (const each of possible) {
     add(prices, pricing.price(plan.model, each, options))
     add(prices, pricing.price(plan.model, each, tomorrow))
+  }
+  if (plan.tier !== undefined && !where.host.takesTier) {
+    add(prices, pricing.price(plan.model, "standard", options))
+    add(prices, pricing.price(plan.model, "standard", tomorrow))
   }
   return Result.succeed(prices)
 }

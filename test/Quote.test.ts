@@ -552,7 +552,18 @@ describe("the tier", () => {
       quoted("/responses", body, { tier: "flex" }, local).most,
       quoted("/responses", body).most
     )
-    assert.deepStrictEqual(tiersOf("/responses", { ...body, service_tier: "flex" }, {}, local), ["flex"])
+    // One that the body asks for may be passed over there, too.
+    const flex = { ...body, service_tier: "flex" }
+    assert.deepStrictEqual(tiersOf("/responses", flex, {}, local), ["flex", "standard"])
+    assert.isAtLeast(quoted("/responses", flex, {}, local).most, quoted("/responses", body).most)
+    assert.deepStrictEqual(tiersOf("/responses", flex), ["flex"])
+    const standard = { ...body, service_tier: "default" }
+    assert.deepStrictEqual(tiersOf("/responses", standard, {}, local), ["standard"])
+    assert.deepStrictEqual(tiersOf("/responses", body, { tier: "batch" }, local), ["batch"])
+    assert.strictEqual(
+      reasonOf(make("/responses", { ...body, model: "gpt-4o", service_tier: "flex" }, {}, local)),
+      "UnpricedTier"
+    )
     // Embeddings know no tiers: a session's tier is no reason to refuse them.
     const text = { model: "text-embedding-3-small", input: "hi" }
     assert.strictEqual(quoted("/embeddings", text, { tier: "priority" }).price.tier, "standard")
