@@ -129,6 +129,12 @@ class Unescaped extends CountSheet {
   }
 }
 
+class Apart extends CountSheet {
+  override content(value: Json | undefined, isEscaped?: boolean): void {
+    for (const each of Array.isArray(value) ? value : [value]) super.content([each], isEscaped)
+  }
+}
+
 class Undescribed extends CountSheet {
   override functions(): void {}
 }
@@ -162,7 +168,10 @@ const all = [
   "gpt-5.1 to 5.6"
 ]
 
-const constants = Object.keys(familyOf("gpt-5")?.framing ?? {}) as ReadonlyArray<keyof Framing>
+/** All but what is kept for parts of those whose parts were never seen. */
+const constants = Object.keys(familyOf("gpt-5")?.framing ?? {}).filter(
+  (name) => name !== "part"
+) as ReadonlyArray<keyof Framing>
 
 const broken: ReadonlyArray<readonly [string, Mutant]> = [
   ...constants.map((part) => [`any family: nothing for ${part}`, without(part)] as const),
@@ -188,10 +197,8 @@ const broken: ReadonlyArray<readonly [string, Mutant]> = [
       (part) => [`${name}: nothing for ${part}`, inFamily(name, without(part))] as const
     )
   ),
-  ...["gpt-4o", "gpt-5"].map(
-    (name) => [`${name}: nothing for a part`, inFamily(name, without("part"))] as const
-  ),
   ["results of parallel calls as they are", { sheet: Unescaped }],
+  ["each part of a text by itself", { sheet: Apart }],
   ["an answer without its schema", { sheet: Unformatted }],
   ["functions without their text", { sheet: Undescribed }],
   ["nothing more for choices", { sheet: withoutLines(/\/\/ any of\n/g) }],

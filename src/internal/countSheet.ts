@@ -105,17 +105,23 @@ export class CountSheet {
       this.text(isEscaped && typeof value === "string" ? escaped(value) : value)
       return
     }
+    // Texts in a row are fed as one: tokens of each alone may add up to far fewer.
+    let row = ""
     for (const part of value) {
       this.added += this.family.framing.part
-      if (!isObject(part)) this.text(part)
-      else if (uncounted.has(part.type)) continue
-      else if (isEscaped) this.text(escaped(JSON.stringify(part)))
+      if (isObject(part) && uncounted.has(part.type)) {
+        this.text(row)
+        row = ""
+      } else if (isObject(part) && isEscaped) this.text(escaped(JSON.stringify(part)))
       else {
-        this.text(part.text)
-        this.text(part.refusal)
-        this.others(part, partFields)
+        for (const said of isObject(part) ? [part.text, part.refusal] : [part]) {
+          if (typeof said === "string") row += said
+          else this.text(said)
+        }
+        if (isObject(part)) this.others(part, partFields)
       }
     }
+    this.text(row)
   }
 
   /** The tools of a request: functions in the form that they are fed in, others as JSON. */

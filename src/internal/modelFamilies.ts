@@ -106,7 +106,7 @@ export interface Framing {
   readonly custom: number
   /** For a tool that has to be called, beyond its JSON: 15 were seen, its name included. */
   readonly choice: number
-  /** For a part: fed one after the other, their tokens may be others, where two meet, than those of each alone. */
+  /** For a part. Between texts of users and developers nothing was seen to be fed; of others there is no recording. */
   readonly part: number
   /** For a character of encrypted reasoning: three bytes in four characters, and a token is at least a byte. */
   readonly encrypted: number

@@ -138,6 +138,30 @@ const texts: ReadonlyArray<Billed> = [
     ...chat(model, [user(times(120, (index) => ({ type: "text", text: index % 2 === 0 ? "  " : "1" })))]),
     billed: 2 + 4 + exactly("  1".repeat(60))
   })),
+  ...(
+    [
+      ["gpt-4", "exampleInputEmail", "cl100k_base"],
+      ["gpt-4o", "abcdefghijkl", "o200k_base"],
+      ["gpt-5", "дравствуйте", "o200k_base"]
+    ] as const
+  ).flatMap(([model, word, encoding]): ReadonlyArray<Billed> => {
+    const billed = 2 + 4 + exactly(word.repeat(200), encoding)
+    const fact = "parts are fed one after the other: the text of all of them, and 2 and 4 a message"
+    return [
+      {
+        name: `${model}: parts that are a token each, and several where they meet`,
+        fact,
+        ...chat(model, [user(times(200, () => ({ type: "text", text: word })))]),
+        billed
+      },
+      {
+        name: `${model}: the same in a response`,
+        fact,
+        ...responses(model, [user(times(200, () => ({ type: "input_text", text: word })))]),
+        billed
+      }
+    ]
+  }),
   {
     name: "one text to embed",
     fact: "its tokens, and nothing else",
