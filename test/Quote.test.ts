@@ -419,6 +419,27 @@ describe("a cache of twelve hours", () => {
   })
 })
 
+describe("a number that JavaScript writes otherwise", () => {
+  it.each([
+    ["of hundreds of digits", "123456789".repeat(40)],
+    ["with a fraction of nothing", "1.0"]
+  ])("%s is counted as it was sent", async (_, number) => {
+    const numbers = Array<string>(50).fill(number).join(", ")
+    const text =
+      '{"model":"gpt-4o","max_tokens":9,"messages":[{"role":"user","content":"hi"}],"tools":[{"type":"function",' +
+      `"function":{"name":"f","parameters":{"type":"object","properties":{"a":{"enum":[${numbers}]}}}}}]}`
+    const { endpoint } = OpenAiEndpoints.recognise("POST", "/chat/completions") as { endpoint: Endpoint }
+    const request = { text, body: JSON.parse(text) as JsonObject }
+    const where = { host: Host.of(new URL("https://api.openai.com")), at }
+    const byLength = Result.getOrThrow(Quote.quote(pricing, endpoint, request, {}, where))
+    const counter = await Effect.runPromise(TokenCounter.make())
+    const { bound, input } = await Effect.runPromise(Quote.countedBy(counter, byLength))
+    assert.strictEqual(bound, "counted")
+    const union = Array<string>(50).fill(number).join(" | ")
+    assert.isAtLeast(input, new Tiktoken(o200k).encode(union).length + 3 + 4)
+  })
+})
+
 describe("the cap of a call without one", () => {
   const chat = (model: string, extra: JsonObject = {}): JsonObject => ({
     model,

@@ -7,6 +7,7 @@ import {
   keysWritten,
   keyTwice,
   parse,
+  rewrittenNumbers,
   type Json,
   type JsonObject
 } from "../src/internal/json.ts"
@@ -151,6 +152,32 @@ describe("keys", () => {
     })
     assert.strictEqual(keysAtMost(colons), 2)
   })
+})
+
+describe("numbers that are written anew otherwise", () => {
+  it("are counted where they stand, whatever is in the strings around them", () => {
+    const long = "9".repeat(60)
+    for (const [text, characters] of [
+      [`{"a":1.0,"b":[-0,${long} ,10,-2.5],"c":{"d":1E400}}`, 3 + 2 + 60 + 5],
+      [`[ 1.50\n,0.1,${long}]`, 4 + 60],
+      [`{"a":"1.0, ${long}","b\\":" \\" : 1.0","1.0":7}`, 0],
+      [`{"a":true,"b":false,"c":null,"d":[]}`, 0],
+      ["1e5", 3],
+      ["-", 1]
+    ] as const) {
+      assert.strictEqual(rewrittenNumbers(text), characters, text)
+    }
+  })
+
+  it.prop(
+    "are none in what JSON.stringify writes, however it is spaced",
+    { steps: Steps, numbers: Schema.Array(Schema.Finite), indent: Schema.Literals(["", "\n  "]) },
+    ({ steps, numbers, indent }) => {
+      const text = JSON.stringify([built(steps), numbers.map((each) => each + 0)], null, indent)
+      assert.strictEqual(rewrittenNumbers(text), 0)
+    },
+    often
+  )
 })
 
 describe("edit", () => {

@@ -5,7 +5,7 @@ import type { Counted, Endpoint, Output, Plan, Remote } from "../Endpoint.ts"
 import { surveyOf } from "./bodySurvey.ts"
 import { CountSheet } from "./countSheet.ts"
 import { hostedTools } from "./hostedTools.ts"
-import type { JsonObject } from "./json.ts"
+import { rewrittenNumbers, type JsonObject } from "./json.ts"
 import { familyOf } from "./modelFamilies.ts"
 import { isHidden, questionOf } from "./remoteCount.ts"
 import { BodyReader, modelOf, noModel, type FieldRule } from "./requestBound.ts"
@@ -43,6 +43,8 @@ export const planner = (
       if (family === undefined) return undefined
       const sheet = new CountSheet(family)
       list(sheet, request.body)
+      // The body has its numbers as JavaScript reads them.
+      sheet.added += rewrittenNumbers(request.text)
       return sheet.counted()
     }
     // What is not shown, or is heard, cannot be counted.
