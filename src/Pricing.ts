@@ -120,7 +120,10 @@ export interface Price {
 const Day = Schema.String.check(
   Schema.makeFilter(
     (day: string) =>
-      (/^\d{4}-\d{2}-\d{2}$/.test(day) && Number.isFinite(Date.parse(day))) ||
+      // The 31st of February is read as one of March.
+      (/^\d{4}-\d{2}-\d{2}$/.test(day) &&
+        Number.isFinite(Date.parse(day)) &&
+        new Date(day).toISOString().startsWith(day)) ||
       "must be a day such as 2026-11-23"
   )
 )
@@ -132,8 +135,8 @@ const highestRate = 1_000_000_000_000
 
 const toRate = (price: string | number): number | string => {
   const text = String(price).trim()
-  const shown = typeof price === "number" ? text : JSON.stringify(price)
-  if (!/^\d+(\.\d+)?$/.test(text)) return `${shown} is not a price of 0 or more`
+  const shown = typeof price === "number" ? text : JSON.stringify(price.slice(0, 40))
+  if (!/^\d{1,40}(\.\d{1,40})?$/.test(text)) return `${shown} is not a price of 0 or more`
   const [whole = "", fraction = ""] = text.replace(/(\.\d*?)0+$/, "$1").split(".")
   if (fraction.length > 6) return `${shown} has more than 6 decimals`
   const rate = Number(whole + fraction.padEnd(6, "0"))

@@ -228,6 +228,14 @@ describe("a row of your own", () => {
     )
   })
 
+  it("is refused for a price that is longer than any, at once and with its beginning", () => {
+    const zeros = "0".repeat(300_000)
+    for (const price of [`1.${zeros}1`, `${zeros}1`, `1.${zeros}`]) {
+      assert.include(whyOf({ ...good, input: price }), `${JSON.stringify(price.slice(0, 40))} is not a price`)
+      assert.isBelow(whyOf({ ...good, input: price }).length, 200)
+    }
+  })
+
   it("is refused for a day that is none", () => {
     for (const asOf of [
       " 2026-11-23",
@@ -236,6 +244,8 @@ describe("a row of your own", () => {
       "12026-11-23",
       "2026-1-1",
       "2026-00-10",
+      "2026-02-31",
+      "2025-02-29",
       ""
     ]) {
       assert.include(whyOf({ ...good, asOf }), "must be a day such as 2026-11-23", asOf)
