@@ -21,7 +21,7 @@ import { listBody as listResponse } from "../src/internal/responses.ts"
 import * as Pricing from "../src/Pricing.ts"
 import * as Quote from "../src/Quote.ts"
 import * as TokenCounter from "../src/TokenCounter.ts"
-import { billed, type Billed } from "./utils/billed.ts"
+import { billed, exactly, type Billed } from "./utils/billed.ts"
 
 const pricing = await Effect.runPromise(Pricing.make())
 const counter = await Effect.runPromise(TokenCounter.make())
@@ -234,6 +234,67 @@ const brokenPictures: ReadonlyArray<readonly [string, Mutant]> = [
 describe("a bound that is too low is found out", () => {
   it.each([...broken, ...brokenPictures])("%s", async (_, mutant) => {
     assert.isNotEmpty(await caughtBy(mutant))
+  })
+})
+
+describe("what calls in parallel give", () => {
+  const given = JSON.stringify({ text: "今天北京天气怎么样，要不要带伞出门？".repeat(40) })
+  const asIs = exactly(given)
+  const escaped = exactly(
+    given.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
+  )
+  const messages = (count: number): JsonObject => ({
+    model: "gpt-4o",
+    max_tokens: 10,
+    messages: [
+      { role: "user", content: "hi" },
+      {
+        role: "assistant",
+        tool_calls: Array.from({ length: count }, (_, nth) => ({
+          id: `call_${nth}`,
+          type: "function",
+          function: { name: "f", arguments: given }
+        }))
+      },
+      ...Array.from({ length: count }, (_, nth) => ({
+        role: "tool",
+        tool_call_id: `call_${nth}`,
+        content: "ok"
+      }))
+    ]
+  })
+  const items = (count: number): JsonObject => ({
+    model: "gpt-4o",
+    max_output_tokens: 10,
+    input: [
+      ...Array.from({ length: count }, (_, nth) => ({
+        type: "function_call",
+        call_id: `call_${nth}`,
+        name: "f",
+        arguments: given
+      })),
+      ...Array.from({ length: count }, (_, nth) => ({
+        type: "function_call_output",
+        call_id: `call_${nth}`,
+        output: "ok"
+      }))
+    ]
+  })
+
+  it.each([
+    ["/chat/completions", messages],
+    ["/responses", items]
+  ] as const)("may be written in ASCII as their results are: %s", async (path, bodyOf) => {
+    const countOf = async (calls: number): Promise<number> => {
+      const byLength = Quote.make(pricing, { method: "POST", path, body: bodyOf(calls) })
+      const quote = await Effect.runPromise(Quote.countedBy(counter, Result.getOrThrow(byLength)))
+      assert.strictEqual(quote.bound, "counted")
+      return quote.input
+    }
+    assert.isAbove(escaped, 3 * asIs)
+    assert.isAtLeast(await countOf(2), 2 * escaped)
+    // One call alone is fed as it is.
+    assert.isBelow(await countOf(1), 1.1 * asIs + 100)
   })
 })
 

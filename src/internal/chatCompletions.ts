@@ -123,7 +123,7 @@ const listed = new Set(
 /** Of a call's fields, and of those of the function or tool it calls, the same. */
 const calledBy = new Set("type id index function custom name arguments input".split(" "))
 
-const listCall = (sheet: CountSheet, call: Json): void => {
+const listCall = (sheet: CountSheet, call: Json, isParallel: boolean): void => {
   if (!isObject(call)) {
     sheet.json(call)
     return
@@ -132,8 +132,8 @@ const listCall = (sheet: CountSheet, call: Json): void => {
     if (!isObject(each)) sheet.text(each)
     else {
       sheet.text(each.name)
-      sheet.text(each.arguments)
-      sheet.text(each.input)
+      sheet.given(each.arguments, isParallel)
+      sheet.given(each.input, isParallel)
       sheet.others(each, calledBy)
     }
   }
@@ -157,7 +157,7 @@ export const listBody = (sheet: CountSheet, body: JsonObject): void => {
       ...(call === undefined || call === null ? [] : [call])
     ]) {
       sheet.call(isParallel)
-      listCall(sheet, each)
+      listCall(sheet, each, isParallel)
     }
   }
   const { chatTools } = sheet.family.framing

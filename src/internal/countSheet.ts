@@ -10,9 +10,8 @@ import { requestSlack, type Family } from "./modelFamilies.ts"
 
 const digits = Buffer.from("0123456789abcdef")
 
-/** The text as it is written within JSON that is escaped to ASCII; into one buffer, for it may be long. */
-const escaped = (text: string): string => {
-  const json = JSON.stringify(text)
+/** JSON as it is written in ASCII; into one buffer, for it may be long. */
+const inAscii = (json: string): string => {
   const written = Buffer.allocUnsafe(6 * json.length)
   let end = 0
   for (let at = 0; at < json.length; at++) {
@@ -26,6 +25,9 @@ const escaped = (text: string): string => {
   }
   return written.toString("latin1", 0, end)
 }
+
+/** The text as it is written within JSON that is escaped to ASCII. */
+const escaped = (text: string): string => inAscii(JSON.stringify(text))
 
 /** Images are counted by their size, and files not at all: whatever has one is bounded otherwise. */
 const uncounted = new Set<Json | undefined>(["image_url", "input_image", "file", "input_file"])
@@ -97,6 +99,11 @@ export class CountSheet {
     if (typeof value === "number") this.added++
     else if (isArray(value)) for (const each of value) this.prompt(each)
     else this.text(value)
+  }
+
+  /** What a call gives. Of those in parallel nobody has seen whether it is written in ASCII, as their results are. */
+  given(value: Json | undefined, isParallel: boolean): void {
+    this.text(isParallel && typeof value === "string" ? inAscii(value) : value)
   }
 
   /** A text or a list of parts; images are counted elsewhere. */
