@@ -175,7 +175,7 @@ export class UnboundedRequest extends Schema.TaggedError<UnboundedRequest>()("Un
 }
 
 /**
- * Reason: an endpoint that is not priced.
+ * Reason: an endpoint that is not priced. `known`, where only a quote was asked for: what its calls cost all the same.
  *
  * @example
  * ```ts
@@ -188,12 +188,15 @@ export class UnboundedRequest extends Schema.TaggedError<UnboundedRequest>()("Un
  */
 export class UnsupportedEndpoint extends Schema.TaggedError<UnsupportedEndpoint>()("UnsupportedEndpoint", {
   method: Schema.String,
-  path: Schema.String
+  path: Schema.String,
+  known: Schema.optionalKey(Schema.String)
 }) {
   override get message(): string {
+    const name = `${this.method} ${this.path}`
+    if (this.known !== undefined) return `${shown(name)} has no quote: ${this.known} Send it without one.`
     return (
-      `${shown(`${this.method} ${this.path}`)} is not a priced endpoint. Nothing was sent. To admit it at a maximum of your own, ` +
-      `write endpoints: { ${quoted(`${this.method} ${this.path}`)}: { maxUsd: "..." } }, or "free" if it costs nothing.`
+      `${shown(name)} is not a priced endpoint. Nothing was sent. To admit it at a maximum of your own, ` +
+      `write endpoints: { ${quoted(name)}: { maxUsd: "..." } } (* stands for one part of the path), or "free" if it costs nothing.`
     )
   }
 }

@@ -199,7 +199,11 @@ export const make = (
   if (found._tag === "Refused") return Result.fail(found.error)
   if (found._tag !== "Priced") {
     const { method, path } = request
-    return Result.fail(BudgetError.because(new BudgetError.UnsupportedEndpoint({ method, path })))
+    const known =
+      found._tag === "Free"
+        ? "it costs nothing."
+        : `it costs at most ${Usd.format(found.most)}, by your own word.`
+    return Result.fail(BudgetError.because(new BudgetError.UnsupportedEndpoint({ method, path, known })))
   }
   if (!Predicate.isObject(request.body)) return Result.fail(notAnObject)
   const text = Result.try(() => JSON.stringify(request.body))

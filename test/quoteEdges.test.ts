@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import * as Host from "../src/Host.ts"
+import * as OpenAiEndpoints from "../src/OpenAiEndpoints.ts"
 import * as Pricing from "../src/Pricing.ts"
 import * as Quote from "../src/Quote.ts"
 import * as TokenCounter from "../src/TokenCounter.ts"
@@ -32,6 +33,32 @@ describe("an endpoint that is overridden", () => {
     assert.deepInclude(of({ maxUsd: "much" }), { _tag: "InvalidAmount" })
     assert.deepInclude(of({ maxUsd: "1" }), { _tag: "UnsupportedEndpoint", method: "POST", path: "/videos" })
     assert.deepInclude(of("free"), { _tag: "UnsupportedEndpoint", method: "POST", path: "/videos" })
+  })
+
+  it("is not told to be vouched for where it is, or is free", () => {
+    const of = (path: string, endpoints?: Quote.Options["endpoints"]) => {
+      const made = make(path, {}, { endpoints })
+      return Result.isFailure(made) ? made.failure.message : assert.fail("it was quoted")
+    }
+    const free = "has no quote: it costs nothing. Send it without one."
+    assert.strictEqual(of("/moderations"), `POST /moderations ${free}`)
+    assert.strictEqual(of("/videos", { "POST /videos": "free" }), `POST /videos ${free}`)
+    assert.strictEqual(
+      of("/videos", { "POST /videos": { maxUsd: "1" } }),
+      "POST /videos has no quote: it costs at most $1.00, by your own word. Send it without one."
+    )
+  })
+
+  it("is told how to be vouched for where it is not, and is then vouched for under any id", () => {
+    const path = "/vector_stores/vs_1/search"
+    const made = make(path, {})
+    const said = Result.isFailure(made) ? made.failure.message : assert.fail("it was quoted")
+    assert.include(
+      said,
+      `endpoints: { "POST ${path}": { maxUsd: "..." } } (* stands for one part of the path)`
+    )
+    const stated = { "POST /vector_stores/*/search": { maxUsd: "0.01" } }
+    assert.strictEqual(OpenAiEndpoints.recognise("POST", path, stated)._tag, "Vouched")
   })
 })
 
