@@ -263,7 +263,7 @@ export class InvalidAmount extends Schema.TaggedError<InvalidAmount>()("InvalidA
   detail: Schema.String
 }) {
   override get message(): string {
-    return `${this.detail} Amounts are whole nano-dollars from 0 to $9007199.254740991; make them with Usd.dollars or Usd.fromString.`
+    return `${this.detail} Amounts are from $0.00 to $9007199.254740991, exact to $0.000000001.`
   }
 }
 

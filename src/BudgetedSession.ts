@@ -178,7 +178,7 @@ export interface SessionQuote {
 /** An account below a session's, as `within` opens it. */
 interface SessionAccount extends LimitOptions {
   readonly account: string
-  readonly budgetUsd?: string | number | undefined
+  readonly budgetUsd?: Usd.Dollars | undefined
 }
 
 const accountNames = {
@@ -323,7 +323,7 @@ export class BudgetedSession {
   }
 
   /** Raises or lowers the limit of this session, or of the account of the `within` around the call, in dollars. */
-  async setLimit(budgetUsd: string | number): Promise<void> {
+  async setLimit(budgetUsd: Usd.Dollars): Promise<void> {
     this.#refuseIfClosed()
     return this.#run(Effect.flatMap(amountOf(budgetUsd), Budget.setLimit))
   }

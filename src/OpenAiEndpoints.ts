@@ -44,7 +44,7 @@ export const priced: ReadonlyArray<Endpoint> = [chatCompletions, responses, comp
  *
  * @since 0.1.0
  */
-export type Overrides = Readonly<Record<string, "free" | { readonly maxUsd: string | number }>>
+export type Overrides = Readonly<Record<string, "free" | { readonly maxUsd: Usd.Dollars }>>
 
 /**
  * What becomes of a call. `deployment` is the model that an Azure path names.

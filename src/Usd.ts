@@ -30,6 +30,25 @@ import * as SchemaTransformation from "effect/SchemaTransformation"
 export type Usd = number & Brand.Brand<"agent-budget/Usd">
 
 /**
+ * Dollars as people write them: `5` or `"0.50"`; a string is exact. A `Usd` is not taken for them: it counts
+ * nano-dollars, and would be a billion times as much.
+ *
+ * @example
+ * ```ts
+ * import { Usd } from "agent-budget"
+ *
+ * const prices: ReadonlyArray<Usd.Dollars> = [5, "0.50"]
+ * console.log(prices.map((price) => Usd.format(Usd.dollars(price)))) // [ '$5.00', '$0.50' ]
+ * // @ts-expect-error an amount already
+ * const twice: Usd.Dollars = Usd.dollars("0.001")
+ * console.log(twice) // 1000000
+ * ```
+ *
+ * @since 0.1.0
+ */
+export type Dollars = string | (number & { readonly "~effect/Brand"?: never })
+
+/**
  * Why an amount was refused: not a number of dollars, or outside of the exact range.
  *
  * @example
@@ -160,7 +179,7 @@ export const fromString = (input: string): Result.Result<Usd, UsdError> => {
  *
  * @since 0.1.0
  */
-export const dollars = (input: string | number): Usd => {
+export const dollars = (input: Dollars): Usd => {
   const parsed = read(input)
   if (Result.isFailure(parsed)) throw parsed.failure
   return parsed.success

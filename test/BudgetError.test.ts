@@ -69,7 +69,7 @@ const reasons: ReadonlyArray<readonly [BudgetError.Reason, ReadonlyArray<string>
   ],
   [
     new BudgetError.InvalidAmount({ detail: "The quote is NaN." }),
-    ["The quote is NaN.", "Usd.dollars", "$9007199.254740991"]
+    ["The quote is NaN.", "exact to $0.000000001", "$9007199.254740991"]
   ],
   [
     new BudgetError.InvalidAccount({ account: "ann", detail: "it is not open." }),

@@ -49,6 +49,25 @@ describe("a budget that is no amount of dollars", () => {
     }
   })
 
+  it("is none of Effect's amounts, which are a billion times as many, and nobody is told to make one", async () => {
+    await using session = new BudgetedSession({ budgetUsd: 1 })
+    const amount = Usd.dollars("5")
+    // @ts-expect-error nano-dollars
+    const told = messageOf(() => new BudgetedSession({ budgetUsd: amount }))
+    assert.include(told, "budgetUsd is 5000000000: give dollars")
+    assert.notInclude(told, "Usd.")
+    // @ts-expect-error nano-dollars
+    assert.strictEqual(tagOf(await failureOf(session.setLimit(amount))), "InvalidAmount")
+    // @ts-expect-error nano-dollars
+    const within = session.within({ account: "team", budgetUsd: amount }, () => 1)
+    assert.strictEqual(tagOf(await failureOf(within)), "InvalidAmount")
+    // @ts-expect-error nano-dollars
+    const endpoints: SessionOptions["endpoints"] = { "POST /x": { maxUsd: amount } }
+    const stated = messageOf(() => new BudgetedSession({ budgetUsd: 1, endpoints }))
+    assert.include(stated, "maxUsd")
+    assert.notInclude(stated, "Usd.")
+  })
+
   it("is not repeated where it may be a secret", () => {
     const told = messageOf(() => new BudgetedSession({ budgetUsd: "sk-secret" }))
     assert.include(told, "budgetUsd is of type string, and no number")

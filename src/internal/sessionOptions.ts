@@ -27,7 +27,7 @@ export interface LimitOptions {
 }
 
 export interface SessionOptions extends BudgetedFetch.PolicyOptions, LimitOptions {
-  readonly budgetUsd: string | number
+  readonly budgetUsd: Usd.Dollars
   readonly prices?: Readonly<Record<string, Pricing.PriceOverride>> | undefined
   /** What hosted tools cost, where that is not what the bundled table says. */
   readonly toolFees?: Pricing.ToolFeesOverride | undefined
