@@ -668,6 +668,10 @@ export interface WithBudgetOptions<A, E = unknown> {
  * budget says so. Only that wait and the effect itself can be interrupted; the wait also in a region that is
  * uninterruptible, so that what must run whatever happens, such as a finalizer, is better off without one.
  *
+ * Whoever holds something never waits for more, but a fiber that the effect starts anew, with `Effect.runPromise` or the
+ * like, does not know that something is held: where the budget waits, it may wait for its own caller, until `waitAtMost`.
+ * Have the effect await the inner one as an effect.
+ *
  * @example
  * ```ts
  * import { Effect } from "effect"
