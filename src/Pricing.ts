@@ -22,6 +22,7 @@ import { keyTwice } from "./internal/json.ts"
 import { checkUnbounded, invalidOptions } from "./internal/ledgerChecks.ts"
 import { openAiPrices } from "./internal/openAiPrices.ts"
 import { openAiToolFees } from "./internal/openAiToolFees.ts"
+import { checkNames, checkRecord, type Names } from "./internal/optionChecks.ts"
 import { sentence } from "./internal/schemaText.ts"
 import * as Usd from "./Usd.ts"
 import type * as Usage from "./Usage.ts"
@@ -743,13 +744,21 @@ const checkAge = Effect.fnUntraced(function* (asOf: string, now: number, maxAge:
   )
 })
 
-const noOverrides: Readonly<Record<string, unknown>> = {}
+type Others = Omit<Options, "overrides">
+
+const otherNames: Names<Others> = { toolFees: true, maxAge: true, bundled: true }
+const allNames: Names<Options> = { overrides: true, ...otherNames }
 
 const build = Effect.fnUntraced(function* (
-  overrides: Readonly<Record<string, unknown>>,
-  options: Omit<Options, "overrides">
+  overrides: Readonly<Record<string, unknown>> | undefined,
+  options: Others,
+  names: Readonly<Record<string, true>>
 ) {
-  const wrong = checkUnbounded({ maxAge: options.maxAge })
+  const wrong =
+    checkNames("Pricing", options, names) ??
+    checkRecord("overrides", overrides, 'Give rows by model, as in { mine: { input: "1", output: "2" } }.') ??
+    checkRecord("toolFees", options.toolFees, 'Give an object, as in { webSearch: "8" }.') ??
+    checkUnbounded({ maxAge: options.maxAge })
   if (wrong !== undefined) return yield* invalidOptions(wrong)
   const now = yield* Clock.currentTimeMillis
   const today = new Date(now).toISOString().slice(0, 10)
@@ -762,13 +771,10 @@ const build = Effect.fnUntraced(function* (
     book = { asOf: table.asOf, sources: table.sources, rows: table.models }
   }
   const toolFees = yield* Effect.fromResult(toolFeesOf(options))
-  return serve(book, yield* Effect.fromResult(entriesOf(book, overrides, today)), toolFees)
+  return serve(book, yield* Effect.fromResult(entriesOf(book, overrides ?? {}, today)), toolFees)
 })
 
-const toolFeesOf = ({
-  bundled,
-  toolFees
-}: Omit<Options, "overrides">): Result.Result<ToolFees, BudgetError.BudgetError> => {
+const toolFeesOf = ({ bundled, toolFees }: Others): Result.Result<ToolFees, BudgetError.BudgetError> => {
   const { asOf: _, ...theirs } = openAiToolFees
   const base = bundled === false ? { container: {} } : theirs
   const written = { ...base, ...toolFees, container: { ...base.container, ...toolFees?.container } }
@@ -791,8 +797,8 @@ const toolFeesOf = ({
 /**
  * A price table, made now: the bundled one, unless said otherwise, with your rows on top. Fails with
  * `InvalidPrices`, naming the row, with `StalePrices` when the bundled table is older than `maxAge`, or with
- * `InvalidOptions` for a `maxAge` that is no time. A bundled table of more than 30 days is warned of in the log, once a
- * process.
+ * `InvalidOptions` for an option that there is not, for one that is no object and should be, and for a `maxAge` that is
+ * no time. A bundled table of more than 30 days is warned of in the log, once a process.
  *
  * @example
  * ```ts
@@ -808,7 +814,7 @@ const toolFeesOf = ({
  * @since 0.1.0
  */
 export const make = (options: Options = {}): Effect.Effect<Pricing["Service"], BudgetError.BudgetError> =>
-  build(options.overrides ?? noOverrides, options)
+  build(options.overrides, options, allNames)
 
 /**
  * The bundled prices. Fails only if the table itself is broken.
@@ -845,7 +851,8 @@ export const layer: Layer.Layer<Pricing, BudgetError.BudgetError> = Layer.effect
 export const layerOf = (
   overrides: Readonly<Record<string, PriceOverride>>,
   options: Omit<Options, "overrides"> = {}
-): Layer.Layer<Pricing, BudgetError.BudgetError> => Layer.effect(Pricing, make({ ...options, overrides }))
+): Layer.Layer<Pricing, BudgetError.BudgetError> =>
+  Layer.effect(Pricing, build(overrides, options, otherNames))
 
 /**
  * As `layerOf`, with the rows read once from a JSON file: one object whose keys are model ids. A file that cannot
@@ -885,7 +892,7 @@ export const layerFile = (
           message: `the key ${twice.join(".")} is there twice. Keep the one that is right.`
         })
       }
-      return yield* build(overrides, options)
+      return yield* build(overrides, options, otherNames)
     })
   )
 

@@ -1135,3 +1135,53 @@ describe("a table that has aged", () => {
     })
   )
 })
+
+describe("options that Pricing does not have", () => {
+  const rows = { own: { input: "1", output: "2" } }
+  const refused = Effect.fnUntraced(function* (
+    prices: Layer.Layer<Pricing.Pricing, BudgetError.BudgetError>,
+    says: string
+  ) {
+    const error = yield* Effect.flip(Effect.provide(Pricing.Pricing, Layer.fresh(prices)))
+    assert.strictEqual(error.reason._tag, "InvalidOptions")
+    assert.include(error.message, says)
+  })
+  const file = (options: object) =>
+    Layer.provide(
+      Pricing.layerFile("prices.json", options),
+      FileSystem.layerNoop({ readFileString: () => Effect.succeed(JSON.stringify(rows)) })
+    )
+
+  it.effect("are refused, rather than that the bundled prices stand in for what was meant", () =>
+    Effect.gen(function* () {
+      const misspelt: object = { override: rows }
+      yield* refused(
+        Layer.effect(Pricing.Pricing, Pricing.make(misspelt)),
+        'Pricing has no option "override"'
+      )
+      const older: object = { maxage: "1 day" }
+      yield* refused(
+        Pricing.layerOf(rows, older),
+        'Pricing has no option "maxage". Its options are toolFees,'
+      )
+      yield* refused(file(older), 'Pricing has no option "maxage"')
+      // Its rows stand elsewhere: these would be passed by.
+      yield* refused(file({ overrides: rows }), 'Pricing has no option "overrides"')
+    })
+  )
+
+  it.effect("are refused where they are no object of names", () =>
+    Effect.gen(function* () {
+      for (const overrides of [[rows.own], new Map(Object.entries(rows)), "own", null]) {
+        const given: object = { overrides }
+        yield* refused(
+          Layer.effect(Pricing.Pricing, Pricing.make(given)),
+          "and no object. Give rows by model"
+        )
+      }
+      const fees: object = { toolFees: [] }
+      yield* refused(Pricing.layerOf(rows, fees), "toolFees is an array and no object")
+      assert.isDefined((yield* Pricing.make({ overrides: undefined, bundled: true })).find("gpt-4o"))
+    })
+  )
+})
