@@ -543,7 +543,7 @@ const whenHeld = (
   asked: Held | Promise<Held>,
   called: Called,
   begin: (holding: Holding) => Attempt,
-  go: (attempt: Attempt) => Promise<Response>
+  go: (attempt: Attempt) => Response | Promise<Response>
 ): Response | Promise<Response> => {
   if (asked instanceof Promise) return asked.then((held) => whenHeld(edge, caller, held, called, begin, go))
   if (Result.isFailure(asked)) return refuseHeld(edge, caller, asked.failure, called)
@@ -583,11 +583,11 @@ interface PricedCall {
   readonly init: RequestInit | undefined
 }
 
-const priced = (edge: Edge, caller: ContextCaller, priced: PricedCall): Response | Promise<Response> => {
-  let { quote } = priced
+const priced = (edge: Edge, caller: ContextCaller, asked: PricedCall): Response | Promise<Response> => {
+  let { quote } = asked
   // What is held, and so the cap that is written, follows from the bound that it was asked for by.
   const counted = Effect.suspend(() =>
-    Effect.map(countedQuote(edge, priced), (tighter) => askOf((quote = tighter)))
+    Effect.map(countedQuote(edge, asked), (tighter) => askOf((quote = tighter)))
   )
   const ask = firstAsk(
     edge.budget.remaining(),
@@ -596,16 +596,28 @@ const priced = (edge: Edge, caller: ContextCaller, priced: PricedCall): Response
     () => Quote.inputCost(quote),
     counted
   )
-  const held = acquire(edge, caller, ask, priced.init?.signal)
-  const call = held instanceof Promise ? { ...priced, init: asPriced(priced.init) } : priced
+  const held = acquire(edge, caller, ask, asked.init?.signal)
+  const call = held instanceof Promise ? { ...asked, init: asPriced(asked.init) } : asked
   const quoted = (): PricedCall => (quote === call.quote ? call : { ...call, quote })
+  let unbounded: BudgetError.BudgetError | undefined
   return whenHeld(
     edge,
     caller,
     held,
     call,
-    (holding) => begun(edge, caller, quoted(), holding),
-    (attempt) => sendPriced(edge, caller, quoted(), attempt)
+    (holding) => {
+      const admitted = Quote.admittedAt(quote, edge.pricing, holding.reservation.at)
+      if (Result.isSuccess(admitted)) quote = admitted.success
+      else unbounded = admitted.failure
+      return begun(edge, caller, quoted(), holding)
+    },
+    (attempt) => {
+      const isEnough = quote.least <= attempt.reservation.amount
+      if (isEnough && unbounded === undefined) return sendPriced(edge, caller, quoted(), attempt)
+      // The price rose while it waited: it asks again, or is refused.
+      attempt.end({ _tag: "NotSent" })
+      return unbounded === undefined ? priced(edge, caller, quoted()) : refuse(edge, caller, unbounded, call)
+    }
   )
 }
 

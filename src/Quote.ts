@@ -128,7 +128,7 @@ export interface Quote {
   readonly regional: boolean
   /** It may ask for cache writes that are kept, and priced, for 12 hours. */
   readonly longCache: boolean
-  /** When it was quoted, in milliseconds of the epoch. Its bound holds for a day from then. */
+  /** When it was quoted, in milliseconds of the epoch. Its bound holds for a day from then; see `admittedAt`. */
   readonly at: number
   /** What it was made of besides. */
   readonly row: Pricing.Model
@@ -555,6 +555,44 @@ export const priceAt = (quote: Quote, pricing: Pricing.Pricing["Service"], at: n
     (found) => withFees(found, quote.row, quote.plan.tools, pricing.toolFees)
   )
   return Result.isSuccess(price) ? price.success : quote.price
+}
+
+const oneHour = 3_600_000
+
+/**
+ * The quote as it is when it is admitted: after a wait of an hour or more at the prices of that moment, and of a day
+ * from then. It may be more than what was reserved by then. Fails where it has no bound any more.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Result } from "effect"
+ * import { Pricing, Quote } from "agent-budget"
+ *
+ * const body = { model: "gpt-6.2-sol", input: "hi", max_output_tokens: 9, service_tier: "ultrafast" }
+ * const dearer = Effect.map(Pricing.Pricing, (pricing) => {
+ *   const at = Date.UTC(2027, 1, 25)
+ *   const quote = Result.getOrThrow(Quote.make(pricing, { method: "POST", path: "/responses", body, at }))
+ *   return Result.getOrThrow(Quote.admittedAt(quote, pricing, Date.UTC(2027, 2, 1))).most > quote.most
+ * })
+ * console.log(await Effect.runPromise(Effect.provide(dearer, Pricing.layer))) // true
+ * ```
+ *
+ * @since 0.1.0
+ */
+export const admittedAt = (
+  quote: Quote,
+  pricing: Pricing.Pricing["Service"],
+  at: number
+): Result.Result<Quote, BudgetError.BudgetError> => {
+  if (at - quote.at < oneHour) return Result.succeed(quote)
+  const prices: Array<Pricing.Price> = []
+  for (const { tier } of quote.prices) {
+    for (const day of [at, at + oneDay]) {
+      add(prices, pricing.price(quote.model, tier, { at: day, regional: quote.regional }))
+    }
+  }
+  const all = feesOf(pricing, quote.plan, quote.row, prices)
+  return Result.flatMap(all, (prices) => bounded({ ...quote, prices, at }))
 }
 
 /** What is known of the response that a request goes on from, if that is a bound for this model. */

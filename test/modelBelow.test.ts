@@ -14,6 +14,7 @@ import * as BudgetedEmbeddingModel from "agent-budget/BudgetedEmbeddingModel"
 import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
 import { Deferred, Effect, Exit, Fiber, Layer, Logger, Result, Stream, Tracer } from "effect"
 import { AiError, EmbeddingModel, LanguageModel, Model, type Response as Parts } from "effect/ai"
+import { TestClock } from "effect/testing"
 import OpenAI from "openai"
 import {
   answer,
@@ -466,4 +467,93 @@ describe("prices of the user's that throw as a model's call ends", () => {
       }).pipe(Effect.provideContext(services))
     }).pipe(Effect.scoped)
   )
+})
+
+describe("a price that rises while a call waits", () => {
+  const before = Date.UTC(2027, 1, 25)
+  const body = { ...askedOf("gpt-6.2-sol"), service_tier: "ultrafast" }
+  const sending = Effect.gen(function* () {
+    const sent: Array<number> = []
+    const fetch = yield* BudgetedFetch.make({
+      fetch: () => {
+        sent.push(1)
+        return Promise.resolve(answer("gpt-6.2-sol"))
+      }
+    })
+    const init = { method: "POST", body: JSON.stringify(body) }
+    const call = Effect.promise(async () => {
+      const response = await fetch(url, init)
+      await response.text()
+      return response.status
+    })
+    return { sent, call }
+  })
+  const running = Effect.gen(function* () {
+    const sent: Array<number> = []
+    const inner = yield* saying(
+      Effect.sync(() => {
+        sent.push(1)
+        return [text, finish]
+      })
+    )
+    const model = yield* BudgetedLanguageModel.make(inner, { model: "gpt-6.2-sol", maxOutputTokens: 50 })
+    const call = model
+      .generateText({ prompt: "Hello" })
+      .pipe(Effect.match({ onFailure: () => 402, onSuccess: () => 200 }))
+    return { sent, call }
+  })
+  const ways = { "by fetch": sending, "of a model": running }
+
+  /** How it ends where it waits behind a call that holds everything, and what was held for it. */
+  const waited = (way: (typeof ways)[keyof typeof ways], times: number) =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(before)
+      const budget = yield* Budget.Budget
+      const { call, sent } = yield* way
+      const held: Array<number> = []
+      yield* Effect.forkChild(
+        Stream.runForEach(budget.events, (event) =>
+          Effect.sync(() => {
+            if (event._tag === "Reserved") held.push(event.amount)
+          })
+        ),
+        { startImmediately: true }
+      )
+      yield* call
+      yield* Effect.yieldNow
+      const [early = 0] = held
+      yield* budget.setLimit("root", Usd.nanos(budget.view().spent + early * times))
+      const all = yield* budget.acquire({ least: Usd.nanos(early * times) })
+      const fiber = yield* Effect.forkChild(call, { startImmediately: true })
+      yield* TestClock.adjust("4 days")
+      yield* budget.release(all)
+      yield* TestClock.adjust("1 minute")
+      // Where the budget cannot hold the new price it waits again, and is refused in the end.
+      yield* TestClock.adjust("5 days")
+      const status = yield* Fiber.join(fiber)
+      return { status, calls: sent.length - 1, last: (held.at(-1) ?? 0) / early }
+    }).pipe(
+      Effect.provide(
+        Layer.mergeAll(
+          live({ onExceeded: "wait", waitAtMost: "5 days" }),
+          BudgetedFetch.layer({ tier: "ultrafast", inputBound: "bytes" })
+        )
+      )
+    )
+
+  for (const [name, way] of Object.entries(ways)) {
+    it.effect(`is held as it is by then: ${name}`, () =>
+      Effect.gen(function* () {
+        // The bundled table knows that this tier costs twice as much from March 2027 on.
+        assert.deepStrictEqual(yield* waited(way, 2), { status: 200, calls: 1, last: 2 })
+      })
+    )
+
+    it.effect(`is not sent for the old one: ${name}`, () =>
+      Effect.gen(function* () {
+        const { calls, status } = yield* waited(way, 1)
+        assert.deepStrictEqual([status, calls], [402, 0])
+      })
+    )
+  }
 })

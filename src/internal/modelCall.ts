@@ -67,16 +67,32 @@ interface Admitted {
 
 /** Reserves for a round trip, or takes over what a call of a model around it holds. */
 const held = (
-  { budget, counter, policy }: ModelEdge,
+  edge: ModelEdge,
   made: Quote.Quote,
   context: Context.Context<never>
 ): Effect.Effect<Admitted, BudgetError.BudgetError> => {
+  const { budget, counter, policy, pricing } = edge
   let quote = made
   const account = Context.get(context, Places).get(budget.key) ?? budget.account
   const counted = Effect.map(Quote.countedBy(counter, made), (tighter) => askOf((quote = tighter)))
   const ask = firstAsk(budget.remaining(), policy.inputBound, made, () => Quote.inputCost(made), counted)
   const under = coverOf(budget, context)
-  return Effect.map(reserve(budget, under, ask), (reservation) => ({ quote, reservation, under, account }))
+  return Effect.gen(function* () {
+    const reservation = yield* reserve(budget, under, ask)
+    const left = giveUp(budget, under, reservation)
+    const admitted = yield* Effect.onError(
+      Effect.sync(() => Quote.admittedAt(quote, pricing, reservation.at)),
+      () => left
+    )
+    if (Result.isSuccess(admitted) && admitted.success.least <= reservation.amount) {
+      return { quote: admitted.success, reservation, under, account }
+    }
+    // The price rose while it waited: it asks again, or is refused.
+    yield* left
+    if (Result.isSuccess(admitted)) return yield* held(edge, admitted.success, context)
+    yield* budget.refuse(admitted.failure)
+    return yield* admitted.failure
+  })
 }
 
 /** What a round trip is traced as. Where a budgeted request below takes it over, that one is traced instead. */

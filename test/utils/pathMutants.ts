@@ -125,8 +125,8 @@ export const path: ReadonlyArray<Defect> = [
     "BudgetedFetch.ts",
     "a retry shares a reservation",
     fetched("each retry reserves anew"),
-    "acquire(edge, caller, ask, priced.init?.signal)",
-    '(edge.options["held"] ??= acquire(edge, caller, ask, priced.init?.signal))'
+    "acquire(edge, caller, ask, asked.init?.signal)",
+    '(edge.options["held"] ??= acquire(edge, caller, ask, asked.init?.signal))'
   ),
   defect(
     "BudgetedFetch.ts",
