@@ -270,6 +270,11 @@ export const quote = (
   if (model === undefined) {
     return Result.fail(BudgetError.because(new BudgetError.UnknownModel({ model: plan.model })))
   }
+  if (model.kind === "embedding" && plan.output !== undefined) {
+    const detail = "its model makes embeddings, and what it would write has no price."
+    const fix = "Send it to POST /embeddings, or give its prices without a kind."
+    return Result.fail(unbounded(plan, detail, fix))
+  }
   const priced = pricesOf(pricing, plan, options.tier ?? "standard", where)
   if (Result.isFailure(priced)) return Result.fail(priced.failure)
   const previous = previousOf(plan, model, where.previous)

@@ -73,8 +73,10 @@ const Text = Schema.Literals([
   "\u007f",
   "<|endoftext|>"
 ])
+/** Those that may be sent to any of the paths below. */
+const writers = pricing.models.filter(({ kind }) => kind !== "embedding")
 const Case = Schema.Struct({
-  model: between(0, pricing.models.length - 1),
+  model: between(0, writers.length - 1),
   tier: Part,
   regional: Schema.Boolean,
   responses: Schema.Boolean,
@@ -102,7 +104,7 @@ const wire = {
 
 /** A request with, worked out apart from the code, the most that a byte-level model can be billed for it. */
 const requestOf = (it: Case) => {
-  const model = pricing.models[it.model]
+  const model = writers[it.model]
   if (model === undefined) throw new Error("no such model")
   const tier = model.tiers[part(model.tiers.length - 1, it.tier)] ?? "standard"
   const texts = it.bulk === 0 ? it.texts : [...it.texts, "x".repeat(it.bulk * 1_000)]

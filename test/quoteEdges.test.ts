@@ -240,3 +240,42 @@ describe("a model that reads what it searches for", () => {
     assert.isBelow(message.length, 300)
   })
 })
+
+describe("a model that makes embeddings", () => {
+  const embedding = "text-embedding-3-small"
+  const writing = {
+    "/chat/completions": { messages: [{ role: "user", content: "hi" }], max_tokens: 9 },
+    "/responses": { input: "hi", max_output_tokens: 9 },
+    "/completions": { prompt: "hi", max_tokens: 9 }
+  }
+  const rows = { input: "1", output: "2" }
+  const table = Effect.runSync(
+    Pricing.make({ overrides: { own: rows, mine: { ...rows, kind: "embedding" } } })
+  )
+
+  it("has no quote where it would have to write, since that has no price", () => {
+    for (const [path, body] of Object.entries(writing)) {
+      for (const model of [embedding, "mine"]) {
+        assert.deepInclude(whyOf(path, { ...body, model }, {}, { table }), {
+          _tag: "UnboundedRequest",
+          endpoint: `POST ${path}`,
+          fix: "Send it to POST /embeddings, or give its prices without a kind."
+        })
+      }
+      const deployed = { models: { deployed: embedding } }
+      assert.deepInclude(whyOf(path, { ...body, model: "deployed" }, deployed), { _tag: "UnboundedRequest" })
+    }
+  })
+
+  it("has one for its own endpoint, and any other model for every endpoint: what it writes has a price", () => {
+    for (const model of [embedding, "mine", "own"]) {
+      assert.isAbove(quoted("/embeddings", { model, input: "hi" }, {}, { table }).most, 0)
+    }
+    for (const [path, body] of Object.entries(writing)) {
+      for (const model of ["own", "gpt-4o", "gpt-3.5-turbo-instruct"]) {
+        const quote = quoted(path, { ...body, model }, {}, { table })
+        assert.isAbove(quote.most, Quote.inputCost(quote))
+      }
+    }
+  })
+})
