@@ -15,7 +15,8 @@
  * - A failover to a replica loses what the replica had not got, whatever the settings: replication is asynchronous.
  *   `min-replicas-to-write` bounds it, and does not end it.
  * - `maxmemory-policy` must be `noeviction` (or `volatile-*`, as no key of a ledger ever expires). With `allkeys-*` a
- *   full server throws the books away, and every budget begins anew. `FLUSHALL` does the same.
+ *   full server throws the books away, and every budget begins anew. `FLUSHALL` does the same. A ledger
+ *   that runs meanwhile opens no account in new books: it fails with `LedgerUnavailable` until it is opened anew.
  *
  * The layer asks the server for these settings and logs a warning where they lose books; a server that does not say
  * gets none. Where no crash may lose a cent use `SqliteLedger` or `PostgresLedger`.

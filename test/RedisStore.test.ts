@@ -207,7 +207,7 @@ describe.skipIf(!Server.isThere)("every verb writes", () => {
   )
 })
 
-/** All that a ledger keeps, but for the numbers of places, of which only the order counts. */
+/** All that a ledger keeps, but for its own name and the numbers of places, of which only the order counts. */
 const kept = Effect.fnUntraced(function* ({ key, redis }: Pick<Server.Ledger, "key" | "redis">) {
   const hash = Effect.fnUntraced(function* (name: "meta" | "accounts" | "reservations" | "waiting") {
     const fields = yield* redis.send<ReadonlyArray<string>>("HKEYS", key(name))
@@ -219,7 +219,7 @@ const kept = Effect.fnUntraced(function* ({ key, redis }: Pick<Server.Ledger, "k
   const lines = yield* redis.send<ReadonlyArray<string>>("ZRANGE", key("lines"), "0", "-1")
   const waiting = (yield* hash("waiting")).map(([id, place]) => [id, ...place.split(" ")])
   return {
-    meta: (yield* hash("meta")).filter(([field]) => field !== "ticket"),
+    meta: (yield* hash("meta")).filter(([field]) => field !== "ticket" && field !== "books"),
     accounts: yield* hash("accounts"),
     reservations: yield* hash("reservations"),
     leases: yield* sorted("leases"),
@@ -693,6 +693,26 @@ describe.skipIf(!Server.isThere)("a server", () => {
       assert.match(String(detail), /NOPERM|ACL failure|The user executing/)
       assert.notInclude(String(detail), "secret")
       assert.strictEqual(yield* redis.send("EXISTS", key("meta")), 0)
+    })
+  )
+
+  live(
+    "whose books are gone opens no new ones in their place, and one that is opened anew does",
+    Effect.gen(function* () {
+      const { key, prefix, redis, store } = yield* Server.ledger
+      const root = account("root", 100)
+      yield* store.open(root)
+      yield* redis.send("DEL", ...keyNames.map(key))
+      const gone =
+        "Redis (open): GONE: the books are gone: it was emptied, or restarted without them. Open the ledger anew to " +
+        "begin new ones."
+      assert.strictEqual(yield* refusalOf(store.open(root)), gone)
+      assert.strictEqual(yield* redis.send("EXISTS", key("accounts")), 0)
+      const anew = yield* Server.join(prefix)
+      assert.strictEqual((yield* anew.open(root))._tag, "Opened")
+      // Nor does it join those of somebody else.
+      assert.strictEqual(yield* refusalOf(store.open(root)), gone)
+      assert.strictEqual((yield* (yield* Server.join(prefix)).open(root))._tag, "Opened")
     })
   )
 

@@ -22,6 +22,8 @@ const replies: Readonly<Record<string, string>> = {
   BUSY: "it is busy with another script.",
   MASTERDOWN: "it is a replica without its primary.",
   WRONGTYPE: "a key of the ledger holds what the ledger did not write. Choose another prefix.",
+  // What our own script answers.
+  GONE: "the books are gone: it was emptied, or restarted without them. Open the ledger anew to begin new ones.",
   EXECABORT: "it gave up a transaction.",
   ERR: "it reports an error."
 }

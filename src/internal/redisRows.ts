@@ -21,7 +21,7 @@ const kinds = ["hash", "hash", "hash", "zset", "stream", "zset", "zset", "hash",
 
 /** The keys of a ledger, below its prefix. */
 export const keyNames = [
-  // hash: `format`, and the counters `clock` (the newest time seen), `seq`, `ticket`, `born`
+  // hash: `format`, `books` (what they are known by), and the counters `clock` (the newest time seen), `seq`, `ticket`, `born`
   "meta",
   // hash: name -> row; an account that was opened again under its name has another `born`
   "accounts",

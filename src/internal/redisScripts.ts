@@ -6,7 +6,9 @@
 import * as Batch from "./redisBatch.ts"
 import * as Rows from "./redisRows.ts"
 
+/** Whoever has an account open of books that are gone must not begin new ones in silence, with nothing spent. */
 const open = String.raw`
+if call('HGET', meta, 'books') ~= ARGV[7] then return redis.error_reply('GONE are the books') end
 local name, parent, limit = ARGV[1], given(ARGV[2]), ARGV[3]
 local frame, marks, opener = given(ARGV[4]), ARGV[5], given(ARGV[6])
 local a = account(name)
@@ -247,7 +249,7 @@ return '{"next":' .. int(after) .. ',"done":' .. tostring(done) .. ',"entries":[
 /**
  * Before the first verb: each command that writes is tried on a key of its own (the second one), because a user of
  * Redis who may not run one of them would otherwise stop a script between two writes. `ARGV[1]` is the layout of the
- * rows.
+ * rows, `ARGV[2]` what the books are known by, where they are new. Answers both, as they are.
  */
 const prepare = String.raw`
 if string.format('%d', 9007199254740991) ~= '9007199254740991' then return '32' end
@@ -262,7 +264,8 @@ redis.call('SREM', key, 'a')
 redis.call('XADD', key, '1-0', 'e', 'a')
 redis.call('DEL', key)
 redis.call('HSETNX', KEYS[1], 'format', ARGV[1])
-return redis.call('HGET', KEYS[1], 'format')
+redis.call('HSETNX', KEYS[1], 'books', ARGV[2])
+return redis.call('HGET', KEYS[1], 'format') .. ' ' .. redis.call('HGET', KEYS[1], 'books')
 `
 
 const script = (...parts: ReadonlyArray<string>): string => parts.join("")

@@ -55,13 +55,14 @@ const orDash = (value: number | null): string => (value === null ? "-" : String(
 
 const orEmpty = (value: number | null): string => (value === null ? "" : String(value))
 
-const openArguments = (ask: OpenAsk): ReadonlyArray<string> => [
+const openArguments = (ask: OpenAsk, books: string): ReadonlyArray<string> => [
   text(ask.account),
   given(ask.parent),
   ask.limit === undefined ? "" : orDash(ask.limit),
   given(ask.frame),
   ask.thresholds === undefined ? "" : ask.thresholds.length === 0 ? "-" : ask.thresholds.join(","),
-  given(ask.opener)
+  given(ask.opener),
+  books
 ]
 
 const reserveArguments = (ask: ReserveAsk): ReadonlyArray<string> => [
@@ -319,21 +320,23 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     "2",
     `${server.prefix}meta`,
     `${server.prefix}probe`,
-    format
+    format,
+    randomUUID()
   )
-  if (found === "32") {
+  const [layout, books = ""] = String(found).split(" ")
+  if (layout === "32") {
     return yield* unavailable("Redis: its Lua writes numbers with 32 bits. Use a build for 64 bits.")
   }
-  if (found !== format) {
+  if (layout !== format) {
     return yield* unavailable(
-      `Redis: the ledger under ${server.prefix} is of layout ${String(found)}, and this version reads ${format}.`
+      `Redis: the ledger under ${server.prefix} is of layout ${layout}, and this version reads ${format}.`
     )
   }
   yield* warn(server)
   const nothing = (verb: Script, args: ReadonlyArray<string>): Answer<void> =>
     Effect.asVoid(server.run(verb, Answers.nothing, args))
   const store: LedgerStore = {
-    open: (ask) => server.run("open", Answers.open, openArguments(ask)),
+    open: (ask) => server.run("open", Answers.open, openArguments(ask, books)),
     close: (account, opener) => server.run("close", Answers.close, [text(account), given(opener)]),
     reserve: (ask) =>
       server.call(
