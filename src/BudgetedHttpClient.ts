@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -235,6 +236,8 @@ export const make = (
         const asked = { url: address.href, body: bodyOf(request.body) }
         /** What the client below made of an answer, for the caller. */
         let made: HttpClientError.HttpClientError | undefined
+        /** How it ended without an error of its own: as one it would be retried, and paid again. */
+        let died: Cause.Cause<never> | undefined
         const send: Send = (url, init) => {
           const leaves = init.signal ?? signal
           const sent = client.postprocess(Effect.succeed(requestOf(request, asked, url, init)))
@@ -249,7 +252,13 @@ export const make = (
               return Effect.succeed(refused)
             }
           )
-          return promised(answered, caller, leaves)
+          const kept = Effect.onError(answered, (cause) =>
+            Effect.sync(() => {
+              const failed = Cause.findFail(cause)
+              if (Result.isFailure(failed) && !leaves.aborted) died = failed.failure
+            })
+          )
+          return promised(kept, caller, leaves)
         }
         const { headers, method } = request
         const init = { method, headers, signal, [sender]: send, ...(asked.body && { body: asked.body }) }
@@ -257,6 +266,7 @@ export const make = (
           try: () => fetch(asked.url, init),
           catch: toError(request, () => self)
         }).pipe(
+          Effect.catch((error) => (died === undefined ? Effect.fail(error) : Effect.failCause(died))),
           Effect.flatMap((response) =>
             made === undefined
               ? Effect.succeed(HttpClientResponse.fromWeb(request, response))

@@ -3,7 +3,19 @@ import { assert, describe, it } from "@effect/vitest"
 import { Budget, BudgetedFetch, BudgetError, BudgetExceededError, Usd } from "agent-budget"
 import * as BudgetedHttpClient from "agent-budget/BudgetedHttpClient"
 import * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
-import { Deferred, Effect, Fiber, identity, Layer, Result, Schedule, Schema, Stream } from "effect"
+import {
+  Cause,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  identity,
+  Layer,
+  Result,
+  Schedule,
+  Schema,
+  Stream
+} from "effect"
 import { AiError, LanguageModel } from "effect/ai"
 import {
   FetchHttpClient,
@@ -236,6 +248,32 @@ describe("a budgeted client over one that makes errors of statuses", () => {
       })
     )
   )
+})
+
+describe("a budgeted client over one that ends without an error", () => {
+  const died = Effect.die(new TypeError("a defect"))
+  for (const [name, end] of [
+    ["a defect", died],
+    ["an interruption of its own", Effect.interrupt]
+  ] as const) {
+    it(
+      `${name} stays what it is, and is charged once: nobody retries it`,
+      inWorld((world) =>
+        Effect.gen(function* () {
+          const below = (client: HttpClient.HttpClient) =>
+            HttpClient.transform(client, (sent) => Effect.andThen(sent, end))
+          const client = (yield* clientOver("fetch", world, below)).pipe(
+            HttpClient.retryTransient({ times: 3, schedule: Schedule.spaced("1 millis") })
+          )
+          const exit = yield* Effect.exit(client.execute(post(capped)))
+          assert.isTrue(Exit.isFailure(exit) && !Cause.hasFails(exit.cause))
+          assert.strictEqual(Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause), end !== died)
+          yield* assertBooks(world, "assumed")
+          assert.strictEqual(world.budget.view().calls, 1)
+        })
+      )
+    )
+  }
 })
 
 describe("what a budgeted client sends", () => {
