@@ -60,11 +60,18 @@ describe("a request with hosted tools", () => {
     }
   })
 
-  it("is refused, without a limit, among the tools that an item brings", () => {
+  it("is refused where an item brings it, which a later request goes on with and does not show", () => {
     for (const type of ["additional_tools", "tool_search_output"]) {
-      const body = { input: [{ type, tools: [{ type: "web_search" }] }] }
-      assert.include(messageOf(make(body)), "Set max_tool_calls.")
-      assert.strictEqual(quoteOf({ ...body, max_tool_calls: 1 }).input, 2 * 128_000)
+      for (const tool of [{ type: "code_interpreter" }, { type: "mcp" }, { type: "tool_search" }]) {
+        const message = messageOf(make({ input: [{ type, tools: [tool] }], max_tool_calls: 1 }))
+        assert.include(message, `"${tool.type}" that an item brings`)
+        assert.include(message, "Name it in the tools of each request instead.")
+      }
+      const own = [
+        { type: "function", name: "f" },
+        { type: "custom", name: "c" }
+      ]
+      assert.isBelow(quoteOf({ input: [{ type, tools: own }] }).input, 2_000)
       const unknown = { input: [{ type, tools: [{ type: "image_generation" }] }], max_tool_calls: 1 }
       assert.include(messageOf(make(unknown)), "costs more than the request shows")
     }

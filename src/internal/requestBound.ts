@@ -195,7 +195,7 @@ export class BodyReader {
     value: Json | undefined,
     allowed: ReadonlySet<string>,
     hosted?: (tool: Json) => tool is JsonObject,
-    within?: "namespace"
+    within?: "namespace" | "item"
   ): void {
     if (value === undefined || value === null) return
     if (!isArray(value)) {
@@ -208,7 +208,13 @@ export class BodyReader {
       const type = isObject(tool) ? tool.type : undefined
       const isHosted = hosted?.(tool) === true
       if (isHosted && within === undefined) this.hosted.push(tool)
-      else if (isHosted || typeof type !== "string" || !allowed.has(type)) {
+      else if (isHosted && within === "item") {
+        const name = JSON.stringify(tool.type)
+        this.unbounded(
+          `a tool of type ${name} that an item brings is there in later requests too, which do not show it.`,
+          "Name it in the tools of each request instead."
+        )
+      } else if (isHosted || typeof type !== "string" || !allowed.has(type)) {
         const name = JSON.stringify(typeof type === "string" ? type.slice(0, 80) : null)
         this.unbounded(`a tool of type ${name} costs more than the request shows.`, "Leave the tool out.")
       } else if (isObject(tool) && type === "namespace" && this.refusal === undefined) {

@@ -77,7 +77,7 @@ const readItem = (reader: BodyReader, item: Json): void => {
   else if (typeof type === "string" && outputItems.has(type)) reader.content(item.output)
   else if (toolItems.has(type)) {
     if (!isArray(item.tools)) reader.unshown = true
-    reader.tools(item.tools, toolTypes, isHosted)
+    reader.tools(item.tools, toolTypes, isHosted, "item")
   } else if (type === "item_reference" || (typeof type === "string" && hostedItems.has(type)))
     reader.unshown = true
   else {
