@@ -415,6 +415,26 @@ describe("usage", () => {
           await assertWhole(session)
         }
       ))
+    it(`a stream with usages that grow, the last of which is too large to be read, is charged whole (${asked})`, () =>
+      under(
+        () => {
+          const large = { ...chunk(last), padding: "a".repeat(33 * 1024 * 1024) }
+          const text = sse(chunk(early), large, "[DONE]")
+          // What is there at once is read: its end comes later.
+          const pieces = [text.slice(0, -20), text.slice(-20)].map((each) => new TextEncoder().encode(each))
+          const body = new ReadableStream<Uint8Array>({
+            start: (controller) => {
+              for (const piece of pieces) controller.enqueue(piece)
+              controller.close()
+            }
+          })
+          return new Response(body, { headers: { "content-type": "text/event-stream" } })
+        },
+        async (client, session) => {
+          assert.strictEqual(await read(client), 2)
+          await assertWhole(session)
+        }
+      ))
     it(`a stream with usages that grow is metered at the last of them once it is done (${asked})`, () =>
       under(
         () => events(sse(chunk(early), chunk(last), "[DONE]")),

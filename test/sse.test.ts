@@ -20,6 +20,7 @@ const passed = (
   const splitter = new Splitter({
     rewrites: false,
     wanted: () => true,
+    unread: () => undefined,
     event: (data) => {
       events.push(data)
       return fate(data)
@@ -160,7 +161,7 @@ describe("the splitter", () => {
     for (const end of ["\n\n", "\r\n\r\n", "\n\r\n"]) {
       const events: Array<string> = []
       const event = (data: string): Fate => (events.push(data), "keep")
-      const splitter = new Splitter({ rewrites: true, wanted: () => true, event })
+      const splitter = new Splitter({ rewrites: true, wanted: () => true, unread: () => undefined, event })
       const text = `data: now${end}`
       assert.strictEqual(Buffer.from(splitter.push(latin(text)) ?? []).toString(), text)
       assert.deepStrictEqual(events, ["now"])
@@ -209,8 +210,9 @@ describe("the splitter", () => {
       yield large
       yield latin("\ndata: next\n\n")
     }
-    const { bytes, events } = passed(source(), undefined, { rewrites: true })
-    assert.deepStrictEqual(events, ["next"])
+    let unread = 0
+    const { bytes, events } = passed(source(), undefined, { rewrites: true, unread: () => unread++ })
+    assert.deepStrictEqual([events, unread], [["next"], 1])
     assert.strictEqual(bytes.length, size + 1 + 12)
   })
 })

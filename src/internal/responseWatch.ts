@@ -236,7 +236,8 @@ const throughEvents = (observer: Observer, options: WatchOptions): Through => {
   const splitter = new Splitter({
     rewrites: options.hideUsage,
     wanted: usage.wanted,
-    event: usage.event
+    event: usage.event,
+    unread: usage.unread
   })
   return {
     push: (chunk) => splitter.push(chunk),
@@ -279,6 +280,10 @@ const openingBrace = 0x7b
 const streamUsage = (observer: Observer, options: WatchOptions) => {
   let interim: Reading | undefined
   let wrote = false
+  // What cannot be read may have been a larger usage.
+  const unread = (): void => {
+    interim = undefined
+  }
   const ifTrue = (reading: Reading | undefined): Reading | undefined =>
     wrote && reading?.usage.output === 0 ? undefined : reading
   const heed = (signal: Signal): void => {
@@ -303,8 +308,7 @@ const streamUsage = (observer: Observer, options: WatchOptions) => {
     }
     const value = parse(data)
     if (!isObject(value)) {
-      // What cannot be read may have been a larger usage.
-      if (data.includes('"usage"')) interim = undefined
+      if (data.includes('"usage"')) unread()
       return "keep"
     }
     const signal = options.endpoint.signal(value)
@@ -316,7 +320,7 @@ const streamUsage = (observer: Observer, options: WatchOptions) => {
   }
   // Most events are not worth their parsing: it matters only whether any of them wrote.
   const wanted = (bytes: Buffer): boolean => !wrote || bytes.includes('"usage"') || bytes.includes("[DONE]")
-  return { event, wanted, cut: () => observer.lost("the stream ended before it was done") }
+  return { event, wanted, unread, cut: () => observer.lost("the stream ended before it was done") }
 }
 
 /** Some fetches answer with chunks of text or buffers, which clients read as bytes. */

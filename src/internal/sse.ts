@@ -13,6 +13,8 @@ export interface Watcher {
   readonly rewrites: boolean
   /** A cheap test on an event's bytes: what it is false for is kept unread. */
   readonly wanted: (bytes: Buffer) => boolean
+  /** Called where an event is too large to be read. */
+  readonly unread: () => void
 }
 
 /** An event larger than this is not kept in memory to be read: it goes on unread. */
@@ -49,6 +51,7 @@ export class Splitter {
       // What may be the first half of a blank line stays.
       out.push(this.buffer.subarray(start, this.scanned))
       this.skipping = true
+      this.watcher.unread()
       start = this.scanned
     }
     const result = this.watcher.rewrites ? concat(out) : chunk
