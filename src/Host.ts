@@ -8,8 +8,8 @@
  * A host's ways. `known`: it serves the API, so that a `fetch` without an address of its own may reach it. `regional`: bills regional processing's uplift on models that have one. `takesTier`: knows the
  * `service_tier` field, so that a request without one is sent with one. `verified`: its billing is known to follow
  * the price table; on any other host the table is the user's word, and the summary says `unverifiedHost`. `provider`:
- * what traces call it, `openai` unless said. A 400 of one that is `azure.ai.openai` is charged whole: name a gateway
- * before Azure so, too.
+ * what traces call it, `openai` unless said. A 400 of one that is `azure.ai.openai` is charged whole, and a deployment in
+ * its path is the model, whatever the body says: name a gateway before Azure so, too.
  *
  * @example
  * ```ts

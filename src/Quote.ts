@@ -19,6 +19,7 @@ import * as Json from "./internal/json.ts"
 import { lineItems, type LineItem } from "./internal/lineItems.ts"
 import { isFloor, isShare, uncappedRange } from "./internal/optionChecks.ts"
 import { remoteMargin } from "./internal/remoteCount.ts"
+import { modelOf } from "./internal/requestBound.ts"
 import * as OpenAiEndpoints from "./OpenAiEndpoints.ts"
 import * as Pricing from "./Pricing.ts"
 import * as Settlement from "./Settlement.ts"
@@ -275,6 +276,12 @@ export const quote = (
     const fix = "Send it to POST /embeddings, or give its prices without a kind."
     return Result.fail(unbounded(plan, detail, fix))
   }
+  if (deployment !== undefined && where.host.provider !== "azure.ai.openai") {
+    const other = modelOf({ body, models })
+    if (other !== undefined && pricing.find(other)?.id !== model.id) {
+      return Result.fail(unbounded(plan, namesTwo, sendOne))
+    }
+  }
   const priced = pricesOf(pricing, plan, options.tier ?? "standard", where)
   if (Result.isFailure(priced)) return Result.fail(priced.failure)
   const previous = previousOf(plan, model, where.previous)
@@ -304,6 +311,11 @@ export const quote = (
     at: where.at
   })
 }
+
+const namesTwo =
+  "its path names one model and its body another, and by which of them this host goes is not known."
+const sendOne =
+  'Send the deployment\'s name as model or, of a gateway before Azure, give its host provider: "azure.ai.openai" in hosts.'
 
 /** All of a quote that does not follow from the rest. */
 type Basis = Omit<Quote, "price" | "least" | "most" | "share" | "cap">

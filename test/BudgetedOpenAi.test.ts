@@ -787,8 +787,10 @@ describe("wrapping", () => {
   it(
     "takes Azure: the deployment decides the model, by the alias; one without an alias is refused",
     withSession(
-      async (setup) => {
-        const { provider, session } = setup
+      async ({ provider, session: elsewhere }) => {
+        const models = { "my-mini": "gpt-4o-mini" }
+        const hosts = { [new URL(provider.origin).host]: { provider: "azure.ai.openai" } }
+        await using session = new BudgetedSession({ budgetUsd: 1, models, hosts })
         const azure = { endpoint: provider.origin, apiKey: "azure-none", apiVersion: "2024-10-21" }
         const byModel = session.wrapOpenAI(new AzureOpenAI(azure))
         await byModel.chat.completions.create({ ...hello, model: "my-mini" })
@@ -805,17 +807,20 @@ describe("wrapping", () => {
         )
         await rooted.chat.completions.create({ ...hello, model: "text-embedding-3-small" })
         assert.strictEqual(provider.requests.length, 4)
-        await assertBooks(setup, "metered")
+        await assertBooks({ provider, session }, "metered")
         assert.strictEqual(session.getSummary().overrunUsd, 0, "quoted as the deployment's model")
 
         const unknown = await failureOf(byModel.chat.completions.create({ ...hello, model: "my-other" }))
         assert.instanceOf(unknown, BudgetRefusedError)
         assert.strictEqual(unknown.reason._tag, "UnknownModel")
+
+        const other = elsewhere.wrapOpenAI(new AzureOpenAI({ ...azure, deployment: "gpt-4o-mini" }))
+        const dearer = await failureOf(other.chat.completions.create({ ...hello, model: "gpt-4" }))
+        assert.instanceOf(dearer, BudgetRefusedError)
+        assert.strictEqual(dearer.reason._tag, "UnboundedRequest")
+        assert.strictEqual(provider.requests.length, 4)
       },
-      {
-        models: { "my-mini": "gpt-4o-mini" },
-        provider: { deployments: { "my-mini": "gpt-4o-mini" } }
-      }
+      { provider: { deployments: { "my-mini": "gpt-4o-mini" } } }
     )
   )
 

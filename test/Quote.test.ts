@@ -618,12 +618,34 @@ describe("a quote", () => {
   })
 
   it("takes the model from an Azure path, whatever the body says, and by the user's name for it", () => {
+    const azure = Host.of(new URL("https://mine.openai.azure.com"))
     const body = { model: "gpt-4o-mini", max_tokens: 5, messages: [] }
-    assert.strictEqual(quoted("/deployments/gpt-4o/chat/completions", body).model, "gpt-4o")
+    assert.strictEqual(quoted("/deployments/gpt-4o/chat/completions", body, {}, azure).model, "gpt-4o")
     const models = { "my-gpt": "gpt-4.1" }
-    assert.strictEqual(quoted("/deployments/my-gpt/chat/completions", body, { models }).model, "gpt-4.1")
-    assert.strictEqual(reasonOf(make("/deployments/my-gpt/chat/completions", body)), "UnknownModel")
+    assert.strictEqual(
+      quoted("/deployments/my-gpt/chat/completions", body, { models }, azure).model,
+      "gpt-4.1"
+    )
+    assert.strictEqual(
+      reasonOf(make("/deployments/my-gpt/chat/completions", body, {}, azure)),
+      "UnknownModel"
+    )
     assert.strictEqual(quoted("/chat/completions", { ...body, model: "my-gpt" }, { models }).model, "gpt-4.1")
+  })
+
+  it("takes no model from the path of another host where the body names one of another price", () => {
+    const models = { "my-gpt": "gpt-4.1", "their-gpt": "gpt-4.1" }
+    const path = "/deployments/my-gpt/chat/completions"
+    const named = (model: string | undefined) =>
+      make(path, { model, max_tokens: 5, messages: [] }, { models })
+    for (const model of ["gpt-4", "gpt-4o-mini", "nobody-knows"]) {
+      const refused = named(model)
+      assert.strictEqual(reasonOf(refused), "UnboundedRequest")
+      assert.include(Result.isFailure(refused) && refused.failure.message, 'provider: "azure.ai.openai"')
+    }
+    for (const model of [undefined, "", "my-gpt", "their-gpt", "gpt-4.1", "gpt-4.1-2025-04-14"]) {
+      assert.strictEqual(Result.getOrThrow(named(model)).model, "gpt-4.1")
+    }
   })
 
   it("has lines that add up to its most", () => {

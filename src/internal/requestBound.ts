@@ -268,7 +268,7 @@ export class BodyReader {
   }
 }
 
-/** The model that a request is priced as: an Azure deployment names it in the path, whatever the body says. */
+/** The model that a request is priced as: a deployment names it in the path, whatever the body says. */
 export const modelOf = (request: {
   readonly body: JsonObject
   readonly deployment?: string | undefined
