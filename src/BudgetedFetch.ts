@@ -25,6 +25,7 @@ import { callContext, Covering, forFiber, lasting, type Passing } from "./intern
 import { sinkOf, traceRefusal, type Called, type Sink } from "./internal/callTrace.ts"
 import type { Cover } from "./internal/cover.ts"
 import { edit, isObject, type Json, type JsonObject } from "./internal/json.ts"
+import { servedModel } from "./internal/modelNames.ts"
 import { refusalResponse } from "./internal/refusals.ts"
 import {
   isSigned,
@@ -723,14 +724,14 @@ const sendPriced = (
 
 /** Keeps what a response of a host whose bills are known billed, for the requests that go on from it. */
 const learn = (
-  { pricing, records }: Edge,
+  { policy, pricing, records }: Edge,
   url: string,
   followable: Followable | undefined,
   reading: Reading
 ): void => {
   if (reading.id === undefined || followable === undefined) return
-  const served = reading.model === undefined ? undefined : pricing.find(reading.model)?.id
-  records.learn(new URL(url).host, followable, reading, served)
+  const served = servedModel(reading.model, policy.models, pricing)
+  records.learn(new URL(url).host, followable, reading, served?.id)
 }
 
 const optionsOf = (value: Json | undefined): JsonObject => (isObject(value) ? value : {})

@@ -9,6 +9,7 @@
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import { withFees, type HostedTools } from "./internal/hostedTools.ts"
+import { servedModel } from "./internal/modelNames.ts"
 import type { Reading } from "./internal/wireUsage.ts"
 import * as Pricing from "./Pricing.ts"
 import type * as Usage from "./Usage.ts"
@@ -184,17 +185,6 @@ const servedTier = (terms: Terms, echo: string | undefined): Pricing.Tier | unde
   return tier
 }
 
-/** The model that the response names. A name of the user's means what it means in a request. */
-const servedModel = (
-  { models }: Terms,
-  { model }: Reading,
-  pricing: Pricing.Pricing["Service"]
-): Pricing.Model | undefined => {
-  if (model === undefined) return undefined
-  const meant = models !== undefined && Object.hasOwn(models, model) ? models[model] : model
-  return meant === undefined ? undefined : pricing.find(meant)
-}
-
 const servedPrice = (
   terms: Terms,
   reading: Reading,
@@ -202,7 +192,7 @@ const servedPrice = (
 ): Pricing.Price | undefined => {
   const tier = servedTier(terms, reading.tier)
   if (tier === undefined) return undefined
-  const served = servedModel(terms, reading, pricing)
+  const served = servedModel(reading.model, terms.models, pricing)
   if (tier === terms.price.tier && (served === undefined || served.id === terms.price.model))
     return terms.price
   const options = { at: terms.at, regional: terms.regional }

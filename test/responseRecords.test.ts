@@ -238,10 +238,11 @@ const body = (id: string, input: number, output: number): object => ({
 const talk = async (
   answer: () => Response,
   use: (clients: readonly [OpenAI, OpenAI], sent: () => number) => Promise<void>,
-  baseURL = "https://api.openai.com/v1"
+  baseURL = "https://api.openai.com/v1",
+  models: Readonly<Record<string, string>> = {}
 ): Promise<void> => {
   const { fetch, sent } = stub(answer)
-  const session = new BudgetedSession({ budgetUsd: 0.1 })
+  const session = new BudgetedSession({ budgetUsd: 0.1, models })
   const plain = new OpenAI({ apiKey: "none", maxRetries: 0, fetch, baseURL })
   try {
     await use([session.wrapOpenAI(plain), session.wrapOpenAI(plain)], () => sent.length)
@@ -267,6 +268,26 @@ describe("a budgeted client", () => {
       await other.responses.create(second)
       assert.strictEqual(sent(), 3)
     }))
+
+  it("takes the model that a response names for what the user calls so", () => {
+    const named = (model: string) => () => Response.json({ ...body("resp_1", 20, 5), model })
+    const models = { house: "gpt-4o", "gpt-4o": "gpt-4.1" }
+    const after = async (client: OpenAI): Promise<unknown> => {
+      await client.responses.create({ ...first, model: "house" })
+      return client.responses.create({ ...second, model: "house" })
+    }
+    const refused = async ([client]: readonly [OpenAI, OpenAI]): Promise<void> => {
+      const refusal = await failureOf(after(client))
+      assert.strictEqual(BudgetError.find(refusal)?.reason._tag, "BudgetExceeded")
+    }
+    const admitted = async ([client]: readonly [OpenAI, OpenAI]): Promise<void> => {
+      await after(client)
+    }
+    return Promise.all([
+      talk(named("house"), admitted, undefined, models),
+      talk(named("gpt-4o"), refused, undefined, models)
+    ])
+  })
 
   it("learns from a stream as well", () =>
     talk(streamedAnswer, async ([client]) => {

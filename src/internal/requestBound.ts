@@ -9,6 +9,7 @@ import { deepest, type Survey } from "./bodySurvey.ts"
 import { functionsText, mostText } from "./functionText.ts"
 import { imageTokens } from "./images.ts"
 import { isArray, isGiven, isObject, type Json, type JsonObject } from "./json.ts"
+import { meantBy, type Names } from "./modelNames.ts"
 import { beyondWindow, imageRule, readsUnshownInput } from "./modelFamilies.ts"
 
 /**
@@ -272,12 +273,11 @@ export class BodyReader {
 export const modelOf = (request: {
   readonly body: JsonObject
   readonly deployment?: string | undefined
-  readonly models?: Readonly<Record<string, string>> | undefined
+  readonly models?: Names
 }): string | undefined => {
   const { body, deployment, models } = request
   const named = deployment ?? (typeof body.model === "string" && body.model !== "" ? body.model : undefined)
-  if (named === undefined) return undefined
-  return models !== undefined && Object.hasOwn(models, named) ? models[named] : named
+  return named === undefined ? undefined : meantBy(named, models)
 }
 
 export const noModel = new BudgetError.MalformedRequest({

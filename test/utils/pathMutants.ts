@@ -200,7 +200,7 @@ export const path: ReadonlyArray<Defect> = [
     "Settlement.ts",
     "the model that served is ignored",
     settlement("is the price of the snapshot"),
-    "const served = servedModel(terms, reading, pricing)",
+    "const served = servedModel(reading.model, terms.models, pricing)",
     "const served = undefined"
   ),
   defect(
