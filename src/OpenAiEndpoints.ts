@@ -67,8 +67,8 @@ export type Recognised =
 
 /**
  * Calls that are not billed, with `*` for one part of a path and `**` for any number. Reading costs nothing, nor
- * does deleting or cancelling. Source: OpenAI's API reference and pricing page (moderation and token counting are
- * free).
+ * does deleting or cancelling, or hanging up, which sends no body and ends what is billed. Sources: OpenAI's API reference
+ * and pricing page (moderation and token counting are free); the `openai` package.
  */
 const free = [
   "GET **",
@@ -82,7 +82,10 @@ const free = [
   "POST /fine_tuning/jobs/*/cancel",
   "POST /vector_stores/*/file_batches/*/cancel",
   "POST /evals/*/runs/*/cancel",
-  "POST /threads/*/runs/*/cancel"
+  "POST /threads/*/runs/*/cancel",
+  "POST /chatkit/sessions/*/cancel",
+  "POST /realtime/calls/*/hangup",
+  "POST /live/sessions/*/hangup"
 ]
 
 const matches = (pattern: string, method: string, parts: ReadonlyArray<string>): boolean => {

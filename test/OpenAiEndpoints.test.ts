@@ -31,7 +31,7 @@ describe("the endpoints", () => {
     assert.strictEqual(tag("POST", "/deployments/%ff/chat/completions"), "Refused")
   })
 
-  it("that only read, delete or cancel are free, and so are moderation and counting", () => {
+  it("that only read, delete, cancel or hang up are free, and so are moderation and counting", () => {
     for (const [method, path] of [
       ["GET", "/models"],
       ["GET", "/responses/resp_1"],
@@ -41,7 +41,10 @@ describe("the endpoints", () => {
       ["POST", "/responses/input_tokens"],
       ["POST", "/responses/resp_1/cancel"],
       ["POST", "/batches/b/cancel"],
-      ["POST", "/vector_stores/v/file_batches/f/cancel"]
+      ["POST", "/vector_stores/v/file_batches/f/cancel"],
+      ["POST", "/chatkit/sessions/cksess_1/cancel"],
+      ["POST", "/realtime/calls/rtc_1/hangup"],
+      ["POST", "/live/sessions/s/hangup"]
     ] as const) {
       assert.strictEqual(tag(method, path), "Free", `${method} ${path}`)
     }
@@ -51,7 +54,7 @@ describe("the endpoints", () => {
     const paths =
       "/images/generations /images/edits /audio/speech /audio/transcriptions /videos /batches /files /uploads " +
       "/fine_tuning/jobs /evals /vector_stores /containers /threads /threads/t/runs /realtime/client_secrets " +
-      "/realtime/sessions /responses/compact /responses/input_tokens/more /responses/a/b/cancel /assistants / " +
+      "/realtime/sessions /realtime/calls/c/accept /live/sessions/s/fork /chatkit/sessions /responses/compact /responses/input_tokens/more /responses/a/b/cancel /assistants / " +
       "/chat/completions/x /Chat/Completions /%63hat/completions /moderations/x /v1/chat/completions"
     for (const path of paths.split(" ")) {
       const found = OpenAiEndpoints.recognise("POST", path)
