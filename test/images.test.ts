@@ -289,10 +289,12 @@ describe("models that read what the request does not show", () => {
     const reads = [
       "gpt-4o-search-preview",
       "gpt-4o-mini-search-preview",
+      "openai/gpt-4o-search-preview",
       "o3-deep-research",
       "gpt-5-search-api"
     ]
     for (const model of reads) assert.isTrue(readsUnshownInput(model))
-    for (const model of ["gpt-4o", "o3", "gpt-5.2-pro"]) assert.isFalse(readsUnshownInput(model))
+    for (const model of ["gpt-4o", "o3", "gpt-5.2-pro", "acme-research", "research/acme-4", "searchlight-1"])
+      assert.isFalse(readsUnshownInput(model))
   })
 })

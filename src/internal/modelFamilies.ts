@@ -77,9 +77,9 @@ export const beyondWindow = (rule: ImageRule): number => {
 /** Of the models whose patches are known; the tiles of gpt-4o-mini are a way of its own. */
 const mostPerPatch = 2.46
 
-/** Models that search or browse by themselves: their input is not in the request. */
+/** Models that search or browse by themselves: their input is not in the request. Words of their names say it. */
 export const readsUnshownInput = (model: string): boolean =>
-  model.includes("search") || model.includes("deep-research")
+  /(?<![a-z0-9])(?:search|deep-research)(?![a-z0-9])/.test(model)
 
 /**
  * Tokens that a family is fed beyond the texts of a request, each at or above the most that recorded traffic
