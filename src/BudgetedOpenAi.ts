@@ -25,6 +25,7 @@ import {
   type Client,
   type WithOptions
 } from "./internal/openAiClient.ts"
+import { isAddress } from "./internal/optionChecks.ts"
 import type * as Pricing from "./Pricing.ts"
 
 /**
@@ -194,7 +195,7 @@ const clone = <Client extends Wrappable>(
     try: () => {
       // The root is only known once the options have had their say.
       const plain = withOptions({ ...options, fetch: inner })
-      if (!/^https?:\/\//i.test(plain.baseURL) || !URL.canParse(plain.baseURL)) throw noAddress
+      if (!isAddress(plain.baseURL)) throw noAddress
       const fetch = Effect.runSyncWith(context)(
         BudgetedFetch.make({ fetch: inner, baseURL: plain.baseURL, refusal: "response" })
       )

@@ -20,9 +20,10 @@ import * as Budget from "./Budget.ts"
 import * as BudgetError from "./BudgetError.ts"
 import * as BudgetedFetch from "./BudgetedFetch.ts"
 import * as BudgetedOpenAi from "./BudgetedOpenAi.ts"
+import { under } from "./internal/addresses.ts"
 import { callContext, lasting, Places } from "./internal/callContext.ts"
 import { checkUnbounded } from "./internal/ledgerChecks.ts"
-import { checkNames, type Names } from "./internal/optionChecks.ts"
+import { checkNames, checkWhere, type Names } from "./internal/optionChecks.ts"
 import {
   amountOf,
   invalidOptions,
@@ -307,15 +308,26 @@ export class BudgetedSession {
 
   /**
    * What a request would cost at most, and whether it fits, without sending it: `path` is below the API's root. Its
-   * input is counted, unless the session bounds by `"bytes"`. Rejects as the sending would where there is no bound.
+   * input is counted, unless the session bounds by `"bytes"`. `baseURL` is that of the client that would send it, OpenAI's
+   * own unless said: other hosts may bill more. Rejects as the sending would where there is no bound.
    */
-  async quote(path: string, body: object): Promise<SessionQuote> {
+  async quote(
+    path: string,
+    body: object,
+    where: { readonly baseURL?: string | undefined } = {}
+  ): Promise<SessionQuote> {
     this.#refuseIfClosed()
+    const fault = checkWhere(where)
+    if (fault !== undefined) throw BudgetError.toThrown(invalidOptions(fault))
+    const { baseURL = "https://api.openai.com/v1" } = where
     return this.#run(
       Effect.gen(function* () {
         const policy = yield* BudgetedFetch.Policy
         const counter = yield* TokenCounter.orShared
-        const byLength = yield* Quote.of({ method: "POST", path, body }, policy)
+        const byLength = yield* Quote.of(
+          { method: "POST", body, ...under(baseURL, path, policy.hosts) },
+          policy
+        )
         const quote = policy.inputBound === "bytes" ? byLength : yield* Quote.countedBy(counter, byLength)
         return quoteOf(quote, yield* Quote.fits(quote))
       })

@@ -26,6 +26,7 @@ import {
   type Setup
 } from "./utils/openAi.ts"
 import { Behaviours, Gate } from "./utils/SimulatedProvider.ts"
+import { stub } from "./utils/stubProvider.ts"
 
 const reasonOf = (error: unknown): BudgetError.Reason["_tag"] | undefined =>
   BudgetError.find(error)?.reason._tag
@@ -93,6 +94,45 @@ describe("what a session tells", () => {
     const { bound, counted, lines } = await byLength.quote("/responses", body)
     assert.deepStrictEqual([bound, counted], ["bytes", null])
     assert.include(lines[0]?.why, "tier priority")
+  })
+
+  it("of a request to another host: what a client of that one would hold, and for its deployment", async () => {
+    const body = { model: "gpt-5.4", input: "Hi", max_output_tokens: 1_000 }
+    const baseURL = "https://eu.api.openai.com/v1"
+    const open = (budgetUsd: string) => new BudgetedSession({ budgetUsd, inputBound: "bytes" })
+    await using session = open("1")
+    const { mostUsd } = await session.quote("/responses", body)
+    const regional = await session.quote("/responses", body, { baseURL })
+    assert.closeTo(regional.mostUsd, 1.1 * mostUsd, 1e-9)
+    const { fetch, sent } = stub(() => Response.json({}, { status: 429 }))
+    const ask = async (budgetUsd: string): Promise<unknown> => {
+      await using one = open(budgetUsd)
+      const client = one.wrapOpenAI(new OpenAI({ apiKey: "none", maxRetries: 0, baseURL, fetch }))
+      return await failureOf(client.responses.create(body))
+    }
+    assert.strictEqual(reasonOf(await ask((regional.mostUsd - 1e-9).toFixed(9))), "BudgetExceeded")
+    assert.strictEqual(sent.length, 0)
+    assert.isUndefined(reasonOf(await ask(String(regional.mostUsd))))
+    assert.strictEqual(sent.length, 1)
+
+    const azure = "https://mine.openai.azure.com/openai/deployments/gpt-4o/"
+    const chat = { model: "gpt-4o-mini", messages: [], max_tokens: 5 }
+    assert.strictEqual((await session.quote("/chat/completions", chat, { baseURL: azure })).model, "gpt-4o")
+  })
+
+  it.each<readonly [string, object]>([
+    ["no address", { baseURL: "eu.api.openai.com" }],
+    ["of another scheme", { baseURL: "ftp://api.openai.com" }],
+    ["no text", { baseURL: null }],
+    ["a list", ["https://eu.api.openai.com/v1"]],
+    ["misspelt", { baseUrl: "https://eu.api.openai.com/v1" }]
+  ])("of a request to a host that is %s: that it cannot be", async (_, where) => {
+    await using session = new BudgetedSession({ budgetUsd: 1 })
+    const body = { model: "gpt-4o", input: "Hi", max_output_tokens: 100 }
+    const refused = await failureOf(session.quote("/responses", body, where))
+    assert.instanceOf(refused, BudgetRefusedError)
+    assert.strictEqual(refused.reason._tag, "InvalidOptions")
+    assert.include(refused.message, "baseURL")
   })
 
   it("of a request that a pause would refuse: that it does not fit", async () => {

@@ -14,6 +14,17 @@ const rootOf = (
   return { origin: url.origin, root }
 }
 
+/** The host of calls under a root, and the path that they are recognised by: a deployment in the root is part of it. */
+export const under = (
+  baseURL: string,
+  path: string,
+  hosts: AddressOptions["hosts"]
+): { readonly host: Host.Host; readonly path: string } => {
+  const url = new URL(baseURL)
+  const below = url.pathname.replace(/\/+$/, "").slice(rootOf(baseURL).root.length)
+  return { host: Host.of(url, hosts), path: below + path }
+}
+
 /** Roots under which hosts keep the API, for calls that come without a client to say so. */
 const commonRoot = /^(?:\/openai)?(?:\/v\d+)?(?=\/)/
 

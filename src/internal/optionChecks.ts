@@ -40,6 +40,18 @@ export const checkNames = (
 export const checkRecord = (what: string, value: unknown, fix: string): string | undefined =>
   value === undefined || isRecord(value) ? undefined : `${what} is ${kindOf(value)} and no object. ${fix}`
 
+export const isAddress = (text: unknown): text is string =>
+  typeof text === "string" && /^https?:\/\//i.test(text) && URL.canParse(text)
+
+/** Where a quote is asked for. */
+export const checkWhere = (where: unknown): string | undefined => {
+  const fix = 'Write { baseURL: "https://eu.api.openai.com/v1" }, an http or https address in full.'
+  if (!isRecord(where)) return checkRecord("the third argument of quote", where, fix)
+  const { baseURL } = where
+  if (baseURL !== undefined && !isAddress(baseURL)) return `the baseURL of a quote is no address. ${fix}`
+  return checkNames("a quote", where, { baseURL: true })
+}
+
 export const isShare = (share: unknown): boolean => typeof share === "number" && share > 0 && share <= 1
 
 export const isFloor = (floor: unknown): boolean =>
