@@ -35,6 +35,7 @@ import {
   statesLength,
   textOf,
   withoutLength,
+  writtenAs,
   type ReadRequest
 } from "./internal/requestBody.ts"
 import { followableOf, ResponseRecords, type Followable } from "./internal/responseRecords.ts"
@@ -355,9 +356,7 @@ const lookup =
 const passes = (edge: Edge, url: string, body: unknown): boolean => {
   const passing = callContext.getStore()?.passing
   if (passing === undefined || passing.used || passing.owner !== edge.budget.key) return false
-  const { body: sent } = passing
-  if (passing.url !== url || !(sent === body || (typeof sent === "string" && sent === textOf(body))))
-    return false
+  if (passing.url !== url || passing.body !== (textOf(body) ?? body)) return false
   passing.used = true
   return true
 }
@@ -706,7 +705,7 @@ const sendPriced = (
   if (pinsTier(plan, host)) edits.service_tier = wireTier(policy.tier)
   if (hideUsage) edits.stream_options = { ...optionsOf(request.body.stream_options), include_usage: true }
   // A signed one needs no edits: it would have been refused.
-  const body = edit(request.text, request.body, edits)
+  const body = writtenAs(init?.body, edit(request.text, request.body, edits))
   const observer = {
     reported: (reading: Reading) => attempt.end({ _tag: "Reported", reading }),
     lost: (why: string) => attempt.end({ _tag: "Lost", why }),
@@ -819,7 +818,7 @@ const platformFetch = globalThis.fetch
 /** Hands a request on, marked so that the same budget further down lets it pass. */
 const deliver = (edge: Edge, url: string, init: RequestInit): Promise<Response> => {
   if (edge.inner === platformFetch) return edge.inner(url, init)
-  const passing: Passing = { owner: edge.budget.key, url, body: init.body, used: false }
+  const passing: Passing = { owner: edge.budget.key, url, body: textOf(init.body) ?? init.body, used: false }
   return callContext.run({ context: callContext.getStore()?.context, passing }, () => edge.inner(url, init))
 }
 

@@ -120,6 +120,10 @@ describe("what a failed attempt is charged: nothing", () => {
       // Those that are one are priced as it.
       await (await send(new TextEncoder().encode(JSON.stringify(capped)))).json()
       await assertBooks(setup, "metered")
+      // And go on as bytes, of which nobody says that they are plain text.
+      await (await send(new TextEncoder().encode(JSON.stringify(hello)))).json()
+      await assertBooks(setup, "metered")
+      for (const { headers } of setup.provider.requests) assert.notProperty(headers, "content-type")
     })
   )
 
@@ -738,6 +742,34 @@ describe("a fetch below a fetch", () => {
       await through((input, init) => session.fetch(input, init)).chat.completions.create(hello)
       assert.strictEqual(session.getSummary().calls, 2)
       await assertBooks(setup, "metered")
+    })
+  )
+
+  it(
+    "bytes over session.fetch are charged once, and once more where they are not what was priced",
+    withSession(async (setup) => {
+      const { session, provider } = setup
+      const bytesOf = ({ body }: RequestInit): Uint8Array =>
+        body instanceof Uint8Array ? body : assert.fail("It was expected to be bytes.")
+      const sent = async (between: (init: RequestInit) => RequestInit): Promise<void> => {
+        const fetch: BudgetedFetch.Fetch = (input, init = {}) => session.fetch(input, between(init))
+        const over = await Effect.runPromise(Effect.provide(BudgetedFetch.make({ fetch }), session.layer))
+        const body = new TextEncoder().encode(JSON.stringify(capped))
+        await (await over(`${provider.baseURL}/chat/completions`, { method: "POST", body })).json()
+      }
+      await sent((init) => init)
+      await sent((init) => ({ ...init, body: bytesOf(init).slice() }))
+      await sent((init) => ({ ...init, body: new TextDecoder().decode(bytesOf(init)) }))
+      await assertBooks(setup, "metered")
+      assert.strictEqual(session.getSummary().calls, 3)
+      // A higher cap, written into the bytes themselves.
+      await sent((init) => {
+        const body = bytesOf(init)
+        body[new TextDecoder().decode(body).indexOf("100")] = "9".charCodeAt(0)
+        return init
+      })
+      await settled(session)
+      assert.strictEqual(session.getSummary().calls, 5)
     })
   )
 

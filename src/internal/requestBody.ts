@@ -25,6 +25,10 @@ export const textOf = (body: unknown): string | undefined => {
   return Result.isSuccess(text) ? text.success : undefined
 }
 
+/** A text as the body was given: of bytes `fetch` states no type. They are not the caller's, who may write in his. */
+export const writtenAs = (given: unknown, text: string): string | Uint8Array<ArrayBuffer> =>
+  given instanceof Uint8Array ? new TextEncoder().encode(text) : text
+
 const headersOf = (init: RequestInit | undefined): Headers =>
   init?.headers instanceof Headers ? init.headers : new Headers(init?.headers)
 
