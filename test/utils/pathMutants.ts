@@ -328,8 +328,14 @@ export const path: ReadonlyArray<Defect> = [
   defect(
     "internal/responseWatch.ts",
     "a usage that cannot be read is passed over",
-    protocol("a stream with usages that grow, the last of which"),
-    "      if (data.includes('\"usage\"')) interim = undefined\n"
+    protocol("a stream with usages that grow, the last of which cannot be read"),
+    "      if (data.includes('\"usage\"')) unread()\n"
+  ),
+  defect(
+    "internal/sse.ts",
+    "an event that is too large to be read is passed over",
+    protocol("a stream with usages that grow, the last of which is too large"),
+    "      this.watcher.unread()\n"
   ),
   defect(
     "internal/responseWatch.ts",
@@ -563,8 +569,8 @@ export const path: ReadonlyArray<Defect> = [
     "BudgetedFetch.ts",
     "bytes are no body that was seen before",
     handed("is charged once"),
-    "!(sent === body || (typeof",
-    "!((typeof"
+    "passing.body !== (textOf(body) ?? body)",
+    "passing.body !== body"
   ),
   defect(
     "BudgetedFetch.ts",
