@@ -1,11 +1,12 @@
 /**
  * Packs the package as it would be published, and uses the tarball as a stranger would: linted, installed with its
- * required peers in an empty folder, imported and required. Needs a fresh `dist`: `npm run check:package`.
+ * required peers in an empty folder, imported, required and inferred from. Needs a fresh `dist`: `npm run check:package`.
  */
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import { inferredTypes } from "./inferredTypes.ts"
 
 const root = path.resolve(import.meta.dirname, "..")
 
@@ -44,9 +45,12 @@ const locked = (name: string): string => {
   return `${name}@${version}`
 }
 
-const entries = Object.entries(manifest.exports)
-  .filter(([key, entry]) => entry !== null && key !== "./package.json")
-  .map(([key]) => path.posix.join(manifest.name, key))
+const typed = Object.entries(manifest.exports).flatMap(([key, entry]) =>
+  typeof entry === "object" && entry !== null && "types" in entry && typeof entry.types === "string"
+    ? [{ specifier: path.posix.join(manifest.name, key), types: path.posix.normalize(entry.types) }]
+    : []
+)
+const entries = typed.map((entry) => entry.specifier)
 
 /** Entries that are types and nothing else. */
 const typesOnly = [`${manifest.name}/Endpoint`]
@@ -142,6 +146,9 @@ const main = (): void => {
     fs.writeFileSync(path.join(home, "tsconfig.json"), JSON.stringify(typesConfig))
     node([installed("typescript/bin/tsc"), "-p", "tsconfig.json"], home)
     console.log("the types are found from every entry")
+    const unnamed = inferredTypes(home, manifest.name, typed)
+    if (unnamed.length > 0) throw new Error(unnamed.join("\n"))
+    console.log("what is inferred from them can be declared")
   } finally {
     fs.rmSync(folder, { recursive: true, force: true })
   }

@@ -22,7 +22,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as BudgetError from "./BudgetError.ts"
 import { apart, aside, lasting } from "./internal/background.ts"
-import type * as Types from "./internal/budgetTypes.ts"
+import type { Event, EventOf, ModelSummary, Summary } from "./internal/budgetTypes.ts"
 import { Held, holdsAny, Places } from "./internal/callContext.ts"
 import { checkName, invalid, isAmount, isText, noLimit } from "./internal/ledgerChecks.ts"
 import { fromWindow } from "./internal/ledgerWindows.ts"
@@ -33,71 +33,7 @@ import * as Ledger from "./Ledger.ts"
 import type * as Usage from "./Usage.ts"
 import * as Usd from "./Usd.ts"
 
-/**
- * What one model cost so far, in this process. `assumed` is the part that no provider confirmed. `closest`: the
- * largest share of its bound on the input that a call was billed for, 0 where none was metered. On texts that are
- * counted, 0.98 is as it should be; above 1 the bound was none.
- *
- * @example
- * ```ts
- * import { Budget, Usage, Usd } from "agent-budget"
- *
- * const none: Budget.ModelSummary = {
- *   calls: 0, spent: Usd.zero, assumed: Usd.zero, usage: Usage.zero, closest: 0
- * }
- * console.log(none.calls) // 0
- * ```
- *
- * @since 0.1.0
- */
-export type ModelSummary = Types.ModelSummary
-
-/**
- * A budget, as far as this process knows it without asking: what the account had spent when it was opened, and what
- * this process settled, holds and refused since. With windows, `spent`, `reserved` and `remaining` are those of the
- * current one, and `nextWindow` is when the next one begins (`null` before a rolling one). `calls`, `refused`,
- * `capped`, `overrun` and `byModel` are of this process and of all windows. What others do on a ledger that is shared
- * is known to the ledger: ask it with `Budget.balance`.
- *
- * @example
- * ```ts
- * import { Effect } from "effect"
- * import { Budget, Ledger, Usd } from "agent-budget"
- *
- * const program = Effect.gen(function*() {
- *   yield* Effect.void.pipe(Budget.withBudget({ quote: Usd.dollars("1"), cost: () => Usd.dollars("0.4") }))
- *   return yield* Budget.summary
- * }).pipe(Effect.provide(Budget.layer({ limit: Usd.dollars("5") })), Effect.provide(Ledger.layerMemory()))
- * const summary = await Effect.runPromise(program)
- * console.log(summary.calls, Usd.format(summary.remaining)) // 1 $4.60
- * ```
- *
- * @since 0.1.0
- */
-export type Summary = Types.Summary
-
-/**
- * What happened to a budget, as it happens. Amounts are nano-dollars.
- *
- * - `Reserved`, `Settled`, `Released`, `Refused`, `Capped`: the life of a call. `MarginThin`: a constant may be stale.
- * - `Unsettled`: an end that could not be booked. Where it is `kept`, the ledger's store was away: the summary counts
- *   it as what it is, and the ledger writes it as soon as it can. If not, as where a ledger of yours dies, the
- *   reservation stays held.
- * - `ThresholdCrossed`: what is spent reached a threshold of an account. `Expired`: a reservation whose lease ran out
- *   was charged in full. Each is told once, by the process that booked it.
- *
- * @example
- * ```ts
- * import { Budget, Usd } from "agent-budget"
- *
- * const line = (event: Budget.Event): string =>
- *   event._tag === "Settled" ? `${event.account} paid ${Usd.format(event.amount)}` : event._tag
- * console.log(line({ _tag: "Capped", account: "root", model: "gpt-4o", tokens: 4_096 })) // Capped
- * ```
- *
- * @since 0.1.0
- */
-export type Event = Types.Event
+export type { ModelSummary, Summary, Event }
 
 /**
  * A charge with what is worth knowing of it: the usage that it was computed from, and the bound that its input was
@@ -254,7 +190,7 @@ export interface Options extends LimitOptions {
 }
 
 /** What a call cost, also where its lease had run out and its entry corrects that. */
-const settlementOf = (entry: Ledger.Entry): Types.EventOf<"Settled"> | undefined => {
+const settlementOf = (entry: Ledger.Entry): EventOf<"Settled"> | undefined => {
   if (entry._tag === "Settled") return entry
   if (entry._tag !== "Corrected" || entry.verdict === "released") return undefined
   const { account, amount, label, overrun, reservation, reserved, verdict } = entry
@@ -262,7 +198,7 @@ const settlementOf = (entry: Ledger.Entry): Types.EventOf<"Settled"> | undefined
 }
 
 /** What a call cost that the ledger will book when it can. */
-const keptOf = (reservation: Ledger.Reservation, bill: Bill): Types.EventOf<"Settled"> => {
+const keptOf = (reservation: Ledger.Reservation, bill: Bill): EventOf<"Settled"> => {
   const { account, amount: reserved, id } = reservation
   const { amount, label = null, verdict } = bill
   const overrun = amount > reserved ? Usd.subtract(amount, reserved) : Usd.zero
@@ -273,7 +209,7 @@ const keptOf = (reservation: Ledger.Reservation, bill: Bill): Types.EventOf<"Set
 const toldBy = (
   entry: Ledger.Entry,
   account: string
-): Types.EventOf<"Expired" | "ThresholdCrossed"> | undefined => {
+): EventOf<"Expired" | "ThresholdCrossed"> | undefined => {
   if (entry._tag !== "ThresholdCrossed" && entry._tag !== "Expired") return undefined
   if (!entry.chain.some((link) => link.account === account)) return undefined
   if (entry._tag === "Expired") {

@@ -22,7 +22,7 @@ import { around, aroundStream, type CallOptions, type ModelEdge } from "./intern
 import type { Readings } from "./internal/modelBill.ts"
 import { faceOf, Tracked } from "./internal/modelFaces.ts"
 import { refusedBy } from "./internal/modelRefusal.ts"
-import { bodyOf, hostedToolOf, type Api } from "./internal/modelRequest.ts"
+import { bodyOf, hostedToolOf } from "./internal/modelRequest.ts"
 import * as Pricing from "./Pricing.ts"
 import * as TokenCounter from "./TokenCounter.ts"
 
@@ -54,7 +54,7 @@ import * as TokenCounter from "./TokenCounter.ts"
 export interface Options {
   readonly model?: string | undefined
   readonly maxOutputTokens?: number | undefined
-  readonly api?: Api | undefined
+  readonly api?: "/responses" | "/chat/completions" | undefined
   /** The body that is sent, made of the one that was worked out. */
   readonly request?: ((body: object, asked: LanguageModel.ProviderOptions) => object) | undefined
 }

@@ -22,7 +22,7 @@ import {
   fetchOf,
   isWatchable,
   refusalError,
-  type Client,
+  type Client as Wrappable,
   type WithOptions
 } from "./internal/openAiClient.ts"
 import { isAddress } from "./internal/optionChecks.ts"
@@ -100,22 +100,7 @@ interface Wrapping {
 
 const wrappings = new WeakMap<object, Wrapping>()
 
-/**
- * A client that can be wrapped: `OpenAI`, `AzureOpenAI`, `BedrockOpenAI` or a subclass, got by `import` or by `require`,
- * which have type declarations of their own.
- *
- * @example
- * ```ts
- * import OpenAI from "openai"
- * import type { BudgetedOpenAi } from "agent-budget"
- *
- * const client: BudgetedOpenAi.Wrappable = new OpenAI({ apiKey: "sk-none" })
- * console.log(typeof client.withOptions) // function
- * ```
- *
- * @since 0.1.0
- */
-export type Wrappable = Client
+export type { Wrappable }
 
 /**
  * Puts the budget around a client: the answer is of the same class and type, and everything it sends is budgeted,

@@ -30,7 +30,7 @@ import {
   layerOf,
   ownsLedger,
   type LimitOptions,
-  type SessionOptions
+  type SessionOptions as Options
 } from "./internal/sessionOptions.ts"
 import { balanceOf, quoteOf, summaryOf } from "./internal/sessionViews.ts"
 import type * as Pricing from "./Pricing.ts"
@@ -39,24 +39,7 @@ import * as TokenCounter from "./TokenCounter.ts"
 import type * as Usage from "./Usage.ts"
 import * as Usd from "./Usd.ts"
 
-/**
- * How a session spends. `budgetUsd` in dollars (a string is exact); `window`, `thresholds` and `onLimitChange` as in
- * `Budget.LimitOptions`; `prices` on top of the bundled table; `ledger`: where the books are, the memory of this
- * process unless said; `telemetry`: where the spans and metrics of calls go, nowhere unless said; the rest as in
- * `BudgetedFetch.PolicyOptions` and `Budget.Options`.
- *
- * @example
- * ```ts
- * import { BudgetedSession } from "agent-budget"
- *
- * const session = new BudgetedSession({ budgetUsd: "0.50", window: "day", tier: "batch", onExceeded: "wait" })
- * console.log(session.getRemainingBudget()) // 0.5
- * await session.close()
- * ```
- *
- * @since 0.1.0
- */
-export type Options = SessionOptions
+export type { Options }
 
 /**
  * What one model cost so far, in dollars and tokens.
@@ -176,8 +159,23 @@ export interface SessionQuote {
   }>
 }
 
-/** An account below a session's, as `within` opens it. */
-interface SessionAccount extends LimitOptions {
+/**
+ * An account below a session's, as `within` opens it: its name, and what it may spend of what the session may.
+ *
+ * @example
+ * ```ts
+ * import { BudgetedSession } from "agent-budget"
+ * import type { SessionAccount } from "agent-budget/BudgetedSession"
+ *
+ * const ann: SessionAccount = { account: "ann", budgetUsd: "0.50" }
+ * const session = new BudgetedSession({ budgetUsd: 5 })
+ * console.log(await session.within(ann, () => session.balance().then((balance) => balance.account))) // root/ann
+ * await session.close()
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface SessionAccount extends LimitOptions {
   readonly account: string
   readonly budgetUsd?: Usd.Dollars | undefined
 }

@@ -8,49 +8,11 @@ import type * as Result from "effect/Result"
 import type { BudgetError } from "./BudgetError.ts"
 import type { Survey } from "./internal/bodySurvey.ts"
 import type { HostedTools } from "./internal/hostedTools.ts"
-import type { JsonObject } from "./internal/json.ts"
+import type { Json, JsonObject } from "./internal/json.ts"
 import type { Reading } from "./internal/wireUsage.ts"
 import type { Encoding } from "./TokenCounter.ts"
 
-export type {
-  /**
-   * What a response says of its own bill: the usage, the model that served it, the tier it was served at.
-   *
-   * @example
-   * ```ts
-   * import { Usage, type Endpoint } from "agent-budget"
-   *
-   * const reading: Endpoint.Reading = { usage: Usage.make({ input: 9 }), model: "gpt-4o", tier: "default" }
-   * console.log(reading.tier) // default
-   * ```
-   *
-   * @since 0.1.0
-   */
-  Reading
-}
-
-export type {
-  /**
-   * The most that a request allows of hosted tools: `calls` in all (`max_tool_calls`), and what they come to in
-   * searches and in sessions of containers.
-   *
-   * @example
-   * ```ts
-   * import { OpenAiEndpoints } from "agent-budget"
-   * import { Result } from "effect"
-   *
-   * const body = { model: "gpt-5.2", input: "News?", max_tool_calls: 2, tools: [{ type: "web_search" }] }
-   * const found = OpenAiEndpoints.recognise("POST", "/responses")
-   * if (found._tag === "Priced") {
-   *   const plan = Result.getOrThrow(found.endpoint.plan({ body, text: JSON.stringify(body) }))
-   *   console.log(plan.tools?.calls, plan.input.windows) // 2 3
-   * }
-   * ```
-   *
-   * @since 0.1.0
-   */
-  HostedTools
-}
+export type { HostedTools, Json, JsonObject, Reading, Survey }
 
 /**
  * A request as an endpoint sees it: the JSON body, parsed and as text, the deployment that an Azure path names,

@@ -20,8 +20,10 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as BudgetError from "./BudgetError.ts"
-import type { JsonObject } from "./internal/json.ts"
+import type { Json, JsonObject } from "./internal/json.ts"
 import { checkUnbounded, invalidOptions } from "./internal/ledgerChecks.ts"
+
+export type { Json, JsonObject }
 
 /**
  * Why there is no count. `status`: what the provider answered, where it did. It holds nothing of what was asked.

@@ -15,7 +15,6 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Types from "./internal/ledgerTypes.ts"
-import type * as Windows from "./internal/ledgerWindows.ts"
 import * as Memory from "./internal/memoryLedger.ts"
 
 /**
@@ -32,173 +31,18 @@ import * as Memory from "./internal/memoryLedger.ts"
  */
 export const rootAccount = "root"
 
-/**
- * An account's numbers at one moment, in nano-dollars. `limit` and `available` are `null` where no limit was
- * set; `available` is negative after an overrun or a lowered limit. An account with windows shows the current one
- * (`windowStart` up to, and without, `windowEnd`, in milliseconds of the epoch); both are `null` without windows, and
- * where a rolling one waits for its first use.
- *
- * @example
- * ```ts
- * import { Ledger, Usd } from "agent-budget"
- *
- * const isEmpty = (balance: Ledger.Balance): boolean => balance.spent + balance.reserved === Usd.zero
- * console.log(typeof isEmpty) // function
- * ```
- *
- * @since 0.1.0
- */
-export type Balance = Types.Balance
-
-/**
- * Windows that an account's limit holds in: aligned with the calendar of an IANA time zone (weeks begin on Monday;
- * `"day"` is a day of UTC), or of a fixed length from the first use after the last one. A call is charged to the
- * window that admitted it, whenever it ends.
- *
- * @example
- * ```ts
- * import { Ledger } from "agent-budget"
- *
- * const daily: Ledger.Window = { every: "day", timeZone: "Europe/Berlin" }
- * const fiveHours: Ledger.Window = { rolling: "5 hours" }
- * console.log([daily, fiveHours].length) // 2
- * ```
- *
- * @since 0.1.0
- */
-export type Window = Windows.Window
-
-/**
- * What to open. `limit`: `null` for none. `thresholds` are fractions of the limit, above 0 and at most 1: as
- * `spent` reaches one, a `ThresholdCrossed` entry is written, once, and again only after it fell below or in a new
- * window. A `temporary` account is gone with the last who leaves it, in engines that outlive their processes too; a
- * process that was killed never leaves, so what it had open stays there, with what it spent.
- *
- * @example
- * ```ts
- * import { Effect } from "effect"
- * import { Ledger, Usd } from "agent-budget"
- *
- * const team: Ledger.OpenRequest = {
- *   account: "team", limit: Usd.dollars("10"), window: { every: "day" }, thresholds: [0.5, 0.8, 0.95]
- * }
- * const program = Effect.gen(function*() {
- *   const ledger = yield* Ledger.makeMemory()
- *   yield* ledger.open(team)
- *   return yield* ledger.balance("team")
- * })
- * console.log((await Effect.runPromise(program)).limit) // 10000000000
- * ```
- *
- * @since 0.1.0
- */
-export type OpenRequest = Types.OpenRequest
-
-/**
- * Which entries to read: those of an account and all below it, those written from one moment up to, and without,
- * another (milliseconds of the epoch). All of them without it.
- *
- * @example
- * ```ts
- * import { Effect, Stream } from "effect"
- * import { Ledger } from "agent-budget"
- *
- * const today: Ledger.EntriesQuery = { account: "team", from: Date.UTC(2026, 10, 24), to: Date.UTC(2026, 10, 25) }
- * const program = Effect.gen(function*() {
- *   const ledger = yield* Ledger.makeMemory()
- *   return yield* Stream.runCollect(ledger.entries(today))
- * })
- * console.log(await Effect.runPromise(program)) // []
- * ```
- *
- * @since 0.1.0
- */
-export type EntriesQuery = Types.EntriesQuery
-
-/**
- * Money that is held for one call. It ends once: settled or released. Under a lease (`expiresAt`) it is charged in
- * full when nobody has ended or renewed it by then; what it really cost, told later, corrects that by an entry of its
- * own.
- *
- * @example
- * ```ts
- * import { Effect } from "effect"
- * import { Ledger, Usd } from "agent-budget"
- *
- * const program = Effect.gen(function*() {
- *   const ledger = yield* Ledger.Ledger
- *   yield* ledger.open({ account: "root", limit: Usd.dollars("1") })
- *   const held: Ledger.Reservation = yield* ledger.reserve({ account: "root", least: Usd.dollars("0.25") })
- *   yield* ledger.settle(held, { amount: Usd.dollars("0.20"), verdict: "metered" })
- *   return (yield* ledger.balance("root")).spent
- * })
- * console.log(Usd.format(await Effect.runPromise(Effect.provide(program, Ledger.layerMemory())))) // $0.20
- * ```
- *
- * @since 0.1.0
- */
-export type Reservation = Types.Reservation
-
-/**
- * What to hold, for whom. Only `least`: exactly that. With `most` and `share`: that share of what is available
- * on the whole chain, but never less than `least` nor more than `most`; decided in one atomic step. `waitAtMost` may be
- * `Infinity`.
- *
- * An `id` of your own makes it safe to repeat where the answer was lost. It is of all who ask the same under it, at once
- * or later, in this process or another: they get the same reservation, and another ask under it is refused
- * (`ReservationConflict`). So nobody's interruption takes back what others got. What it holds is there for whoever asks
- * again, and charged in full when its lease is over. The memory engine, which knows all who ask, gives back what nobody
- * got once the last who waited for it has left; the same id then asks anew. Nor do several processes have a place in line
- * each under one id, but one together: when all of one process stop waiting, it is given up, and those of the others
- * stand at the end of the line from their next look on.
- *
- * @example
- * ```ts
- * import { Ledger, Usd } from "agent-budget"
- *
- * const ask: Ledger.ReserveRequest = {
- *   account: "root", least: Usd.dollars("0.01"), most: Usd.dollars("1"), share: 0.1, waitAtMost: "5 seconds"
- * }
- * console.log(ask.share) // 0.1
- * ```
- *
- * @since 0.1.0
- */
-export type ReserveRequest = Types.ReserveRequest
-
-/**
- * What a call really cost: `metered` from what the provider reported, or `assumed` whole where nobody can know.
- * `label` says what it was for in the books (a model's name), never what was said.
- *
- * @example
- * ```ts
- * import { Ledger, Usd } from "agent-budget"
- *
- * const charge: Ledger.Charge = { amount: Usd.dollars("0.002"), verdict: "metered", label: "gpt-4o" }
- * console.log(charge.verdict) // metered
- * ```
- *
- * @since 0.1.0
- */
-export type Charge = Types.Charge
-
-/**
- * An ending that an engine could not write yet, with its exact amount; `charge` is `null` for a release. See
- * `unwritten` of the contract.
- *
- * @example
- * ```ts
- * import { Ledger, Usd } from "agent-budget"
- *
- * const line = ({ charge, reservation }: Ledger.Unwritten): string =>
- *   charge === null ? `release ${reservation}` : `settle ${reservation} for ${Usd.format(charge.amount)}`
- * const charge: Ledger.Charge = { amount: Usd.dollars("0.002"), verdict: "metered" }
- * console.log(line({ reservation: "7", account: "root", charge })) // settle 7 for $0.002
- * ```
- *
- * @since 0.1.0
- */
-export type Unwritten = Types.Unwritten
+export type {
+  Balance,
+  OpenRequest,
+  EntriesQuery,
+  Reservation,
+  ReserveRequest,
+  Charge,
+  Unwritten,
+  Ledger as Service
+} from "./internal/ledgerTypes.ts"
+export type { Window } from "./internal/ledgerWindows.ts"
+export type { MemoryOptions } from "./internal/memoryLedger.ts"
 
 /**
  * A line of the books, never changed once written. Amounts are nano-dollars, `at` is milliseconds of the epoch,
@@ -299,26 +143,6 @@ export type Entry = Types.Entry
 export class Ledger extends Context.Service<Ledger, Types.Ledger>()("agent-budget/Ledger") {}
 
 /**
- * How the memory engine keeps its entries: the newest `entries` of them (1,000 unless said), and each one to
- * `sink` as it is booked. Totals are exact either way. `admissions` writes `Opened` and `Reserved` too, which an
- * audit of every admission needs. With a `lease` (none unless said) a reservation that nobody ends or renews is
- * charged in full when it has run out; requests that carry an `id` are remembered as long as the ledger.
- * A lease that is none, or below a millisecond, counts as a millisecond, and `entries` that are no number as none.
- *
- * @example
- * ```ts
- * import { Effect } from "effect"
- * import { Ledger } from "agent-budget"
- *
- * const options: Ledger.MemoryOptions = { entries: 100, sink: (entry) => Effect.logDebug(entry._tag) }
- * console.log(options.entries) // 100
- * ```
- *
- * @since 0.1.0
- */
-export type MemoryOptions = Memory.MemoryOptions
-
-/**
  * A ledger in the memory of this process. It forgets everything when the process ends.
  *
  * @example
@@ -332,7 +156,8 @@ export type MemoryOptions = Memory.MemoryOptions
  *
  * @since 0.1.0
  */
-export const makeMemory = (options?: MemoryOptions): Effect.Effect<Ledger["Service"]> => Memory.make(options)
+export const makeMemory = (options?: Memory.MemoryOptions): Effect.Effect<Ledger["Service"]> =>
+  Memory.make(options)
 
 /**
  * The memory engine as a layer.
@@ -351,5 +176,5 @@ export const makeMemory = (options?: MemoryOptions): Effect.Effect<Ledger["Servi
  *
  * @since 0.1.0
  */
-export const layerMemory = (options?: MemoryOptions): Layer.Layer<Ledger> =>
+export const layerMemory = (options?: Memory.MemoryOptions): Layer.Layer<Ledger> =>
   Layer.effect(Ledger, Memory.makeScoped(options))

@@ -61,26 +61,7 @@ export interface Options {
   readonly hosts?: Readonly<Record<string, Partial<Host.Host>>> | undefined
 }
 
-export type {
-  /**
-   * One line of a quote: what, how many tokens at most (or, where the `unit` says so, calls of a hosted tool), at how
-   * many pico-dollars ($0.000000000001) each, and why at that rate. `counted`: how many of the tokens were counted; the
-   * rest is allowed for what is fed beside them.
-   *
-   * @example
-   * ```ts
-   * import type { Quote } from "agent-budget"
-   *
-   * const line: Quote.LineItem = {
-   *   what: "output, capped by the request", tokens: 100, unit: "token", picoDollars: 10_000_000, why: "output"
-   * }
-   * console.log(line.tokens * line.picoDollars) // 1000000000
-   * ```
-   *
-   * @since 0.1.0
-   */
-  LineItem
-}
+export type { LineItem }
 
 /**
  * The bound of a request. Between `least` and `most` lies the output cap that is written into it: `cap.least` to

@@ -8,9 +8,9 @@
  */
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
-import { withFees, type HostedTools } from "./internal/hostedTools.ts"
+import type { HostedTools, Reading } from "./Endpoint.ts"
+import { withFees } from "./internal/hostedTools.ts"
 import { servedModel } from "./internal/modelNames.ts"
-import type { Reading } from "./internal/wireUsage.ts"
 import * as Pricing from "./Pricing.ts"
 import type * as Usage from "./Usage.ts"
 import type * as Usd from "./Usd.ts"

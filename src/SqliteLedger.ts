@@ -20,24 +20,7 @@ import type * as BudgetError from "./BudgetError.ts"
 import * as Sqlite from "./internal/sqliteLedger.ts"
 import * as Ledger from "./Ledger.ts"
 
-/**
- * Where the books are: a path, also as `file:budget.db` or a `file:` URL; a file that is not there is made.
- * `waitForOthers` is how long a step may wait for other processes at the file before it fails as unavailable
- * (5 seconds unless said). `lease`, `poll`, `writeAtClose` and `onUnwritten` are those of every durable ledger: how
- * long a reservation lives unless this process renews it (1 minute), how often a waiter looks for room at least
- * (1 second), how long closing goes on trying to write what could not be written (10 seconds), and who gets the rest.
- *
- * @example
- * ```ts
- * import type * as SqliteLedger from "agent-budget/SqliteLedger"
- *
- * const options: SqliteLedger.Options = { filename: "file:budget.db", waitForOthers: "2 seconds" }
- * console.log(options.filename) // file:budget.db
- * ```
- *
- * @since 0.1.0
- */
-export type Options = Sqlite.Options
+export type { Options } from "./internal/sqliteLedger.ts"
 
 /**
  * Opens the ledger for as long as the scope lives. Fails with `InvalidOptions` for a name that is none, and with
@@ -56,7 +39,7 @@ export type Options = Sqlite.Options
  * @since 0.1.0
  */
 export const make = (
-  options: Options
+  options: Sqlite.Options
 ): Effect.Effect<Ledger.Ledger["Service"], BudgetError.BudgetError, Scope.Scope> => Sqlite.make(options)
 
 /**
@@ -87,5 +70,5 @@ export const make = (
  *
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<Ledger.Ledger, BudgetError.BudgetError> =>
+export const layer = (options: Sqlite.Options): Layer.Layer<Ledger.Ledger, BudgetError.BudgetError> =>
   Layer.effect(Ledger.Ledger, make(options))

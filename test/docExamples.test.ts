@@ -21,7 +21,9 @@ const filesOf = (folder: string, ending: string): ReadonlyArray<string> =>
 const read = (file: string): string => fs.readFileSync(path.join(root, file), "utf8")
 
 const examples: ReadonlyArray<DocExamples.Example> = [
-  ...filesOf("src", ".ts").flatMap((file) => DocExamples.inDocComments(file, read(file))),
+  ...["src", "src/internal"]
+    .flatMap((folder) => filesOf(folder, ".ts"))
+    .flatMap((file) => DocExamples.inDocComments(file, read(file))),
   ...["README.md", ...filesOf("docs", ".md")]
     .filter((file) => fs.existsSync(path.join(root, file)))
     .flatMap((file) => DocExamples.inMarkdown(file, read(file)))

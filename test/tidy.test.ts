@@ -248,6 +248,25 @@ describe("the text", () => {
     ])
   })
 
+  it("an export that another file declares has its doc comment there, however it was passed on", () => {
+    const doc =
+      "/**\n * It.\n *\n * @example\n * ```ts\n * a()\n * ```\n *\n * @since 0.1.0\n */\nexport interface"
+    const files = tree({
+      "A.ts": [
+        'import type { Bare as Renamed, Good } from "./internal/b.ts"',
+        "export type { Renamed, Good as Better }",
+        'export type { Good, Bare } from "./internal/b.ts"'
+      ].join("\n"),
+      "C.ts": 'export type { Better, Renamed as Further } from "./A.ts"',
+      "internal/b.ts": `export type Bare = 1\n${doc} Good {}\n`
+    })
+    assert.deepStrictEqual(rules.undocumented(files), [
+      "src/A.ts: Renamed lacks a doc comment",
+      "src/A.ts: Bare lacks a doc comment",
+      "src/C.ts: Further lacks a doc comment"
+    ])
+  })
+
   it("AGENTS.md has at most 60 lines", () => {
     const agents = projectFiles.filter((file) => file.path === "AGENTS.md")
     assert.lengthOf(agents, 1)

@@ -8,6 +8,20 @@ export const deepest = 500
 /** The longest that the API keeps a prompt in its cache, as a request asks for it, in whatever field. */
 const longest = "12h"
 
+/**
+ * What a walk over a body told: how many keys it has, whether it is nested too deeply to be looked through, and
+ * whether it may ask for its prompt to be kept in the cache for 12 hours.
+ *
+ * @example
+ * ```ts
+ * import type { Endpoint } from "agent-budget"
+ *
+ * const survey: Endpoint.Survey = { keys: 2, isDeep: false, longCache: false }
+ * console.log(survey.keys) // 2
+ * ```
+ *
+ * @since 0.1.0
+ */
 export interface Survey {
   /** How many keys there are, at any depth. Fewer than its text wrote: some were written twice. */
   readonly keys: number

@@ -1,10 +1,26 @@
-/** What a budget tells: its summary and its events. `Budget.ts` documents them for users. */
+/** What a budget tells: its summary and its events. `Budget.ts` exports them. */
 import type * as BudgetError from "../BudgetError.ts"
 import type * as Usage from "../Usage.ts"
 import type * as Usd from "../Usd.ts"
 import type { Charge } from "./ledgerTypes.ts"
 
-/** What one model cost so far, in this process. */
+/**
+ * What one model cost so far, in this process. `assumed` is the part that no provider confirmed. `closest`: the
+ * largest share of its bound on the input that a call was billed for, 0 where none was metered. On texts that are
+ * counted, 0.98 is as it should be; above 1 the bound was none.
+ *
+ * @example
+ * ```ts
+ * import { Budget, Usage, Usd } from "agent-budget"
+ *
+ * const none: Budget.ModelSummary = {
+ *   calls: 0, spent: Usd.zero, assumed: Usd.zero, usage: Usage.zero, closest: 0
+ * }
+ * console.log(none.calls) // 0
+ * ```
+ *
+ * @since 0.1.0
+ */
 export interface ModelSummary {
   readonly calls: number
   readonly spent: Usd.Usd
@@ -13,7 +29,28 @@ export interface ModelSummary {
   readonly closest: number
 }
 
-/** A budget, as far as this process knows it. */
+/**
+ * A budget, as far as this process knows it without asking: what the account had spent when it was opened, and what
+ * this process settled, holds and refused since. With windows, `spent`, `reserved` and `remaining` are those of the
+ * current one, and `nextWindow` is when the next one begins (`null` before a rolling one). `calls`, `refused`,
+ * `capped`, `overrun` and `byModel` are of this process and of all windows. What others do on a ledger that is shared
+ * is known to the ledger: ask it with `Budget.balance`.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Budget, Ledger, Usd } from "agent-budget"
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Effect.void.pipe(Budget.withBudget({ quote: Usd.dollars("1"), cost: () => Usd.dollars("0.4") }))
+ *   return yield* Budget.summary
+ * }).pipe(Effect.provide(Budget.layer({ limit: Usd.dollars("5") })), Effect.provide(Ledger.layerMemory()))
+ * const summary = await Effect.runPromise(program)
+ * console.log(summary.calls, Usd.format(summary.remaining)) // 1 $4.60
+ * ```
+ *
+ * @since 0.1.0
+ */
 export interface Summary {
   readonly limit: Usd.Usd
   /** On the account, in its current window: by the ledger when it was opened, and what this process booked since. */
@@ -37,7 +74,27 @@ export interface Summary {
   readonly unverified: ReadonlyArray<string>
 }
 
-/** What happened to a budget. */
+/**
+ * What happened to a budget, as it happens. Amounts are nano-dollars.
+ *
+ * - `Reserved`, `Settled`, `Released`, `Refused`, `Capped`: the life of a call. `MarginThin`: a constant may be stale.
+ * - `Unsettled`: an end that could not be booked. Where it is `kept`, the ledger's store was away: the summary counts
+ *   it as what it is, and the ledger writes it as soon as it can. If not, as where a ledger of yours dies, the
+ *   reservation stays held.
+ * - `ThresholdCrossed`: what is spent reached a threshold of an account. `Expired`: a reservation whose lease ran out
+ *   was charged in full. Each is told once, by the process that booked it.
+ *
+ * @example
+ * ```ts
+ * import { Budget, Usd } from "agent-budget"
+ *
+ * const line = (event: Budget.Event): string =>
+ *   event._tag === "Settled" ? `${event.account} paid ${Usd.format(event.amount)}` : event._tag
+ * console.log(line({ _tag: "Capped", account: "root", model: "gpt-4o", tokens: 4_096 })) // Capped
+ * ```
+ *
+ * @since 0.1.0
+ */
 export type Event =
   | {
       readonly _tag: "Reserved"
@@ -100,5 +157,4 @@ export type Event =
       readonly amount: Usd.Usd
     }
 
-/** One kind of event. */
 export type EventOf<Tag extends Event["_tag"]> = Extract<Event, { readonly _tag: Tag }>

@@ -4,7 +4,25 @@ import type { Model, Price, ToolFees } from "../Pricing.ts"
 import { isObject, type Json, type JsonObject } from "./json.ts"
 import { fixedSearchTokens, searchesPerCall } from "./openAiToolFees.ts"
 
-/** The most that a request allows of hosted tools. */
+/**
+ * The most that a request allows of hosted tools: `calls` in all (`max_tool_calls`), and what they come to in
+ * searches and in sessions of containers.
+ *
+ * @example
+ * ```ts
+ * import { OpenAiEndpoints } from "agent-budget"
+ * import { Result } from "effect"
+ *
+ * const body = { model: "gpt-5.2", input: "News?", max_tool_calls: 2, tools: [{ type: "web_search" }] }
+ * const found = OpenAiEndpoints.recognise("POST", "/responses")
+ * if (found._tag === "Priced") {
+ *   const plan = Result.getOrThrow(found.endpoint.plan({ body, text: JSON.stringify(body) }))
+ *   console.log(plan.tools?.calls, plan.input.windows) // 2 3
+ * }
+ * ```
+ *
+ * @since 0.1.0
+ */
 export interface HostedTools {
   /** Calls of any of them: `max_tool_calls`. */
   readonly calls: number

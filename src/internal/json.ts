@@ -1,7 +1,33 @@
 /** JSON as text and as a tree: what both sides of a request agree on. */
 
+/**
+ * A value of JSON.
+ *
+ * @example
+ * ```ts
+ * import type { InputTokens } from "agent-budget"
+ *
+ * const value: InputTokens.Json = ["gpt-4o", 1, null, { seed: 7 }]
+ * console.log(JSON.stringify(value)) // ["gpt-4o",1,null,{"seed":7}]
+ * ```
+ *
+ * @since 0.1.0
+ */
 export type Json = null | boolean | number | string | ReadonlyArray<Json> | JsonObject
 
+/**
+ * An object of JSON, such as the body of a request.
+ *
+ * @example
+ * ```ts
+ * import type { InputTokens } from "agent-budget"
+ *
+ * const question: InputTokens.JsonObject = { model: "gpt-4o", input: "Hi" }
+ * console.log(question["input"]) // Hi
+ * ```
+ *
+ * @since 0.1.0
+ */
 export interface JsonObject {
   readonly [key: string]: Json
 }

@@ -9,7 +9,22 @@ import * as Option from "effect/Option"
 /** A unit of the calendar. */
 export type Every = "hour" | "day" | "week" | "month"
 
-/** A window as a user writes it: see `Ledger.Window`. */
+/**
+ * Windows that an account's limit holds in: aligned with the calendar of an IANA time zone (weeks begin on Monday;
+ * `"day"` is a day of UTC), or of a fixed length from the first use after the last one. A call is charged to the
+ * window that admitted it, whenever it ends.
+ *
+ * @example
+ * ```ts
+ * import { Ledger } from "agent-budget"
+ *
+ * const daily: Ledger.Window = { every: "day", timeZone: "Europe/Berlin" }
+ * const fiveHours: Ledger.Window = { rolling: "5 hours" }
+ * console.log([daily, fiveHours].length) // 2
+ * ```
+ *
+ * @since 0.1.0
+ */
 export type Window =
   | Every
   | { readonly every: Every; readonly timeZone?: string | undefined }

@@ -31,9 +31,27 @@ import type {
 } from "./ledgerTypes.ts"
 import { stepping, type Caller, type Step } from "./steps.ts"
 
-/** How the memory engine keeps its books; `Ledger.ts` says it to users. */
+/**
+ * How the memory engine keeps its entries: the newest `entries` of them (1,000 unless said), and each one to
+ * `sink` as it is booked. Totals are exact either way. `admissions` writes `Opened` and `Reserved` too, which an
+ * audit of every admission needs. With a `lease` (none unless said) a reservation that nobody ends or renews is
+ * charged in full when it has run out; requests that carry an `id` are remembered as long as the ledger.
+ * A lease that is none, or below a millisecond, counts as a millisecond, and `entries` that are no number as none.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Ledger } from "agent-budget"
+ *
+ * const options: Ledger.MemoryOptions = { entries: 100, sink: (entry) => Effect.logDebug(entry._tag) }
+ * console.log(options.entries) // 100
+ * ```
+ *
+ * @since 0.1.0
+ */
 export interface MemoryOptions {
   readonly entries?: number | undefined
+  /** Gets each entry as it is booked. */
   readonly sink?: ((entry: Entry) => Effect.Effect<void>) | undefined
   readonly lease?: Duration.Input | undefined
   readonly admissions?: boolean | undefined

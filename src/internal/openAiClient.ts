@@ -9,9 +9,24 @@ import { refusalOf } from "./refusals.ts"
 
 type AnyFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
 
-/** What every client of the `openai` package has, whichever of its two type declarations it came with. */
+/**
+ * A client that can be wrapped: `OpenAI`, `AzureOpenAI`, `BedrockOpenAI` or a subclass, got by `import` or by `require`,
+ * which have type declarations of their own.
+ *
+ * @example
+ * ```ts
+ * import OpenAI from "openai"
+ * import type { BudgetedOpenAi } from "agent-budget"
+ *
+ * const client: BudgetedOpenAi.Wrappable = new OpenAI({ apiKey: "sk-none" })
+ * console.log(typeof client.withOptions) // function
+ * ```
+ *
+ * @since 0.1.0
+ */
 export interface Client {
   readonly baseURL: string
+  /** A clone with other options. */
   withOptions(options: { readonly fetch?: AnyFetch }): unknown
 }
 

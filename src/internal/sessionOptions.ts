@@ -1,4 +1,4 @@
-/** How a session is put together from its options. `BudgetedSession.ts` documents them for users. */
+/** How a session is put together from its options. `BudgetedSession.ts` exports them. */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -26,6 +26,23 @@ export interface LimitOptions {
   readonly onLimitChange?: "refuse" | "set" | undefined
 }
 
+/**
+ * How a session spends. `budgetUsd` in dollars (a string is exact); `window`, `thresholds` and `onLimitChange` as in
+ * `Budget.LimitOptions`; `prices` on top of the bundled table; `ledger`: where the books are, the memory of this
+ * process unless said; `telemetry`: where the spans and metrics of calls go, nowhere unless said; the rest as in
+ * `BudgetedFetch.PolicyOptions` and `Budget.Options`.
+ *
+ * @example
+ * ```ts
+ * import { BudgetedSession } from "agent-budget"
+ *
+ * const session = new BudgetedSession({ budgetUsd: "0.50", window: "day", tier: "batch", onExceeded: "wait" })
+ * console.log(session.getRemainingBudget()) // 0.5
+ * await session.close()
+ * ```
+ *
+ * @since 0.1.0
+ */
 export interface SessionOptions extends BudgetedFetch.PolicyOptions, LimitOptions {
   readonly budgetUsd: Usd.Dollars
   readonly prices?: Readonly<Record<string, Pricing.PriceOverride>> | undefined

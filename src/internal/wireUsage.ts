@@ -3,7 +3,19 @@ import type * as Usage from "../Usage.ts"
 import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
 import { isBilledBeyond, toolCallsOf } from "./toolCalls.ts"
 
-/** What a response says of its own bill: the usage, the model that served it, the tier it was served at. */
+/**
+ * What a response says of its own bill: the usage, the model that served it, the tier it was served at.
+ *
+ * @example
+ * ```ts
+ * import { Usage, type Endpoint } from "agent-budget"
+ *
+ * const reading: Endpoint.Reading = { usage: Usage.make({ input: 9 }), model: "gpt-4o", tier: "default" }
+ * console.log(reading.tier) // default
+ * ```
+ *
+ * @since 0.1.0
+ */
 export interface Reading {
   readonly usage: Usage.Usage
   readonly model: string | undefined

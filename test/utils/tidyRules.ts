@@ -304,24 +304,82 @@ const lacks = (doc: string | null): ReadonlyArray<string> => {
   ]
 }
 
+/** What a file exports and another one declares: its name there, and the one it is exported as. */
+interface PassedOn {
+  readonly as: string
+  readonly name: string
+  readonly from: string
+}
+
+const specifiersOf = (
+  source: ts.SourceFile
+): ReadonlyArray<readonly [ts.ExportSpecifier, ts.ExportDeclaration]> =>
+  source.statements.flatMap((statement) =>
+    ts.isExportDeclaration(statement) &&
+    statement.exportClause !== undefined &&
+    ts.isNamedExports(statement.exportClause)
+      ? statement.exportClause.elements.map((element) => [element, statement] as const)
+      : []
+  )
+
+/** The names that a file imports, and where each is from. */
+const importedInto = (
+  source: ts.SourceFile
+): ReadonlyMap<string, { readonly name: string; readonly from: string }> =>
+  new Map(
+    source.statements.flatMap((statement) => {
+      if (!ts.isImportDeclaration(statement) || !ts.isStringLiteral(statement.moduleSpecifier)) return []
+      const from = targetOf(source.fileName, statement.moduleSpecifier.text)
+      const bindings = statement.importClause?.namedBindings
+      return from === null || bindings === undefined || !ts.isNamedImports(bindings)
+        ? []
+        : bindings.elements.map(
+            ({ name, propertyName }) => [name.text, { name: (propertyName ?? name).text, from }] as const
+          )
+    })
+  )
+
+const passedOn = (source: ts.SourceFile): ReadonlyArray<PassedOn> => {
+  const imported = importedInto(source)
+  return specifiersOf(source).flatMap(([specifier, { moduleSpecifier }]) => {
+    const as = specifier.name.text
+    const name = (specifier.propertyName ?? specifier.name).text
+    if (moduleSpecifier === undefined) {
+      const origin = imported.get(name)
+      return origin === undefined ? [] : [{ as, ...origin }]
+    }
+    const from = ts.isStringLiteral(moduleSpecifier) ? targetOf(source.fileName, moduleSpecifier.text) : null
+    return from === null ? [] : [{ as, name, from }]
+  })
+}
+
+/** The doc comment of a name where it is declared, whichever files pass it on. */
+const docIn = (
+  sources: ReadonlyMap<string, ts.SourceFile>,
+  { from, name }: Pick<PassedOn, "from" | "name">
+): string | null => {
+  const source = sources.get(from)
+  if (source === undefined) return null
+  const declared = source.statements.find((statement) => declaredNames(statement).includes(name))
+  if (declared !== undefined) return docOf(source, declared)
+  const next = passedOn(source).find((each) => each.as === name)
+  return next === undefined ? null : docIn(sources, next)
+}
+
 /** Exports of public modules without a whole doc comment; the barrel only passes on. */
-export const undocumented = (files: ReadonlyArray<SourceFile>): ReadonlyArray<string> =>
-  files
+export const undocumented = (files: ReadonlyArray<SourceFile>): ReadonlyArray<string> => {
+  const sources = new Map(files.filter(isCode).map((file) => [file.path, parse(file)]))
+  return files
     .filter((file) => isPublic(file) && file.path !== barrel)
     .flatMap((file) => {
-      const source = parse(file)
+      const source = sources.get(file.path) ?? parse(file)
       const listed = new Set(
-        source.statements.flatMap((statement) =>
-          ts.isExportDeclaration(statement) &&
-          statement.moduleSpecifier === undefined &&
-          statement.exportClause !== undefined &&
-          ts.isNamedExports(statement.exportClause)
-            ? statement.exportClause.elements.map((element) => (element.propertyName ?? element.name).text)
-            : []
+        specifiersOf(source).flatMap(([{ name, propertyName }, { moduleSpecifier }]) =>
+          moduleSpecifier === undefined ? [(propertyName ?? name).text] : []
         )
       )
       const overloads = new Set<string>()
-      return source.statements.flatMap((statement) => {
+      const own = source.statements.flatMap((statement) => {
         const names = declaredNames(statement)
         if (!isExported(statement) && !names.some((name) => listed.has(name))) return []
         const name = names.join(", ")
@@ -331,7 +389,12 @@ export const undocumented = (files: ReadonlyArray<SourceFile>): ReadonlyArray<st
         }
         return lacks(docOf(source, statement)).map((part) => `${file.path}: ${name} lacks ${part}`)
       })
+      const others = passedOn(source).flatMap((each) =>
+        lacks(docIn(sources, each)).map((part) => `${file.path}: ${each.as} lacks ${part}`)
+      )
+      return [...own, ...others]
     })
+}
 
 /** Files with more lines than they may have. */
 export const tooLong = (files: ReadonlyArray<SourceFile>, most: number): ReadonlyArray<string> =>
