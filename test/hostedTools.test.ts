@@ -370,7 +370,8 @@ describe("the law with hosted tools", () => {
     },
     ({ isWhole, limit, memory, model, searches, share, tools }) => {
       const row = pricing.models[model]
-      if (row?.contextWindow === undefined || /search|research/.test(row.id)) return
+      if (row?.contextWindow === undefined || row.kind === "embedding" || /search|research/.test(row.id))
+        return
       const calls = 1 + limit
       const container = { type: "auto", memory_limit: memory }
       const quote = quoteOf({
