@@ -490,16 +490,10 @@ const pricesOf = (
   const possible: ReadonlyArray<Pricing.Tier> =
     tier === "auto" ? ["flex", "priority", "ultrafast"] : first === tier ? [] : [tier]
   const prices = [certain.success]
-  // A call that waits, or runs, past midnight may meet the next day's price.
-  const tomorrow = { ...options, at: where.at + oneDay }
-  add(prices, pricing.price(plan.model, first, tomorrow))
-  for (const each of possible) {
-    add(prices, pricing.price(plan.model, each, options))
-    add(prices, pricing.price(plan.model, each, tomorrow))
-  }
+  add(prices, pricing.price(plan.model, first, { ...options, at: where.at + oneDay }))
+  for (const each of possible) addBothDays(prices, pricing, plan.model, each, options)
   if (plan.tier !== undefined && !where.host.takesTier) {
-    add(prices, pricing.price(plan.model, "standard", options))
-    add(prices, pricing.price(plan.model, "standard", tomorrow))
+    addBothDays(prices, pricing, plan.model, "standard", options)
   }
   return Result.succeed(prices)
 }
@@ -525,6 +519,18 @@ const add = (
   price: Result.Result<Pricing.Price, BudgetError.BudgetError>
 ): void => {
   if (Result.isSuccess(price) && !prices.includes(price.success)) prices.push(price.success)
+}
+
+/** A call that waits, or runs, past midnight may meet the next day's price. */
+const addBothDays = (
+  prices: Array<Pricing.Price>,
+  pricing: Pricing.Pricing["Service"],
+  model: string,
+  tier: Pricing.Tier,
+  options: { readonly at: number; readonly regional: boolean }
+): void => {
+  add(prices, pricing.price(model, tier, options))
+  add(prices, pricing.price(model, tier, { ...options, at: options.at + oneDay }))
 }
 
 /**
@@ -584,11 +590,8 @@ export const admittedAt = (
 ): Result.Result<Quote, BudgetError.BudgetError> => {
   if (at - quote.at < oneHour) return Result.succeed(quote)
   const prices: Array<Pricing.Price> = []
-  for (const { tier } of quote.prices) {
-    for (const day of [at, at + oneDay]) {
-      add(prices, pricing.price(quote.model, tier, { at: day, regional: quote.regional }))
-    }
-  }
+  const { model, regional } = quote
+  for (const { tier } of quote.prices) addBothDays(prices, pricing, model, tier, { at, regional })
   const all = feesOf(pricing, quote.plan, quote.row, prices)
   return Result.flatMap(all, (prices) => bounded({ ...quote, prices, at }))
 }

@@ -459,37 +459,29 @@ describe("a budgeted client with hosted tools", () => {
     )
   )
 
+  const booksWhole = async (client: OpenAI, session: BudgetedSession): Promise<void> => {
+    for await (const _ of await client.responses.create({ ...body, stream: true }));
+    await settled(session)
+    const fees = 20 * 0.01 + 2 * 0.003
+    assert.strictEqual(spentNano(session), Math.round((passes + fees) * 1e9))
+    assert.strictEqual(assumedNano(session), spentNano(session))
+  }
+
   it(
     "books the whole reservation of a stream that is cut, fees included",
-    asking(
-      async (client, session) => {
-        for await (const _ of await client.responses.create({ ...body, stream: true }));
-        await settled(session)
-        const fees = 20 * 0.01 + 2 * 0.003
-        assert.strictEqual(spentNano(session), Math.round((passes + fees) * 1e9))
-        assert.strictEqual(assumedNano(session), spentNano(session))
-      },
-      () => events(sse({ type: "response.web_search_call.completed", item_id: "ws_1" }))
-    )
+    asking(booksWhole, () => events(sse({ type: "response.web_search_call.completed", item_id: "ws_1" })))
   )
 
   for (const status of ["completed", "incomplete", "failed"]) {
     it(
       `books the whole reservation where a ${status} response leaves out what it called`,
-      asking(
-        async (client, session) => {
-          for await (const _ of await client.responses.create({ ...body, stream: true }));
-          await settled(session)
-          const fees = 20 * 0.01 + 2 * 0.003
-          assert.strictEqual(spentNano(session), Math.round((passes + fees) * 1e9))
-        },
-        () =>
-          events(
-            sse(
-              { type: "response.output_item.done", output_index: 0, item: search("a", "b") },
-              { type: `response.${status}`, response: { ...answer([]), status } }
-            )
+      asking(booksWhole, () =>
+        events(
+          sse(
+            { type: "response.output_item.done", output_index: 0, item: search("a", "b") },
+            { type: `response.${status}`, response: { ...answer([]), status } }
           )
+        )
       )
     )
   }
