@@ -115,13 +115,30 @@ const billedByAzure = 400
 const isRefusal = (status: number, provider: string | undefined): boolean =>
   refusedByProvider.has(status) && !(provider === "azure.ai.openai" && status === billedByAzure)
 
-/** Causes with which no byte has reached a server: nobody listens there, or the name has no address. */
+/**
+ * Causes with which no byte of a request has reached a server: nobody listens there, the name has no address, no
+ * connection came about in time, or the server's certificate was not trusted, which is looked at before a request
+ * is written. Sources: Node's documents, "Common system errors" and "X509 certificate error codes"; undici's, "Errors".
+ */
 const notSentCodes: ReadonlySet<string> = new Set([
   "ECONNREFUSED",
   "ENOTFOUND",
   "EAI_AGAIN",
   "EAI_NODATA",
-  "EAI_NONAME"
+  "EAI_NONAME",
+  "UND_ERR_CONNECT_TIMEOUT",
+  "ERR_TLS_CERT_ALTNAME_INVALID",
+  "CERT_CHAIN_TOO_LONG",
+  "CERT_HAS_EXPIRED",
+  "CERT_NOT_YET_VALID",
+  "CERT_REVOKED",
+  "CERT_SIGNATURE_FAILURE",
+  "CERT_UNTRUSTED",
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_GET_ISSUER_CERT",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
 ])
 
 /**
@@ -146,8 +163,12 @@ const provesUnsent = (error: unknown, depth: number): boolean => {
   if (Predicate.hasProperty(error, "errors") && Array.isArray(error.errors) && error.errors.length > 0) {
     return error.errors.every((each) => provesUnsent(each, depth - 1))
   }
-  if (Predicate.hasProperty(error, "code") && Predicate.isString(error.code))
-    return notSentCodes.has(error.code)
+  if (Predicate.hasProperty(error, "code") && Predicate.isString(error.code)) {
+    // Whatever the way to a host failed with, as it was being connected to: no network, no route, no answer.
+    return (
+      notSentCodes.has(error.code) || (Predicate.hasProperty(error, "syscall") && error.syscall === "connect")
+    )
+  }
   return Predicate.hasProperty(error, "cause") && provesUnsent(error.cause, depth - 1)
 }
 

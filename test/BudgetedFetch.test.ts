@@ -24,6 +24,7 @@ import {
 } from "./utils/openAi.ts"
 import { Behaviours, Gate, type Behaviour } from "./utils/SimulatedProvider.ts"
 import { answer, chat, chunk, delta, sse, stub } from "./utils/stubProvider.ts"
+import { requestsReaching } from "./utils/untrusted.ts"
 
 const whole = ({ client }: Setup) => client.chat.completions.create(capped)
 
@@ -144,6 +145,19 @@ describe("what a failed attempt is charged: nothing", () => {
       const raw = new OpenAI({ baseURL: "http://provider.invalid/v1", apiKey: "none", maxRetries: 0 })
       const error = await failureOf(setup.session.wrapOpenAI(raw).chat.completions.create(capped))
       assert.instanceOf(error, OpenAI.APIConnectionError)
+      await assertBooks(setup, "nothing")
+    })
+  )
+
+  it(
+    "a server whose certificate is not trusted",
+    withSession(async (setup) => {
+      const reached = await requestsReaching(async (baseURL) => {
+        const raw = new OpenAI({ baseURL, apiKey: "none", maxRetries: 1 })
+        const error = await failureOf(setup.session.wrapOpenAI(raw).chat.completions.create(capped))
+        assert.instanceOf(error, OpenAI.APIConnectionError)
+      })
+      assert.strictEqual(reached, 0)
       await assertBooks(setup, "nothing")
     })
   )

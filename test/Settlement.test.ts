@@ -344,6 +344,23 @@ describe("what fetch threw", () => {
     }
   })
 
+  it("proves that nothing was sent where no connection came about, whatever stood in its way", () => {
+    const certificates = ["DEPTH_ZERO_SELF_SIGNED_CERT", "CERT_HAS_EXPIRED", "ERR_TLS_CERT_ALTNAME_INVALID"]
+    for (const each of ["UND_ERR_CONNECT_TIMEOUT", ...certificates]) {
+      assert.isTrue(Settlement.neverSent(failed(code(each))))
+    }
+    for (const each of ["ENETUNREACH", "EHOSTUNREACH", "ETIMEDOUT", "ECONNRESET"]) {
+      assert.isTrue(Settlement.neverSent(failed(code(each, { syscall: "connect" }))))
+      // On a connection that was there, the same may come after the request.
+      for (const syscall of ["read", "write", undefined, 1]) {
+        assert.isFalse(Settlement.neverSent(failed(code(each, { syscall }))))
+      }
+    }
+    const some = [code("ENETUNREACH", { syscall: "connect" }), code("ECONNRESET", { syscall: "read" })]
+    assert.isFalse(Settlement.neverSent(failed(new AggregateError(some))))
+    assert.isFalse(Settlement.neverSent({ syscall: "connect" }))
+  })
+
   it("proves nothing where bytes may have left", () => {
     for (const each of [
       "ECONNRESET",
