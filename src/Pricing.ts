@@ -22,7 +22,7 @@ import { keyTwice } from "./internal/json.ts"
 import { checkUnbounded, invalidOptions } from "./internal/ledgerChecks.ts"
 import { openAiPrices } from "./internal/openAiPrices.ts"
 import { openAiToolFees } from "./internal/openAiToolFees.ts"
-import { checkNames, checkRecord, type Names } from "./internal/optionChecks.ts"
+import { checkNames, checkRecord, checkToolFees, type Names } from "./internal/optionChecks.ts"
 import { sentence } from "./internal/schemaText.ts"
 import * as Usd from "./Usd.ts"
 import type * as Usage from "./Usage.ts"
@@ -757,7 +757,7 @@ const build = Effect.fnUntraced(function* (
   const wrong =
     checkNames("Pricing", options, names) ??
     checkRecord("overrides", overrides, 'Give rows by model, as in { mine: { input: "1", output: "2" } }.') ??
-    checkRecord("toolFees", options.toolFees, 'Give an object, as in { webSearch: "8" }.') ??
+    checkToolFees(options.toolFees) ??
     checkUnbounded({ maxAge: options.maxAge })
   if (wrong !== undefined) return yield* invalidOptions(wrong)
   const now = yield* Clock.currentTimeMillis

@@ -17,7 +17,7 @@ import { surveyOf, type Survey } from "./internal/bodySurvey.ts"
 import { withFees } from "./internal/hostedTools.ts"
 import * as Json from "./internal/json.ts"
 import { lineItems, type LineItem } from "./internal/lineItems.ts"
-import { isFloor, isShare, uncappedRange } from "./internal/optionChecks.ts"
+import { checkUncapped } from "./internal/optionChecks.ts"
 import { remoteMargin } from "./internal/remoteCount.ts"
 import { modelOf } from "./internal/requestBound.ts"
 import * as OpenAiEndpoints from "./OpenAiEndpoints.ts"
@@ -648,6 +648,8 @@ const capRange = ({
   if (output.fallback !== undefined) return Result.succeed(fixed(output, output.fallback, output.field))
   const fix = `Set ${output.field}, or uncapped: { share, floor }.`
   if (uncapped === "refuse") return Result.fail(unbounded(plan, "it has no output cap.", fix))
+  const fault = checkUncapped(uncapped)
+  if (fault !== undefined) return Result.fail(unbounded(plan, fault, fix))
   const window = model.contextWindow
   const largest = model.maxOutput ?? window
   const floor = Math.min(
@@ -667,15 +669,10 @@ const capRange = ({
       ? Result.fail(unbounded(plan, "the model's maximum output is not known.", fix))
       : Result.succeed(fixed(output, most, output.field))
   }
-  const share = uncapped?.share ?? defaultShare
-  if (!isFloor(floor) || !isShare(share)) {
-    const detail = `uncapped has a share of ${share} and a floor of ${floor}: ${uncappedRange}`
-    return Result.fail(unbounded(plan, detail, fix))
-  }
   return Result.succeed({
     least: outputTokens(output, floor),
     most: outputTokens(output, most),
-    share,
+    share: uncapped?.share ?? defaultShare,
     cap: { field: output.field, least: floor, most }
   })
 }

@@ -1180,7 +1180,10 @@ describe("options that Pricing does not have", () => {
         )
       }
       const fees: object = { toolFees: [] }
-      yield* refused(Pricing.layerOf(rows, fees), "toolFees is an array and no object")
+      yield* refused(
+        Pricing.layerOf(rows, fees),
+        'toolFees is an array and no object. Give an object, as in toolFees: { webSearch: "8" }.'
+      )
       assert.isDefined((yield* Pricing.make({ overrides: undefined, bundled: true })).find("gpt-4o"))
     })
   )

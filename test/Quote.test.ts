@@ -858,7 +858,7 @@ describe("a quote that is refused", () => {
     })
     told(whyOf("/chat/completions", chat, { uncapped: { share: 2 } }), {
       detail:
-        "uncapped has a share of 2 and a floor of 1024: " +
+        "uncapped.share is 2: " +
         "a share is above 0 and at most 1, and a floor is a whole number of tokens, at least 1.",
       fix
     })

@@ -94,21 +94,22 @@ describe("the tier that the project decides", () => {
 })
 
 describe("settings of an uncapped call that cannot be", () => {
-  it("are named with both numbers and their range, whichever of them is wrong", () => {
-    for (const [uncapped, share, floor] of [
-      [{ floor: 0 }, 0.1, 0],
-      [{ floor: -1 }, 0.1, -1],
-      [{ floor: 1.5 }, 0.1, 1.5],
-      [{ floor: NaN }, 0.1, NaN],
-      [{ share: 0 }, 0, 1_024],
-      [{ share: -0.5 }, -0.5, 1_024],
-      [{ share: 1.01 }, 1.01, 1_024],
-      [{ share: NaN, floor: 5 }, NaN, 5]
+  it("are named with what is wrong and the range, as a session names them", () => {
+    for (const [uncapped, what] of [
+      [{ floor: 0 }, "floor is 0"],
+      [{ floor: -1 }, "floor is -1"],
+      [{ floor: 1.5 }, "floor is 1.5"],
+      [{ floor: NaN }, "floor is NaN"],
+      [{ floor: Infinity }, "floor is Infinity"],
+      [{ share: 0 }, "share is 0"],
+      [{ share: -0.5 }, "share is -0.5"],
+      [{ share: 1.01 }, "share is 1.01"],
+      [{ share: NaN, floor: 5 }, "share is NaN"]
     ] as const) {
       assert.deepInclude(whyOf("/chat/completions", chat, { uncapped }), {
         _tag: "UnboundedRequest",
         detail:
-          `uncapped has a share of ${share} and a floor of ${floor}: ` +
+          `uncapped.${what}: ` +
           "a share is above 0 and at most 1, and a floor is a whole number of tokens, at least 1.",
         fix: "Set max_completion_tokens, or uncapped: { share, floor }."
       })

@@ -40,6 +40,9 @@ export const checkNames = (
 export const checkRecord = (what: string, value: unknown, fix: string): string | undefined =>
   value === undefined || isRecord(value) ? undefined : `${what} is ${kindOf(value)} and no object. ${fix}`
 
+export const checkToolFees = (toolFees: unknown): string | undefined =>
+  checkRecord("toolFees", toolFees, 'Give an object, as in toolFees: { webSearch: "8" }.')
+
 export const isAddress = (text: unknown): text is string =>
   typeof text === "string" && /^https?:\/\//i.test(text) && URL.canParse(text)
 
@@ -52,12 +55,12 @@ export const checkWhere = (where: unknown): string | undefined => {
   return checkNames("a quote", where, { baseURL: true })
 }
 
-export const isShare = (share: unknown): boolean => typeof share === "number" && share > 0 && share <= 1
+const isShare = (share: unknown): boolean => typeof share === "number" && share > 0 && share <= 1
 
-export const isFloor = (floor: unknown): boolean =>
+const isFloor = (floor: unknown): boolean =>
   typeof floor === "number" && Number.isSafeInteger(floor) && floor >= 1
 
-export const uncappedRange =
+const uncappedRange =
   "a share is above 0 and at most 1, and a floor is a whole number of tokens, at least 1."
 
 const told = (value: unknown): string => (typeof value === "number" ? String(value) : kindOf(value))

@@ -182,7 +182,7 @@ const policyFault = (
   ) ??
   Checks.checkHosts(hosts) ??
   Checks.checkRecord("prices", prices, ownPrices) ??
-  Checks.checkRecord("toolFees", toolFees, 'Give an object, as in toolFees: { webSearch: "8" }.')
+  Checks.checkToolFees(toolFees)
 
 const namedLedgers =
   `Name a SQLite file (ledger: "file:budget.db"), leave it out for books in memory, or give a layer: ` +
