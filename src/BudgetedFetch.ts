@@ -19,7 +19,7 @@ import type { Endpoint, Plan, Reading } from "./Endpoint.ts"
 import type * as Host from "./Host.ts"
 import * as InputTokens from "./InputTokens.ts"
 import { addressBook, type Target } from "./internal/addresses.ts"
-import { Attempt, firstAsk, askOf } from "./internal/attempt.ts"
+import { admittedOn, askOf, Attempt, firstAsk, type AttemptOptions, type Dearer } from "./internal/attempt.ts"
 import { aside } from "./internal/background.ts"
 import { callContext, Covering, forFiber, lasting, type Passing } from "./internal/callContext.ts"
 import { sinkOf, traceRefusal, type Called, type Sink } from "./internal/callTrace.ts"
@@ -495,7 +495,7 @@ const attemptOf = (
   edge: Edge,
   caller: ContextCaller,
   { cover, reservation }: Holding,
-  { bound, decide, label }: Pick<ConstructorParameters<typeof Attempt>[0], "label" | "bound" | "decide">
+  { bound, decide, label }: Pick<AttemptOptions, "label" | "bound" | "decide">
 ): Attempt =>
   new Attempt({
     budget: edge.budget,
@@ -589,34 +589,28 @@ const priced = (edge: Edge, caller: ContextCaller, asked: PricedCall): Response 
   const counted = Effect.suspend(() =>
     Effect.map(countedQuote(edge, asked), (tighter) => askOf((quote = tighter)))
   )
-  const ask = firstAsk(
-    edge.budget.remaining(),
-    edge.policy.inputBound,
-    quote,
-    () => Quote.inputCost(quote),
-    counted
-  )
+  const ask = firstAsk(edge.budget.remaining(), edge.policy.inputBound, quote, counted)
   const held = acquire(edge, caller, ask, asked.init?.signal)
   const call = held instanceof Promise ? { ...asked, init: asPriced(asked.init) } : asked
   const quoted = (): PricedCall => (quote === call.quote ? call : { ...call, quote })
-  let unbounded: BudgetError.BudgetError | undefined
+  let unmet: BudgetError.BudgetError | Dearer | undefined
   return whenHeld(
     edge,
     caller,
     held,
     call,
     (holding) => {
-      const admitted = Quote.admittedAt(quote, edge.pricing, holding.reservation.at)
+      const admitted = admittedOn(holding.reservation, quote, edge.pricing)
       if (Result.isSuccess(admitted)) quote = admitted.success
-      else unbounded = admitted.failure
+      else unmet = admitted.failure
       return begun(edge, caller, quoted(), holding)
     },
     (attempt) => {
-      const isEnough = quote.least <= attempt.reservation.amount
-      if (isEnough && unbounded === undefined) return sendPriced(edge, caller, quoted(), attempt)
-      // The price rose while it waited: it asks again, or is refused.
+      if (unmet === undefined) return sendPriced(edge, caller, quoted(), attempt)
       attempt.end({ _tag: "NotSent" })
-      return unbounded === undefined ? priced(edge, caller, quoted()) : refuse(edge, caller, unbounded, call)
+      return unmet._tag === "Dearer"
+        ? priced(edge, caller, { ...call, quote: unmet.quote })
+        : refuse(edge, caller, unmet, call)
     }
   )
 }

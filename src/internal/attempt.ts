@@ -2,9 +2,12 @@
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type * as Budget from "../Budget.ts"
+import type * as BudgetError from "../BudgetError.ts"
 import type * as Ledger from "../Ledger.ts"
-import type * as Quote from "../Quote.ts"
+import type * as Pricing from "../Pricing.ts"
+import * as Quote from "../Quote.ts"
 import type * as Settlement from "../Settlement.ts"
 import * as Usage from "../Usage.ts"
 import * as Usd from "../Usd.ts"
@@ -27,16 +30,36 @@ export const firstAsk = (
   remaining: Usd.Usd,
   inputBound: Quote.Options["inputBound"],
   quote: Quote.Quote,
-  inputCost: () => Usd.Usd,
   counted: Effect.Effect<Budget.Ask>
 ): Budget.Ask | Effect.Effect<Budget.Ask> => {
   if (inputBound === "bytes") return askOf(quote)
   const little = remaining * mostUncounted
   // Where all of the call is little, its input is.
-  const isMuch = inputBound === "counted" || (quote.most > little && inputCost() > little)
+  const isMuch = inputBound === "counted" || (quote.most > little && Quote.inputCost(quote) > little)
   if (isMuch) return counted
   const { least, most, share, model } = quote
   return { least, most, share, label: model, tighter: counted }
+}
+
+/** The price of a call rose while it waited: this is what it comes to now, which is more than was reserved for it. */
+export interface Dearer {
+  readonly _tag: "Dearer"
+  readonly quote: Quote.Quote
+}
+
+/**
+ * What a quote comes to now that its call is admitted. Where that is more than was reserved, the call gives the
+ * reservation back and asks again; where it has no bound any more, it is refused.
+ */
+export const admittedOn = (
+  { amount, at }: Ledger.Reservation,
+  quote: Quote.Quote,
+  pricing: Pricing.Pricing["Service"]
+): Result.Result<Quote.Quote, BudgetError.BudgetError | Dearer> => {
+  const now = Quote.admittedAt(quote, pricing, at)
+  return Result.isFailure(now) || now.success.least <= amount
+    ? now
+    : Result.fail({ _tag: "Dearer", quote: now.success })
 }
 
 export interface AttemptOptions {

@@ -16,7 +16,7 @@ import * as Settlement from "../Settlement.ts"
 import type * as TokenCounter from "../TokenCounter.ts"
 import * as Usage from "../Usage.ts"
 import * as Usd from "../Usd.ts"
-import { askOf, Attempt, firstAsk } from "./attempt.ts"
+import { admittedOn, askOf, Attempt, firstAsk } from "./attempt.ts"
 import { Covering, Held, placed, Places, telling } from "./callContext.ts"
 import { sinkOf, traceRefusal, type Called, type Sink } from "./callTrace.ts"
 import { Cover, Hold, type Bill } from "./cover.ts"
@@ -75,23 +75,21 @@ const held = (
   let quote = made
   const account = Context.get(context, Places).get(budget.key) ?? budget.account
   const counted = Effect.map(Quote.countedBy(counter, made), (tighter) => askOf((quote = tighter)))
-  const ask = firstAsk(budget.remaining(), policy.inputBound, made, () => Quote.inputCost(made), counted)
+  const ask = firstAsk(budget.remaining(), policy.inputBound, made, counted)
   const under = coverOf(budget, context)
   return Effect.gen(function* () {
     const reservation = yield* reserve(budget, under, ask)
     const left = giveUp(budget, under, reservation)
     const admitted = yield* Effect.onError(
-      Effect.sync(() => Quote.admittedAt(quote, pricing, reservation.at)),
+      Effect.sync(() => admittedOn(reservation, quote, pricing)),
       () => left
     )
-    if (Result.isSuccess(admitted) && admitted.success.least <= reservation.amount) {
-      return { quote: admitted.success, reservation, under, account }
-    }
-    // The price rose while it waited: it asks again, or is refused.
+    if (Result.isSuccess(admitted)) return { quote: admitted.success, reservation, under, account }
     yield* left
-    if (Result.isSuccess(admitted)) return yield* held(edge, admitted.success, context)
-    yield* budget.refuse(admitted.failure)
-    return yield* admitted.failure
+    const { failure } = admitted
+    if (failure._tag === "Dearer") return yield* held(edge, failure.quote, context)
+    yield* budget.refuse(failure)
+    return yield* failure
   })
 }
 

@@ -441,6 +441,13 @@ export const path: ReadonlyArray<Defect> = [
     "this.reservation.amount"
   ),
   defect(
+    "internal/attempt.ts",
+    "what a price rose to while a call waited is not held",
+    ["test/modelBelow.test.ts", "is held as it is by then"],
+    "Result.isFailure(now) || now.success.least <= amount",
+    "Result.isFailure(now) || amount >= 0"
+  ),
+  defect(
     "internal/modelCall.ts",
     "prices that throw cost a model its answer",
     ["test/modelBelow.test.ts", "cost the answer nothing"],
