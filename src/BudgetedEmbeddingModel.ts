@@ -6,19 +6,15 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import type * as AiError from "effect/ai/AiError"
+import * as Result from "effect/Result"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
-import * as Model from "effect/ai/Model"
-import * as Budget from "./Budget.ts"
-import * as BudgetedFetch from "./BudgetedFetch.ts"
-import * as BudgetError from "./BudgetError.ts"
-import { Covering, Held, lasting, placed, Places } from "./internal/callContext.ts"
+import type * as Budget from "./Budget.ts"
+import { Covering, Held, placed, Places } from "./internal/callContext.ts"
 import { EmbeddingReadings } from "./internal/modelBill.ts"
-import { around, type ModelEdge } from "./internal/modelCall.ts"
+import { around } from "./internal/modelCall.ts"
+import * as ModelEdge from "./internal/modelEdge.ts"
 import { refusedBy } from "./internal/modelRefusal.ts"
-import * as Pricing from "./Pricing.ts"
-import * as TokenCounter from "./TokenCounter.ts"
+import type * as Pricing from "./Pricing.ts"
 
 /**
  * What a budgeted embedding model is told of the model that it is around: the priced `model` (unless said, that of
@@ -39,22 +35,6 @@ export interface Options {
   readonly model?: string | undefined
   /** Which texts share a request; see above. */
   readonly batchKey?: ((context: Context.Context<never>) => unknown) | undefined
-}
-
-const noModel = BudgetError.because(
-  new BudgetError.UnboundedRequest({
-    endpoint: "EmbeddingModel",
-    detail: "it is not told which model answers.",
-    fix: `Say it: BudgetedEmbeddingModel.layer({ model: "..." }).`
-  })
-)
-
-const refusal = (error: AiError.AiError | BudgetError.BudgetError): AiError.AiError => {
-  const refused = BudgetError.find(error)
-  if (refused !== undefined) return refusedBy("BudgetedEmbeddingModel", "embedMany", refused)
-  return error instanceof BudgetError.BudgetError
-    ? refusedBy("BudgetedEmbeddingModel", "embedMany", error)
-    : error
 }
 
 /**
@@ -96,22 +76,13 @@ export const make = (
   options: Options = {}
 ): Effect.Effect<EmbeddingModel.EmbeddingModel, never, Budget.Budget | Pricing.Pricing> =>
   Effect.gen(function* () {
-    const budget = yield* Budget.Budget
-    const edge: ModelEdge = {
-      budget,
-      pricing: yield* Pricing.Pricing,
-      policy: yield* BudgetedFetch.Policy,
-      counter: yield* TokenCounter.orShared,
-      built: lasting(yield* Effect.context())
-    }
-    const named = Option.getOrUndefined(yield* Effect.serviceOption(Model.ModelName))
+    const edge = yield* ModelEdge.make(options.model)
     const embedMany = (inputs: ReadonlyArray<string>) =>
       Effect.withFiber(({ context }) => {
-        const name =
-          options.model ?? named ?? Option.getOrUndefined(Context.getOption(context, Model.ModelName))
-        if (name === undefined) return Effect.andThen(budget.refuse(noModel), Effect.fail(noModel))
+        const name = ModelEdge.modelOf(edge, context, "EmbeddingModel")
+        if (Result.isFailure(name)) return ModelEdge.refuse(edge, name.failure)
         const readings = new EmbeddingReadings()
-        const request = { path: "/embeddings", body: { model: name, input: inputs }, isStated: true }
+        const request = { path: "/embeddings", body: { model: name.success, input: inputs }, isStated: true }
         const asked = Effect.tap(model.embedMany(inputs), ({ usage }) =>
           Effect.sync(() => readings.heed(usage.inputTokens))
         )
@@ -119,7 +90,7 @@ export const make = (
       })
     return yield* EmbeddingModel.make({
       embedMany: ({ inputs }) =>
-        Effect.mapError(embedMany(inputs), refusal).pipe(
+        Effect.mapError(embedMany(inputs), refusedBy("BudgetedEmbeddingModel", "embedMany")).pipe(
           Effect.map(({ embeddings, usage }) => ({
             results: embeddings.map(({ vector }) => [...vector]),
             usage: { inputTokens: usage.inputTokens }

@@ -10,21 +10,17 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import type * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
-import * as Model from "effect/ai/Model"
 import type * as ResponseIdTracker from "effect/ai/ResponseIdTracker"
-import * as Budget from "./Budget.ts"
+import type * as Budget from "./Budget.ts"
 import * as BudgetError from "./BudgetError.ts"
-import * as BudgetedFetch from "./BudgetedFetch.ts"
-import { lasting } from "./internal/callContext.ts"
-import { around, aroundStream, type CallOptions, type ModelEdge } from "./internal/modelCall.ts"
+import { around, aroundStream, type CallOptions } from "./internal/modelCall.ts"
 import type { Readings } from "./internal/modelBill.ts"
+import * as ModelEdge from "./internal/modelEdge.ts"
 import { faceOf, Tracked } from "./internal/modelFaces.ts"
 import { refusedBy } from "./internal/modelRefusal.ts"
 import { bodyOf, hostedToolOf } from "./internal/modelRequest.ts"
-import * as Pricing from "./Pricing.ts"
-import * as TokenCounter from "./TokenCounter.ts"
+import type * as Pricing from "./Pricing.ts"
 
 /**
  * What a budgeted model is told of the model that it is around.
@@ -58,14 +54,6 @@ export interface Options {
   /** The body that is sent, made of the one that was worked out. */
   readonly request?: ((body: object, asked: LanguageModel.ProviderOptions) => object) | undefined
 }
-
-const noModel = BudgetError.because(
-  new BudgetError.UnboundedRequest({
-    endpoint: "LanguageModel",
-    detail: "it is not told which model answers.",
-    fix: `Say it: BudgetedLanguageModel.layer({ model: "..." }).`
-  })
-)
 
 const hosted = (tool: string): BudgetError.BudgetError =>
   BudgetError.because(
@@ -162,53 +150,32 @@ export const make = (
   options: Options = {}
 ): Effect.Effect<LanguageModel.LanguageModel, never, Budget.Budget | Pricing.Pricing> =>
   Effect.gen(function* () {
-    const edge: ModelEdge = {
-      budget: yield* Budget.Budget,
-      pricing: yield* Pricing.Pricing,
-      policy: yield* BudgetedFetch.Policy,
-      counter: yield* TokenCounter.orShared,
-      built: lasting(yield* Effect.context())
-    }
-    const named = Option.getOrUndefined(yield* Effect.serviceOption(Model.ModelName))
-    /** Where it was built without a name, the fiber that calls may have one. */
+    const edge = yield* ModelEdge.make(options.model)
     const callOf = (
       asked: LanguageModel.ProviderOptions,
       readings: Readings
     ): Effect.Effect<CallOptions, BudgetError.BudgetError> =>
       Effect.withFiber(({ context }) => {
-        const name =
-          options.model ?? named ?? Option.getOrUndefined(Context.getOption(context, Model.ModelName))
-        if (name === undefined) return refuse(edge, noModel)
-        const request = requestOf(options, name, asked, previousOf(asked, Context.get(context, Tracked)))
+        const request = Result.flatMap(ModelEdge.modelOf(edge, context, "LanguageModel"), (name) =>
+          requestOf(options, name, asked, previousOf(asked, Context.get(context, Tracked)))
+        )
         return Result.isFailure(request)
-          ? refuse(edge, request.failure)
+          ? ModelEdge.refuse(edge, request.failure)
           : Effect.succeed({ request: request.success, readings })
       })
     return yield* faceOf(model, {
       whole: (asked, readings, self) =>
         Effect.flatMap(callOf(asked, readings), (call) => around(edge, call, self)).pipe(
-          Effect.mapError(refusal(asked.responseFormat.type === "json" ? "generateObject" : "generateText"))
+          Effect.mapError(refused(asked.responseFormat.type === "json" ? "generateObject" : "generateText"))
         ),
       streamed: (asked, readings, self) =>
         Stream.unwrap(Effect.map(callOf(asked, readings), (call) => aroundStream(edge, call, self))).pipe(
-          Stream.mapError(refusal("streamText"))
+          Stream.mapError(refused("streamText"))
         )
     })
   })
 
-const refuse = ({ budget }: ModelEdge, error: BudgetError.BudgetError) =>
-  Effect.andThen(budget.refuse(error), Effect.fail(error))
-
-/** Also what a budgeted request below refused, whatever its provider made of it: nobody is to try that again. */
-const refusal =
-  (method: string) =>
-  (error: AiError.AiError | BudgetError.BudgetError): AiError.AiError => {
-    const refused = BudgetError.find(error)
-    if (refused !== undefined) return refusedBy("BudgetedLanguageModel", method, refused)
-    return error instanceof BudgetError.BudgetError
-      ? refusedBy("BudgetedLanguageModel", method, error)
-      : error
-  }
+const refused = (method: string) => refusedBy("BudgetedLanguageModel", method)
 
 /**
  * The budget around the model that is provided below: `BudgetedLanguageModel.layer({ model }).pipe(Layer.provide(OpenAi))`.

@@ -6,14 +6,11 @@ import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { ProviderName } from "effect/ai/Model"
-import type * as Budget from "../Budget.ts"
 import type * as BudgetError from "../BudgetError.ts"
 import type * as Host from "../Host.ts"
 import type * as Ledger from "../Ledger.ts"
-import type * as Pricing from "../Pricing.ts"
 import * as Quote from "../Quote.ts"
 import * as Settlement from "../Settlement.ts"
-import type * as TokenCounter from "../TokenCounter.ts"
 import * as Usage from "../Usage.ts"
 import * as Usd from "../Usd.ts"
 import { admittedOn, askOf, Attempt, firstAsk } from "./attempt.ts"
@@ -21,18 +18,9 @@ import { Covering, Held, placed, Places, telling } from "./callContext.ts"
 import { sinkOf, traceRefusal, type Called, type Sink } from "./callTrace.ts"
 import { Cover, Hold, type Bill } from "./cover.ts"
 import { outcomeOf, type Told } from "./modelBill.ts"
+import { refuse, type ModelEdge } from "./modelEdge.ts"
 import { ContextCaller } from "./steps.ts"
 import { book, coverOf, giveUp, reserve } from "./takeOver.ts"
-
-/** What a budgeted model is made of. */
-export interface ModelEdge {
-  readonly budget: Budget.Budget["Service"]
-  readonly pricing: Pricing.Pricing["Service"]
-  readonly counter: TokenCounter.TokenCounter["Service"]
-  readonly policy: Quote.Options
-  /** The context that it was built in. */
-  readonly built: Context.Context<never>
-}
 
 /** A request that a round trip comes to. */
 export interface ModelRequest {
@@ -88,8 +76,7 @@ const held = (
     yield* left
     const { failure } = admitted
     if (failure._tag === "Dearer") return yield* held(edge, failure.quote, context)
-    yield* budget.refuse(failure)
-    return yield* failure
+    return yield* refuse(edge, failure)
   })
 }
 
@@ -254,7 +241,7 @@ const admit = (edge: ModelEdge, options: CallOptions): Effect.Effect<ModelCall, 
     }
     if (Result.isFailure(made)) {
       refused(made.failure)
-      return Effect.andThen(budget.refuse(made.failure), Effect.fail(made.failure))
+      return refuse(edge, made.failure)
     }
     const quote = made.success
     return Effect.matchEffect(Effect.provideContext(held(edge, quote, context), context), {
