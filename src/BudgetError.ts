@@ -40,7 +40,9 @@ const left = (at: {
 }): Usd.Usd => Usd.subtract(Usd.subtract(at.limit, at.spent), at.reserved)
 
 /**
- * Reason: a call that could cost more than its budget has left. Nothing was sent. Amounts are nano-dollars; `required` is the least that would have had to fit; `waitedMillis` is how long the call waited for room; `nextWindow`, on an account with windows, when the next one begins, in milliseconds of the epoch.
+ * Reason: a call that could cost more than its budget has left. Nothing was sent. Amounts are nano-dollars; `required`
+ * is the least that would have had to fit; `waitedMillis` is how long the call waited for room; `nextWindow`, on an
+ * account with windows, when the next one begins, in milliseconds of the epoch.
  *
  * @example
  * ```ts
@@ -78,7 +80,8 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
 }
 
 /**
- * Reason: an account, or one above it, that was paused. Nothing was sent. `waitedMillis` is how long the call waited for it to be resumed.
+ * Reason: an account, or one above it, that was paused. Nothing was sent. `waitedMillis` is how long the call waited
+ * for it to be resumed.
  *
  * @example
  * ```ts
@@ -151,7 +154,8 @@ export class UnpricedTier extends Schema.TaggedError<UnpricedTier>()("UnpricedTi
 }
 
 /**
- * Reason: a request whose worst case cannot be bounded before it is sent. `detail` says what has no bound, `fix` what to write instead.
+ * Reason: a request whose worst case cannot be bounded before it is sent. `detail` says what has no bound, `fix` what
+ * to write instead.
  *
  * @example
  * ```ts
@@ -356,7 +360,9 @@ export class LedgerUnavailable extends Schema.TaggedError<LedgerUnavailable>()("
 }
 
 /**
- * Reason: a session that was closed while the store of its ledger was away, with what could not be written: the exact amount of each call that had ended (`charge`, in nano-dollars; `null` where nothing is owed). The store charges these reservations whole when their leases are over; settling them later, by their ids, corrects that.
+ * Reason: a session that was closed while the store of its ledger was away, with what could not be written: the exact
+ * amount of each call that had ended (`charge`, in nano-dollars; `null` where nothing is owed). The store charges these
+ * reservations whole when their leases are over; settling them later, by their ids, corrects that.
  *
  * @example
  * ```ts

@@ -17,9 +17,12 @@ import { refusedBy } from "./internal/modelRefusal.ts"
 import type * as Pricing from "./Pricing.ts"
 
 /**
- * What a budgeted embedding model is told of the model that it is around: the priced `model` (unless said, that of
- * `effect/ai`'s `Model.ModelName` where it is built or, where there is none, where it is called), and by what of their contexts calls of `embed` may share one request (`batchKey`, as
- * in `EmbeddingModel.make`). Calls on different accounts never share one.
+ * What a budgeted embedding model is told of the model that it is around.
+ *
+ * - `model`: the priced model; unless said, that of `effect/ai`'s `Model.ModelName` where it is built or, where there is
+ *   none, where it is called.
+ * - `batchKey`: by what of their contexts calls of `embed` may share one request, as in `EmbeddingModel.make`. Calls on
+ *   different accounts never share one.
  *
  * @example
  * ```ts
@@ -33,7 +36,6 @@ import type * as Pricing from "./Pricing.ts"
  */
 export interface Options {
   readonly model?: string | undefined
-  /** Which texts share a request; see above. */
   readonly batchKey?: ((context: Context.Context<never>) => unknown) | undefined
 }
 

@@ -291,7 +291,8 @@ export const make = (
   })
 
 /**
- * The budget around the client that is provided below: `BudgetedHttpClient.layer().pipe(Layer.provide(FetchHttpClient.layer))`.
+ * The budget around the client that is provided below:
+ * `BudgetedHttpClient.layer().pipe(Layer.provide(FetchHttpClient.layer))`.
  *
  * @example
  * ```ts

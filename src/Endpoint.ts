@@ -133,15 +133,7 @@ export interface Previous {
 }
 
 /**
- * The worst case of a request, in tokens. `input.unshown`: it names input that it does not show, so that only the
- * model's context window bounds it. `input.previous`: the response that it goes on from, which the window bounds
- * too, unless it is known what that one billed (`Previous`). `input.repeats`: a request that goes on from this one is
- * billed for no more of this input than this one is. `input.windows`: how many windows its input can fill, one for each prompt, or for
- * each pass that a call of a hosted tool starts; `input.room`: as how many windows one of input that is not shown may
- * be billed, more than one where it may be images.
- * `input.images`: those of its tokens that are billed for images, which a window does not bound (gpt-4o-mini bills
- * an image at a multiple of the room it takes). `input.counted`: what to count for a tighter bound, where the model's
- * encoding is known and all its input is shown. `input.remote`: what to ask the provider's own count. `askForUsage`: a stream that would end without its usage unless it is asked for.
+ * The worst case of a request: the most input and output, in tokens, and what it asks for besides.
  *
  * @example
  * ```ts
@@ -159,18 +151,34 @@ export interface Previous {
  * @since 0.1.0
  */
 export interface Plan {
+  /** Method and path below the API's root, such as `POST /responses`. */
   readonly endpoint: string
   readonly model: string
   readonly input: {
     readonly tokens: number
+    /**
+     * Those of `tokens` that are billed for images: a window does not bound them, for some models bill more than the
+     * room they take.
+     */
     readonly images: number
+    /**
+     * How many context windows the input can fill: one for each prompt, or for each pass that a call of a hosted tool
+     * starts.
+     */
     readonly windows: number
+    /** As how many windows one of input that is not shown may be billed: more than one where it may be images. */
     readonly room: number
+    /** It names input that it does not show, so that only the context window bounds it. */
     readonly unshown: boolean
+    /**
+     * The response that it goes on from: bounded by the window, too, unless it is known what that one billed
+     * (`Previous`).
+     */
     readonly previous: string | undefined
+    /** A request that goes on from this one is billed for no more of this input than this one is. */
     readonly repeats: boolean
     readonly audio: boolean
-    /** What to count for a tighter bound. */
+    /** What to count for a tighter bound, where the model's encoding is known and all of its input is shown. */
     readonly counted: () => Counted | undefined
     /** What to ask the provider's own count. */
     readonly remote: () => Remote | undefined
@@ -180,8 +188,10 @@ export interface Plan {
   readonly tools: HostedTools | undefined
   /** The service tier that the body asks for. */
   readonly tier: string | undefined
+  /** Its endpoint knows the field `service_tier`. */
   readonly takesTier: boolean
   readonly stream: boolean
+  /** It streams, and would end without its usage unless that is asked for. */
   readonly askForUsage: boolean
 }
 

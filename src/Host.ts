@@ -5,11 +5,7 @@
  */
 
 /**
- * A host's ways. `known`: it serves the API, so that a `fetch` without an address of its own may reach it. `regional`: bills regional processing's uplift on models that have one. `takesTier`: knows the
- * `service_tier` field, so that a request without one is sent with one. `verified`: its billing is known to follow
- * the price table; on any other host the table is the user's word, and the summary says `unverifiedHost`. `provider`:
- * what traces call it, `openai` unless said. A 400 of one that is `azure.ai.openai` is charged whole, and a deployment in
- * its path is the model, whatever the body says: name a gateway before Azure so, too.
+ * A host's ways.
  *
  * @example
  * ```ts
@@ -22,10 +18,18 @@
  * @since 0.1.0
  */
 export interface Host {
+  /** It serves the API, so that a `fetch` without an address of its own may reach it. */
   readonly known: boolean
+  /** It bills the uplift of regional processing, on models that have one. */
   readonly regional: boolean
+  /** It knows the field `service_tier`, so that a request without one is sent with one. */
   readonly takesTier: boolean
+  /** Its bills follow the price table. Of any other host that is the user's word, and the summary says `unverifiedHost`. */
   readonly verified: boolean
+  /**
+   * What traces call it, `openai` unless said. A 400 of one that is `azure.ai.openai` is charged whole, and a deployment
+   * in its path is the model, whatever the body says: name a gateway before Azure so, too.
+   */
   readonly provider?: string | undefined
 }
 

@@ -99,8 +99,9 @@ export type Entry = Types.Entry
  *   again joins it, as it is where `limit` and `window` are left out; with another limit, `AccountConflict`.
  *   `thresholds` that are said replace those that are there.
  * - `close`: leaves an account; the last to leave removes its name, once no account is open below it: until then it
- *   bounds these. What it spent stays in its ancestors' books, and a reservation that outlives it settles there. An engine that outlives its processes removes `temporary`
- *   accounts only: any other stays, with its books, for those who open it next.
+ *   bounds these. What it spent stays in its ancestors' books, and a reservation that outlives it settles there. An
+ *   engine that outlives its processes removes `temporary` accounts only: any other stays, with its books, for those
+ *   who open it next.
  * - `reserve`: admits on the whole chain or not at all. Uninterruptible but for the wait; take its answer where you
  *   cannot be interrupted either, so that what is held reaches the one who ends it. Fails with
  *   `BudgetExceeded` (with the numbers of the account that lacks the room) or `AccountPaused`; one that waits is

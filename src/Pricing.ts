@@ -1034,10 +1034,10 @@ const dearestText = (rates: Rates): number =>
   Math.max(rates.input, rates.cachedInput, rates.cacheWrite, rates.cacheWrite12h)
 
 /**
- * The most that a call can cost whose usage stays within `bound`: `cost(price, usage) <= worst(price, bound)` for
- * every usage with no more input, output, audio and calls of hosted tools than that, however its input is cached, and on either side of
- * the long-context threshold. Only `input`, `output`, the audio and the calls of `bound` matter. Rounded up once; larger for
- * a larger bound. Fails for audio without a price, and beyond the range of `Usd`.
+ * The most that a call can cost whose usage stays within `bound`: `cost(price, usage) <= worst(price, bound)` for every
+ * usage with no more input, output, audio and calls of hosted tools than that, however its input is cached, and on
+ * either side of the long-context threshold. Only `input`, `output`, the audio and the calls of `bound` matter. Rounded
+ * up once; larger for a larger bound. Fails for audio without a price, and beyond the range of `Usd`.
  *
  * @example
  * ```ts

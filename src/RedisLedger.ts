@@ -159,7 +159,8 @@ const noAddress = BudgetError.because(
 
 /**
  * The ledger as a layer, with a connection of its own, and one more to hear of changes. A connection on which a step is
- * not answered in time, or whose answers are not those to what was asked, is given up for a new one; closing takes at most `timeout` longer than what is left to write.
+ * not answered in time, or whose answers are not those to what was asked, is given up for a new one; closing takes at
+ * most `timeout` longer than what is left to write.
  *
  * A `url` that is no address of Redis is refused with `InvalidOptions`, which repeats nothing of it.
  *

@@ -23,14 +23,14 @@
  * is open counts as an opener of a temporary parent, so that an ancestor is never removed under a live child: a limit
  * holds for whoever is below it, also when those who set it have left.
  *
- * Rows. An account: name, parent, chain (itself and its ancestors, nearest first; parents never change), limit,
- * spent, reserved, paused, frame (the key of its window, or null), windowStart, windowEnd, thresholds (parts per
- * million of the limit), its openers or that it is not temporary. A reservation: id, fingerprint, chain with the window that
- * admitted it at each account, amount, at, expiresAt, state, the seq of its first end (its `Expired` or its own
- * ending) and of its correction. Entries: as `Entry` (`chain` with the names, self first, and the `windowStart` that it counts in), `seq` from 1, without gaps, in the order of booking. A line:
- * account, id of the ask, ticket, until. A place whose `until` has passed stands in nobody's way, and keeps its ticket:
- * a process that was held up for a while finds its waiters where they stood, in their order. After a day it may be
- * deleted.
+ * Rows. An account: name, parent, chain (itself and its ancestors, nearest first; parents never change), limit, spent,
+ * reserved, paused, frame (the key of its window, or null), windowStart, windowEnd, thresholds (parts per million of
+ * the limit), its openers or that it is not temporary. A reservation: id, fingerprint, chain with the window that
+ * admitted it at each account, amount, at, expiresAt, state, the seq of its first end (its `Expired` or its own ending)
+ * and of its correction. Entries: as `Entry` (`chain` with the names, self first, and the `windowStart` that it counts
+ * in), `seq` from 1, without gaps, in the order of booking. A line: account, id of the ask, ticket, until. A place
+ * whose `until` has passed stands in nobody's way, and keeps its ticket: a process that was held up for a while finds
+ * its waiters where they stood, in their order. After a day it may be deleted.
  *
  * Windows. Calendars are not a store's business. An account in windows has `spent` and `reserved` of its current one,
  * `[windowStart, windowEnd)`. When `reserve` meets an account on the chain whose window is none or has ended, it
@@ -248,7 +248,10 @@ export interface LedgerStore {
    * what was admitted then would count in the new one too.
    */
   readonly roll: (account: string, frame: string, start: number, end: number) => Answer<void>
-  /** The places of these asks live `place` milliseconds from the store's now, those too whose time has passed if it still has them. */
+  /**
+   * The places of these asks live `place` milliseconds from the store's now, those too whose time has passed if it
+   * still has them.
+   */
   readonly stay: (ids: ReadonlyArray<string>, place: number) => Answer<void>
   /** Gives up a place in line, if there is one. */
   readonly leave: (id: string) => Answer<void>

@@ -60,8 +60,7 @@ const isShare = (share: unknown): boolean => typeof share === "number" && share 
 const isFloor = (floor: unknown): boolean =>
   typeof floor === "number" && Number.isSafeInteger(floor) && floor >= 1
 
-const uncappedRange =
-  "a share is above 0 and at most 1, and a floor is a whole number of tokens, at least 1."
+const uncappedRange = "a share is above 0 and at most 1, and a floor is a whole number of tokens, at least 1."
 
 const told = (value: unknown): string => (typeof value === "number" ? String(value) : kindOf(value))
 

@@ -1,11 +1,11 @@
 /**
  * The tables of the PostgreSQL ledger and what its procedures share, as SQL; `postgresProcedures` has the verbs.
  *
- * Locks are taken in one order, so that no call deadlocks with another: the advisory lock of an id, rows of reservations, rows of
- * accounts (the deepest first, as in a chain), rows of lines, and last the one row of the head, which holds what makes
- * the books one: the last `seq` and the newest time seen. Only `expire` locks many reservations, and it skips those
- * that others hold. Only an account that is opened just when the last one leaves it can stand in that one's way: then
- * PostgreSQL ends one of the two, which is tried again.
+ * Locks are taken in one order, so that no call deadlocks with another: the advisory lock of an id, rows of
+ * reservations, rows of accounts (the deepest first, as in a chain), rows of lines, and last the one row of the head,
+ * which holds what makes the books one: the last `seq` and the newest time seen. Only `expire` locks many reservations,
+ * and it skips those that others hold. Only an account that is opened just when the last one leaves it can stand in
+ * that one's way: then PostgreSQL ends one of the two, which is tried again.
  *
  * An early version of a row is never read: under READ COMMITTED each statement of a procedure sees what was committed
  * when it began, and every decision is made on rows that are locked.

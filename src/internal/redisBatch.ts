@@ -1,9 +1,10 @@
 /**
- * The two verbs of each call, `reserve` and `end`, as one Lua script for a batch of one of them or of both. They are decided one after the
- * other, each on what the ones before it left; but a row is read once and written once, however many of them change it,
- * and all is written together at the end, when all that can fail has been done: the entries first, since only they can
- * be refused. So a batch is written whole or not at all, the places in line too: nobody loses a turn, or gets another's,
- * for what was not. Only what time has done to places is written as it is seen, and the numbers that places get.
+ * The two verbs of each call, `reserve` and `end`, as one Lua script for a batch of one of them or of both. They are
+ * decided one after the other, each on what the ones before it left; but a row is read once and written once, however
+ * many of them change it, and all is written together at the end, when all that can fail has been done: the entries
+ * first, since only they can be refused. So a batch is written whole or not at all, the places in line too: nobody
+ * loses a turn, or gets another's, for what was not. Only what time has done to places is written as it is seen, and
+ * the numbers that places get.
  *
  * The keys are those of every script. The arguments: how many there are, then for each `r` and eight of `reserve`, or `e`
  * and four of `end`, then what the answer is to. The answer is theirs, which are JSON, in their order, a line each. One

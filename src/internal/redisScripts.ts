@@ -1,7 +1,8 @@
 /**
- * The verbs of the Redis ledger as Lua, one script each; but `reserve` and `end`, which are in `redisBatch`. Redis runs a script whole before anything else, and puts what
- * it wrote into its log as one transaction; but it takes nothing back when a script fails half-way. So every script
- * looks at the kinds of its keys first (`guard`), then reads and decides, and writes last, its entries before the rest. `redisRows` has what they share.
+ * The verbs of the Redis ledger as Lua, one script each; but `reserve` and `end`, which are in `redisBatch`. Redis runs
+ * a script whole before anything else, and puts what it wrote into its log as one transaction; but it takes nothing
+ * back when a script fails half-way. So every script looks at the kinds of its keys first (`guard`), then reads and
+ * decides, and writes last, its entries before the rest. `redisRows` has what they share.
  */
 import * as Batch from "./redisBatch.ts"
 import * as Rows from "./redisRows.ts"

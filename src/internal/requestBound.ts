@@ -22,22 +22,6 @@ const framing = { request: 64, message: 20, part: 8, tools: 160, tool: 32, schem
 /** How a top-level field is met: it costs nothing beyond its text, or it is refused for a reason. */
 export type FieldRule = "bounded" | { readonly refused: string }
 
-export interface InputBound {
-  readonly tokens: number
-  /** Those of `tokens` that are billed for images. */
-  readonly images: number
-  /** How many context windows the input can fill. */
-  readonly windows: number
-  /** What a window of input that is not shown may be billed as, in windows: more than one where it may be images. */
-  readonly room: number
-  readonly unshown: boolean
-  /** The response that it goes on from, whose input and output it is billed for again. */
-  readonly previous: string | undefined
-  /** A later request that goes on from this one is billed for no more of this input than this one is. */
-  readonly repeats: boolean
-  readonly audio: boolean
-}
-
 /** Parts that are text and nothing else. */
 const textParts = new Set(["text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text"])
 
@@ -256,7 +240,8 @@ export class BodyReader {
     return more
   }
 
-  input(text: string): InputBound {
+  /** What a plan says of the input, apart from how it is counted. */
+  input(text: string) {
     const { images, windows, unshown, previous, audio } = this
     const shown = asciiEscapedLength(text) - this.deducted + this.added + images
     const isFedLonger = this.functions.length > 0 && fedLonger.test(text)

@@ -59,7 +59,10 @@ export const stepOf = <Given extends ReadonlyArray<unknown>, A, E>(
   // Each is kept under the verb that was made of it.
   (steps.get(verb) as Step<Given, A, E> | undefined) ?? ((_, ...given) => verb(...given))
 
-/** A step that dies of what it throws, as its verb does: who takes it in a step of his own is not to be thrown out of that. */
+/**
+ * A step that dies of what it throws, as its verb does: who takes it in a step of his own is not to be thrown out of
+ * that.
+ */
 export const unthrowing =
   <Given extends ReadonlyArray<unknown>, A, E>(step: Step<Given, A, E>): Step<Given, A, E> =>
   (caller, ...given) => {
