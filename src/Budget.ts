@@ -22,7 +22,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as BudgetError from "./BudgetError.ts"
 import { apart, aside, lasting } from "./internal/background.ts"
-import type { Event, EventOf, ModelSummary, Summary } from "./internal/budgetTypes.ts"
+import type { Bill, Event, EventOf, ModelSummary, Summary } from "./internal/budgetTypes.ts"
 import { Held, holdsAny, Places } from "./internal/callContext.ts"
 import { checkName, invalid, isAmount, isText, noLimit } from "./internal/ledgerChecks.ts"
 import { fromWindow } from "./internal/ledgerWindows.ts"
@@ -30,32 +30,9 @@ import { isThin, shareOf, type Bound } from "./internal/margins.ts"
 import { isDone, ownExit, stepOf, stepping, unthrowing, type Caller } from "./internal/steps.ts"
 import { raise, Tally, unnamed, warnThin } from "./internal/tally.ts"
 import * as Ledger from "./Ledger.ts"
-import type * as Usage from "./Usage.ts"
 import * as Usd from "./Usd.ts"
 
-export type { ModelSummary, Summary, Event }
-
-/**
- * A charge with what is worth knowing of it: the usage that it was computed from, and the bound that its input was
- * quoted by, of which `margin` tokens lie beyond all that was ever seen billed. A bill that takes nearly all of that
- * margin is told once, as `MarginThin`.
- *
- * @example
- * ```ts
- * import { Budget, Usage, Usd } from "agent-budget"
- *
- * const bill: Budget.Bill = {
- *   amount: Usd.dollars("0.01"), verdict: "metered", label: "gpt-4o", usage: Usage.make({ input: 4_000 })
- * }
- * console.log(bill.label) // gpt-4o
- * ```
- *
- * @since 0.1.0
- */
-export interface Bill extends Ledger.Charge {
-  readonly usage?: Usage.Usage | undefined
-  readonly bound?: { readonly input: number; readonly margin: number } | undefined
-}
+export type { Bill, ModelSummary, Summary, Event }
 
 /**
  * What to reserve: `least`, or between `least` and `most` by `share`; see `Ledger.ReserveRequest`. `tighter`: what to

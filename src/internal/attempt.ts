@@ -11,8 +11,9 @@ import * as Quote from "../Quote.ts"
 import type * as Settlement from "../Settlement.ts"
 import * as Usage from "../Usage.ts"
 import * as Usd from "../Usd.ts"
+import type { Bill } from "./budgetTypes.ts"
 import { beginTrace, type Called, type CallTrace, type Sink } from "./callTrace.ts"
-import { Cover, type Bill, type Seen } from "./cover.ts"
+import { Cover, type Seen } from "./cover.ts"
 import { isDone, stepOf, type Caller, type ContextCaller } from "./steps.ts"
 
 /** More than this share of what remains is not held for the length of a text without counting its tokens. */
@@ -72,7 +73,7 @@ export interface AttemptOptions {
   /** The calls of models that it is made for. */
   readonly covers: Cover | undefined
   readonly label: string
-  readonly bound: Budget.Bill["bound"]
+  readonly bound: Bill["bound"]
   readonly decide: (outcome: Settlement.Outcome) => Settlement.Verdict
   /** All that is held for it by now, where that is not what was reserved: it is charged where nobody can decide. */
   readonly held?: (() => Usd.Usd) | undefined

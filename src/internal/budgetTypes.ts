@@ -1,8 +1,30 @@
-/** What a budget tells: its summary and its events. `Budget.ts` exports them. */
+/** What a budget is told and what it tells: bills, its summary and its events. `Budget.ts` exports them. */
 import type * as BudgetError from "../BudgetError.ts"
 import type * as Usage from "../Usage.ts"
 import type * as Usd from "../Usd.ts"
 import type { Charge } from "./ledgerTypes.ts"
+
+/**
+ * A charge with what is worth knowing of it: the usage that it was computed from, and the bound that its input was
+ * quoted by, of which `margin` tokens lie beyond all that was ever seen billed. A bill that takes nearly all of that
+ * margin is told once, as `MarginThin`.
+ *
+ * @example
+ * ```ts
+ * import { Budget, Usage, Usd } from "agent-budget"
+ *
+ * const bill: Budget.Bill = {
+ *   amount: Usd.dollars("0.01"), verdict: "metered", label: "gpt-4o", usage: Usage.make({ input: 4_000 })
+ * }
+ * console.log(bill.label) // gpt-4o
+ * ```
+ *
+ * @since 0.1.0
+ */
+export interface Bill extends Charge {
+  readonly usage?: Usage.Usage | undefined
+  readonly bound?: { readonly input: number; readonly margin: number } | undefined
+}
 
 /**
  * What one model cost so far, in this process. `assumed` is the part that no provider confirmed. `closest`: the

@@ -2,7 +2,8 @@
 import * as Effect from "effect/Effect"
 import * as Usage from "../Usage.ts"
 import * as Usd from "../Usd.ts"
-import type { Charge, Reservation } from "./ledgerTypes.ts"
+import type { Bill } from "./budgetTypes.ts"
+import type { Reservation } from "./ledgerTypes.ts"
 import type { Reading } from "./wireUsage.ts"
 
 /** A reservation that a fiber, or one that it was forked from, holds for as long as `held` says so. */
@@ -29,12 +30,6 @@ export class Hold implements Holding {
   get held(): boolean {
     return this.amount > 0
   }
-}
-
-/** As `Budget.Bill`. */
-export interface Bill extends Charge {
-  readonly usage?: Usage.Usage | undefined
-  readonly bound?: { readonly input: number; readonly margin: number } | undefined
 }
 
 /** A request below that was, or may have been, billed. */

@@ -8,7 +8,7 @@ import type * as BudgetError from "../BudgetError.ts"
 import type * as Ledger from "../Ledger.ts"
 import * as Usd from "../Usd.ts"
 import { Covering, Held, Places } from "./callContext.ts"
-import { Cover, type Bill, type Hold, type Holding } from "./cover.ts"
+import { Cover, type Hold, type Holding } from "./cover.ts"
 
 type Service = Budget.Budget["Service"]
 
@@ -82,7 +82,7 @@ const raised = (ask: Budget.Ask, floor: Usd.Usd): Budget.Ask => {
 export const book = (
   budget: Service,
   hold: Hold,
-  bill: Bill | undefined,
+  bill: Budget.Bill | undefined,
   next?: Ledger.Reservation
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
