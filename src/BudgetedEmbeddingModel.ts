@@ -36,6 +36,7 @@ import type * as Pricing from "./Pricing.ts"
  */
 export interface Options {
   readonly model?: string | undefined
+  /** Which texts may share a request. */
   readonly batchKey?: ((context: Context.Context<never>) => unknown) | undefined
 }
 

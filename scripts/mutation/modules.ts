@@ -14,7 +14,10 @@ export const modules: Readonly<Record<string, Module>> = {
   Usage: one("Usage"),
   Settlement: one("Settlement"),
   Quote: one("Quote", "test/quoteEdges.test.ts"),
-  Pricing: one("Pricing", "test/priceTable.test.ts"),
+  Pricing: {
+    files: ["src/Pricing.ts", "src/internal/priceRows.ts", "src/internal/priceTable.ts"],
+    tests: ["test/Pricing.test.ts", "test/priceTable.test.ts"]
+  },
   // The module itself only hands over: its books are the memory engine's, on the arithmetic of accounts and the checks of
   // every engine.
   Ledger: {
