@@ -17,12 +17,12 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
-import * as PubSub from "effect/PubSub"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as BudgetError from "./BudgetError.ts"
-import { apart, aside, lasting } from "./internal/background.ts"
-import type { Bill, Event, EventOf, ModelSummary, Summary } from "./internal/budgetTypes.ts"
+import { aside } from "./internal/background.ts"
+import { feedOf, keptOf, settlementOf } from "./internal/budgetEvents.ts"
+import type { Bill, Event, ModelSummary, Summary } from "./internal/budgetTypes.ts"
 import { Held, holdsAny, Places } from "./internal/callContext.ts"
 import { checkName, invalid, isAmount, isText, noLimit } from "./internal/ledgerChecks.ts"
 import { fromWindow } from "./internal/ledgerWindows.ts"
@@ -166,37 +166,6 @@ export interface Options extends LimitOptions {
   readonly account?: string | undefined
 }
 
-/** What a call cost, also where its lease had run out and its entry corrects that. */
-const settlementOf = (entry: Ledger.Entry): EventOf<"Settled"> | undefined => {
-  if (entry._tag === "Settled") return entry
-  if (entry._tag !== "Corrected" || entry.verdict === "released") return undefined
-  const { account, amount, label, overrun, reservation, reserved, verdict } = entry
-  return { _tag: "Settled", account, reservation, reserved, amount, overrun, verdict, label }
-}
-
-/** What a call cost that the ledger will book when it can. */
-const keptOf = (reservation: Ledger.Reservation, bill: Bill): EventOf<"Settled"> => {
-  const { account, amount: reserved, id } = reservation
-  const { amount, label = null, verdict } = bill
-  const overrun = amount > reserved ? Usd.subtract(amount, reserved) : Usd.zero
-  return { _tag: "Settled", account, reservation: id, reserved, amount, overrun, verdict, label }
-}
-
-/** What the ledger tells, as an event of the budget whose account is on its chain. */
-const toldBy = (
-  entry: Ledger.Entry,
-  account: string
-): EventOf<"Expired" | "ThresholdCrossed"> | undefined => {
-  if (entry._tag !== "ThresholdCrossed" && entry._tag !== "Expired") return undefined
-  if (!entry.chain.some((link) => link.account === account)) return undefined
-  if (entry._tag === "Expired") {
-    const { account: at, amount, reservation } = entry
-    return { _tag: "Expired", account: at, reservation, amount }
-  }
-  const { account: at, limit, spent, threshold } = entry
-  return { _tag: "ThresholdCrossed", account: at, threshold, limit, spent }
-}
-
 const openAccount = (
   ledger: Ledger.Ledger["Service"],
   request: Ledger.OpenRequest,
@@ -265,46 +234,14 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     frame: typeof frame === "string" ? undefined : frame,
     clock: () => clock.currentTimeMillisUnsafe()
   })
-  const events = yield* PubSub.sliding<Event>(1_024)
   const waitAtMost = options.onExceeded === "wait" ? (options.waitAtMost ?? "5 minutes") : undefined
-  let readers = 0
-  const publish = (event: () => Event): void => {
-    // Nearly always nobody reads: then no event is even made.
-    if (readers > 0) apart(() => void PubSub.publishUnsafe(events, event()))
-  }
   // By itself, also where what holds it is compared by its parts.
   const key = Equal.byReferenceUnsafe({})
   tallies.set(key, tally)
   const here = (caller: Caller): string => caller.getRef(Places).get(key) ?? account
-  const scope = yield* Effect.scope
-  const listen = Stream.runForEach(ledger.booked, (entry) =>
-    Effect.withFiber((fiber) => {
-      const event = toldBy(entry, account)
-      if (event?._tag === "Expired") {
-        tally.expired(event, entry.chain.at(-1)?.window ?? null)
-        publish(() => event)
-      }
-      // A turn later, so that it comes after the end that caused it.
-      if (event?._tag === "ThresholdCrossed") {
-        fiber.currentDispatcher.scheduleTask(() => publish(() => event), 0)
-      }
-      return Effect.void
-    })
-  )
-  let listening: Fiber.Fiber<void> | undefined
-  // The ledger is listened to as long as somebody reads: it costs something at every call.
-  const read = Effect.suspend(() =>
-    ++readers > 1
-      ? Effect.void
-      : Effect.map(lasting(Effect.forkIn(listen, scope, { startImmediately: true })), (fiber) => {
-          listening = fiber
-        })
-  )
-  const leave = Effect.suspend(() =>
-    --readers > 0 || listening === undefined ? Effect.void : Fiber.interrupt(listening)
-  )
+  const { events, listen, publish } = yield* feedOf(ledger, account, tally)
   // What a process left behind is told when it runs out.
-  if (balance.reserved > 0) yield* read
+  if (balance.reserved > 0) yield* listen
   let shut = false
   /** Those who may stand in line. */
   const waiting = new Set<Fiber.Fiber<unknown, unknown>>()
@@ -499,12 +436,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     view: () => tally.view(),
     remaining: () => tally.remaining(),
     outstanding: () => Array.from(tally.open.keys()),
-    events: Stream.unwrap(
-      Effect.as(
-        Effect.acquireRelease(read, () => leave),
-        Stream.fromPubSub(events)
-      )
-    )
+    events
   })
 })
 

@@ -34,5 +34,8 @@ export const modules: Readonly<Record<string, Module>> = {
       "test/ledgerChecks.test.ts"
     ]
   },
-  Budget: one("Budget", "test/budgetVerbs.test.ts", "test/budgetWindows.test.ts")
+  Budget: {
+    files: ["src/Budget.ts", "src/internal/budgetEvents.ts"],
+    tests: ["test/Budget.test.ts", "test/budgetVerbs.test.ts", "test/budgetWindows.test.ts"]
+  }
 }

@@ -497,7 +497,7 @@ export const path: ReadonlyArray<Defect> = [
     '    return ((this as { kept?: Scheduler.SchedulerDispatcher })["kept"] ??= this.getRef(Scheduler.Scheduler).makeDispatcher())'
   ),
   defect(
-    "Budget.ts",
+    "internal/budgetEvents.ts",
     "a reader of the events is inside of the call",
     ["test/hostileAround.test.ts", "hears of "],
     "apart(() => void PubSub.publishUnsafe(events, event()))",
