@@ -8,7 +8,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type BudgetError, Ledger, Usd } from "agent-budget"
 import * as LedgerAudit from "agent-budget/LedgerAudit"
-import { type Duration, Effect, Exit, Fiber, Schema, Scope, Stream } from "effect"
+import { Deferred, type Duration, Effect, Exit, Fiber, Schema, Scope, Stream } from "effect"
 import { includes } from "./utils/assertions.ts"
 import * as Arithmetic from "./utils/ledgerArithmetic.ts"
 import { uncaught } from "./utils/uncaught.ts"
@@ -956,6 +956,36 @@ export const ledgerSuite = (name: string, engine: Engine): void => {
         assert.deepStrictEqual(told, booked)
         assert.deepStrictEqual(thrown.map(String), ["Error: a reader"])
         yield* Fiber.interrupt(other)
+      }))
+
+    test("cost a reader who falls behind the oldest, and the others nothing", ({ books, settle, until }) =>
+      Effect.gen(function* () {
+        const gate = yield* Deferred.make<undefined>()
+        const read = Effect.fnUntraced(function* (then: Effect.Effect<void>) {
+          const told: Array<number> = []
+          const note = ({ seq }: Ledger.Entry) =>
+            Effect.andThen(
+              Effect.sync(() => void told.push(seq)),
+              then
+            )
+          yield* Effect.forkChild(Stream.runForEach(books.booked, note))
+          yield* settle
+          return told
+        })
+        const [prompt, late] = [yield* read(Effect.void), yield* read(Deferred.await(gate))]
+        yield* books.setLimit("root/b", usd(0))
+        yield* settle
+        for (let most = 300; most <= 1_200; most += 300) {
+          const limits = Array.from({ length: 300 }, (_, index) => usd(most - index))
+          yield* Effect.forEach(limits, (limit) => books.setLimit("root/b", limit), { concurrency: 100 })
+          yield* until(
+            "the one who reads at once has read them",
+            Effect.sync(() => prompt.length === most + 1)
+          )
+        }
+        yield* Deferred.succeed(gate, undefined)
+        yield* settle
+        assert.deepStrictEqual(late, [...prompt.slice(0, 1), ...prompt.slice(-1_024)])
       }))
 
     test("are read by account, with all below it, and by time", ({ advance, books }) =>

@@ -1,7 +1,7 @@
 /** What a budget does beside holding and paying: asks that are worked out late, pauses, warnings, what it leaves. */
 import { assert, describe, it } from "@effect/vitest"
 import { Budget, BudgetError, Ledger, Usage, Usd } from "agent-budget"
-import { Effect, Exit, Fiber, Layer, Logger, Metric, Option, Scope, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Logger, Metric, Option, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { includes } from "./utils/assertions.ts"
 
@@ -695,6 +695,32 @@ describe("the events of a budget", () => {
       yield* pay(60)
       yield* settled
       includes(Option.getOrUndefined(yield* Fiber.join(told)), { threshold: 0.5, spent: cents(60) })
+    }).pipe(Effect.provide(budget({ thresholds: [0.5] })))
+  )
+
+  it.effect("cost who falls behind the oldest, and nobody else anything", () =>
+    Effect.gen(function* () {
+      const gate = yield* Deferred.make<undefined>()
+      const read = Effect.fnUntraced(function* (then: Effect.Effect<void>) {
+        const told: Array<string> = []
+        const note = (event: Budget.Event) =>
+          Effect.andThen(
+            Effect.sync(() => void told.push("reservation" in event ? event.reservation : event._tag)),
+            then
+          )
+        yield* Effect.forkChild(Stream.runForEach(Budget.events, note))
+        yield* settled
+        return told
+      })
+      const [prompt, late] = [yield* read(Effect.void), yield* read(Deferred.await(gate))]
+      for (let call = 0; call < 600; call++) yield* Effect.andThen(pay(0), settled)
+      yield* pay(50)
+      yield* settled
+      assert.lengthOf(prompt, 1_203)
+      assert.deepStrictEqual(prompt.slice(-3), ["601", "601", "ThresholdCrossed"])
+      yield* Deferred.succeed(gate, undefined)
+      yield* settled
+      assert.deepStrictEqual(late, [...prompt.slice(0, 1), ...prompt.slice(-1_024)])
     }).pipe(Effect.provide(budget({ thresholds: [0.5] })))
   )
 

@@ -6,6 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import * as PubSub from "effect/PubSub"
 import * as Scheduler from "effect/Scheduler"
 
 /** Whether the fiber runs under `runSync`: what is not done when it first waits fails. */
@@ -59,4 +60,12 @@ export const apart = (tell: () => void): void => {
       throw error
     })
   }
+}
+
+/**
+ * Tells all who read, at once. Where one of them is so far behind that there is no room, the oldest gives way: to give up
+ * the newest, as `publishUnsafe` does by itself, would cost those who are not behind, too.
+ */
+export const toReaders = <A>(readers: PubSub.PubSub<A>, news: A): void => {
+  if (!PubSub.publishUnsafe(readers, news)) Effect.runSync(PubSub.publish(readers, news))
 }

@@ -5,7 +5,7 @@ import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Usd from "../Usd.ts"
-import { apart, lasting } from "./background.ts"
+import { apart, lasting, toReaders } from "./background.ts"
 import type { Bill, Event, EventOf } from "./budgetTypes.ts"
 import type { Entry, Ledger, Reservation } from "./ledgerTypes.ts"
 import type { Tally } from "./tally.ts"
@@ -57,7 +57,7 @@ export const feedOf = (
     const scope = yield* Effect.scope
     let readers = 0
     const publish = (event: () => Event): void => {
-      if (readers > 0) apart(() => void PubSub.publishUnsafe(events, event()))
+      if (readers > 0) apart(() => toReaders(events, event()))
     }
     const hear = Stream.runForEach(booked, (entry) =>
       Effect.withFiber((fiber) => {

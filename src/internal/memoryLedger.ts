@@ -14,7 +14,7 @@ import * as Stream from "effect/Stream"
 import type * as BudgetError from "../BudgetError.ts"
 import * as Usd from "../Usd.ts"
 import * as Tree from "./accountTree.ts"
-import { apart, aside } from "./background.ts"
+import { apart, aside, toReaders } from "./background.ts"
 import * as Checks from "./ledgerChecks.ts"
 import { millionth, reached } from "./ledgerStore.ts"
 import type {
@@ -732,7 +732,7 @@ class MemoryBooks {
     this.isTelling = true
     for (let entry = this.untold.shift(); entry !== undefined; entry = this.untold.shift()) {
       const told = entry
-      apart(() => void PubSub.publishUnsafe(this.told, told))
+      apart(() => toReaders(this.told, told))
     }
     this.isTelling = false
   }

@@ -19,7 +19,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as BudgetError from "../BudgetError.ts"
 import * as Usd from "../Usd.ts"
-import { apart, aside, isAtOnce, lasting, nap } from "./background.ts"
+import { apart, aside, isAtOnce, lasting, nap, toReaders } from "./background.ts"
 import * as Checks from "./ledgerChecks.ts"
 import { lastBalance } from "./lastBalance.ts"
 import type {
@@ -273,7 +273,7 @@ class StoredBooks {
   }
 
   tell(entries: ReadonlyArray<Entry>): void {
-    for (const entry of entries) apart(() => void PubSub.publishUnsafe(this.told, entry))
+    for (const entry of entries) apart(() => toReaders(this.told, entry))
     if (entries.length > 0) this.lines.poke()
   }
 

@@ -59,8 +59,8 @@ const memory: Engine = {
     mutant(
       "memoryLedger.ts",
       "a booking whose reader throws",
-      "apart(() => void PubSub.publishUnsafe(this.told, told))",
-      "PubSub.publishUnsafe(this.told, told)"
+      "apart(() => toReaders(this.told, told))",
+      "toReaders(this.told, told)"
     ),
     mutant("memoryLedger.ts", "one end", "    held.ended = entry\n"),
     mutant(
@@ -383,8 +383,8 @@ const stored: Engine = {
     mutant(
       "storedLedger.ts",
       "a booking whose reader throws",
-      "apart(() => void PubSub.publishUnsafe(this.told, entry))",
-      "PubSub.publishUnsafe(this.told, entry)"
+      "apart(() => toReaders(this.told, entry))",
+      "toReaders(this.told, entry)"
     ),
     mutant("storedLedger.ts", "those who wait at the close", "      this.lines.close()\n"),
     mutant("storedLedger.ts", "a job that never gets done", "this.moveBack(key, job)", "failures = patience"),
