@@ -712,7 +712,8 @@ export const open = (options: AccountOptions): Effect.Effect<void, BudgetError.B
 
 /**
  * Charges everything inside `self` to an account below the current one, and to every account above it. The
- * account is opened for it and closed after it; what it spent stays in its parent's books.
+ * account is opened for it and closed after it; what it spent stays in its parent's books. Where nobody else has it open
+ * meanwhile (`open`), the next `within` of that name has its whole limit again, in a window of its own.
  *
  * @example
  * ```ts

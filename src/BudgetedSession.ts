@@ -342,6 +342,9 @@ export class BudgetedSession {
    * Charges every call that `run` makes to an account of its own, below this session's (or below the account of the
    * `within` around it), and to all above it. Its `window`, `thresholds` and `onLimitChange` are as in
    * `Budget.LimitOptions`; a name that is none of these is refused. Rejects with what `run` throws.
+   *
+   * The account lasts as long as somebody has it open: the next `within` of its name has its whole limit again, in a
+   * window of its own, unless `Budget.open` opened it, over `layer`.
    */
   async within<A>(options: SessionAccount, run: () => A | Promise<A>): Promise<A> {
     this.#refuseIfClosed()
