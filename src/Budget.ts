@@ -24,7 +24,7 @@ import { aside } from "./internal/background.ts"
 import { feedOf, keptOf, settlementOf } from "./internal/budgetEvents.ts"
 import type { Bill, Event, ModelSummary, Summary } from "./internal/budgetTypes.ts"
 import { Held, holdsAny, Places } from "./internal/callContext.ts"
-import { checkName, invalid, isAmount, isText, noLimit } from "./internal/ledgerChecks.ts"
+import { checkName, checkUnbounded, invalid, invalidOptions, isAmount, isText, noLimit } from "./internal/ledgerChecks.ts"
 import { fromWindow } from "./internal/ledgerWindows.ts"
 import { isThin, shareOf, type Bound } from "./internal/margins.ts"
 import { isDone, ownExit, stepOf, stepping, unthrowing, type Caller } from "./internal/steps.ts"
@@ -219,6 +219,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const ledger = yield* Ledger.Ledger
   const { account = Ledger.rootAccount, limit, onLimitChange, thresholds, window } = options
   if (!isAmount(limit)) return yield* invalid(noLimit(account, limit))
+  const noTime = checkUnbounded({ waitAtMost: options.waitAtMost })
+  if (noTime !== undefined) return yield* invalidOptions(noTime)
   const kept = new Set<string>([account])
   const leaveOne = (each: string) => Effect.ignore(alive(Effect.suspend(() => ledger.close(each))))
   yield* Effect.acquireRelease(

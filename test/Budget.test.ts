@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Budget, BudgetError, Ledger, Usage, Usd } from "agent-budget"
-import { Cause, Deferred, Effect, Exit, Fiber, Layer, Logger, Random, Scheduler, Stream } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Random, Scheduler, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { includes } from "./utils/assertions.ts"
 import * as Invariants from "./utils/invariants.ts"
@@ -311,6 +311,18 @@ describe("withBudget", () => {
 })
 
 describe("waiting for room", () => {
+  it.effect("for a time that is none is refused as the budget is built, not at its first call", () =>
+    Effect.gen(function* () {
+      for (const waitAtMost of [-1, NaN, "-1 seconds"] as const) {
+        const reason = yield* reasonOf(Layer.build(budget({ onExceeded: "wait", waitAtMost })))
+        assert.strictEqual(reason._tag, "InvalidOptions")
+        assert.include(reason.message, "a waitAtMost of ")
+      }
+      const endless = Layer.build(budget({ onExceeded: "wait", waitAtMost: Infinity }))
+      assert.isDefined(Context.get(yield* endless, Budget.Budget))
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("lets a call in when another ends, and fails it after waitAtMost", () =>
     Effect.gen(function* () {
       yield* Effect.forkChild(paying(80, 10)(Effect.sleep(400)))
