@@ -38,7 +38,7 @@ import {
   writtenAs,
   type ReadRequest
 } from "./internal/requestBody.ts"
-import { followableOf, ResponseRecords, type Followable } from "./internal/responseRecords.ts"
+import { followableOf, recordsOf, type Followable, type ResponseRecords } from "./internal/responseRecords.ts"
 import { leavable, watch } from "./internal/responseWatch.ts"
 import { ContextCaller, isDone, stepOf } from "./internal/steps.ts"
 import { coverOf, giveUp, reserve } from "./internal/takeOver.ts"
@@ -230,7 +230,7 @@ export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.
       sink: sinkOf(context, context),
       inner,
       options,
-      records: recordsOf(budget),
+      records: recordsOf(budget.key),
       target: addressBook({ baseURL: options.baseURL, endpoints: policy.endpoints, hosts: policy.hosts })
     }
     // The only place where what is thrown becomes a rejection: below it nothing is awaited that is at hand.
@@ -252,15 +252,6 @@ const promised = <A>(answer: () => A | Promise<A>): Promise<A> => {
 
 /** What is around a `fetch` that was made here. */
 const edges = new WeakMap<Fetch, Edge>()
-
-/** What the responses of a budget billed, whichever of its clients they came through. */
-const records = new WeakMap<object, ResponseRecords>()
-
-const recordsOf = ({ key }: Budget.Budget["Service"]): ResponseRecords => {
-  const kept = records.get(key) ?? new ResponseRecords()
-  records.set(key, kept)
-  return kept
-}
 
 /** The budgets whose batch rates were warned of: once each, however many clients they are around. */
 const warned = new WeakSet<object>()
@@ -330,7 +321,7 @@ const call = (
         endpoint,
         { body, text, survey, deployment: found.deployment },
         edge.policy,
-        { host, at: now(caller), previous: lookup(edge, url) }
+        { host, at: now(caller), previous: edge.records.lookup(url) }
       )
       if (Result.isFailure(quoted)) return refuse(edge, caller, quoted.failure, { endpoint, host, url })
       if (changes(quoted.success, host) && isSigned(init)) return refuse(edge, caller, signedUnbounded)
@@ -345,12 +336,6 @@ const call = (
     }
   }
 }
-
-/** What is known of the earlier responses of the host that is called. */
-const lookup =
-  ({ records }: Edge, url: string): Quote.Lookup =>
-  (id) =>
-    records.find(new URL(url).host, id)
 
 /** Whether the request comes from a budgeted `fetch` of the same budget, unchanged and for the first time. */
 const passes = (edge: Edge, url: string, body: unknown): boolean => {

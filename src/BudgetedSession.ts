@@ -24,6 +24,7 @@ import { under } from "./internal/addresses.ts"
 import { callContext, lasting, Places } from "./internal/callContext.ts"
 import { checkUnbounded } from "./internal/ledgerChecks.ts"
 import { checkNames, checkWhere, type Names } from "./internal/optionChecks.ts"
+import { recordsOf } from "./internal/responseRecords.ts"
 import {
   amountOf,
   invalidOptions,
@@ -307,7 +308,8 @@ export class BudgetedSession {
   /**
    * What a request would cost at most, and whether it fits, without sending it: `path` is below the API's root. Its
    * input is counted, unless the session bounds by `"bytes"`. `baseURL` is that of the client that would send it, OpenAI's
-   * own unless said: other hosts may bill more. Rejects as the sending would where there is no bound.
+   * own unless said: other hosts may bill more, and what is known of an earlier response is known of its host's. Rejects
+   * as the sending would where there is no bound.
    */
   async quote(
     path: string,
@@ -318,12 +320,13 @@ export class BudgetedSession {
     const fault = checkWhere(where)
     if (fault !== undefined) throw BudgetError.toThrown(invalidOptions(fault))
     const { baseURL = "https://api.openai.com/v1" } = where
+    const previous = recordsOf(this.#budget.key).lookup(baseURL)
     return this.#run(
       Effect.gen(function* () {
         const policy = yield* BudgetedFetch.Policy
         const counter = yield* TokenCounter.orShared
         const byLength = yield* Quote.of(
-          { method: "POST", body, ...under(baseURL, path, policy.hosts) },
+          { method: "POST", body, previous, ...under(baseURL, path, policy.hosts) },
           policy
         )
         const quote = policy.inputBound === "bytes" ? byLength : yield* Quote.countedBy(counter, byLength)

@@ -237,7 +237,7 @@ const body = (id: string, input: number, output: number): object => ({
 /** One conversation under a budget in which a context window ($0.32) has no room. */
 const talk = async (
   answer: () => Response,
-  use: (clients: readonly [OpenAI, OpenAI], sent: () => number) => Promise<void>,
+  use: (clients: readonly [OpenAI, OpenAI], sent: () => number, session: BudgetedSession) => Promise<void>,
   baseURL = "https://api.openai.com/v1",
   models: Readonly<Record<string, string>> = {}
 ): Promise<void> => {
@@ -245,7 +245,7 @@ const talk = async (
   const session = new BudgetedSession({ budgetUsd: 0.1, models })
   const plain = new OpenAI({ apiKey: "none", maxRetries: 0, fetch, baseURL })
   try {
-    await use([session.wrapOpenAI(plain), session.wrapOpenAI(plain)], () => sent.length)
+    await use([session.wrapOpenAI(plain), session.wrapOpenAI(plain)], () => sent.length, session)
     await settled(session)
   } finally {
     await session.close({ waitAtMost: 0 })
@@ -267,6 +267,22 @@ describe("a budgeted client", () => {
       await one.responses.create(second)
       await other.responses.create(second)
       assert.strictEqual(sent(), 3)
+    }))
+
+  it("is quoted a follow-up as it would be admitted, at the host that answered", () =>
+    talk(wholeAnswer, async ([client], sent, session) => {
+      const before = await session.quote("/responses", second)
+      assert.deepStrictEqual([before.bound, before.fits], ["window", false])
+      await client.responses.create(first)
+      await settled(session)
+      const after = await session.quote("/responses", second)
+      assert.deepStrictEqual([after.bound, after.fits], ["counted", true])
+      // An answer of 5 tokens may be 6 when it is read again, and its one item takes at most 64 around them.
+      const alone = await session.quote("/responses", first)
+      assert.strictEqual(after.inputTokens, alone.inputTokens + 20 + 6 + 64)
+      const elsewhere = await session.quote("/responses", second, { baseURL: "https://eu.api.openai.com/v1" })
+      assert.strictEqual(elsewhere.bound, "window")
+      assert.strictEqual(sent(), 1)
     }))
 
   it("takes the model that a response names for what the user calls so", () => {

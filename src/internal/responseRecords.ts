@@ -3,7 +3,7 @@
  * what a follow-up is surely billed no more for; whatever is not found here is bounded by the context window.
  */
 import type { Previous, Reading } from "../Endpoint.ts"
-import type { Quote } from "../Quote.ts"
+import type { Lookup, Quote } from "../Quote.ts"
 
 /** The newest are kept: a conversation goes on from its last response. */
 const mostRecords = 4_096
@@ -44,6 +44,11 @@ export class ResponseRecords {
     return this.records.get(keyOf(host, id))
   }
 
+  /** What is known of the earlier responses of the host of an address. */
+  lookup(url: string): Lookup {
+    return (id) => this.find(new URL(url).host, id)
+  }
+
   /** Learns from a bill that `served`, a model by its id in the price table, sent for a request. */
   learn(host: string, request: Followable, reading: Reading, served: string | undefined): void {
     const { id } = reading
@@ -60,6 +65,15 @@ export class ResponseRecords {
     }
   }
 }
+
+/** What the responses of a budget billed, by its key, whichever of its clients they came through. */
+export const recordsOf = (budget: object): ResponseRecords => {
+  const kept = all.get(budget) ?? new ResponseRecords()
+  all.set(budget, kept)
+  return kept
+}
+
+const all = new WeakMap<object, ResponseRecords>()
 
 const keyOf = (host: string, id: string): string => `${host} ${id}`
 
