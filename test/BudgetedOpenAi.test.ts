@@ -454,28 +454,61 @@ describe("WebSockets", () => {
 
   const pause = () => new Promise((resolve) => setTimeout(resolve, 60))
 
+  const isRefused = <Client extends OpenAI>(
+    make: (baseURL: string) => Client,
+    open: (client: Client) => unknown
+  ): Promise<void> =>
+    listen(async (baseURL, connections) => {
+      const session = new BudgetedSession({ budgetUsd: 1 })
+      const plain = make(baseURL)
+      const client = session.wrapOpenAI(plain)
+      const other = new BudgetedSession({ budgetUsd: 1 })
+      for (const each of [client, client.withOptions({ timeout: 5 }), other.wrapOpenAI(client)]) {
+        const error = await failureOf(start(() => open(each)))
+        assert.instanceOf(error, BudgetRefusedError)
+        assert.strictEqual(error.reason._tag, "UnsupportedTransport")
+        assert.match(error.message, /HTTP endpoints/)
+      }
+      await pause()
+      assert.strictEqual(connections(), 0)
+
+      const socket = await open(plain)
+      if (hasMethod(socket, "on")) socket.on("error", () => undefined)
+      await pause()
+      assert.isAtLeast(connections(), 1, "the control connects")
+      if (hasMethod(socket, "close")) socket.close()
+    })
+
   for (const [name, open] of Object.entries(sockets)) {
     it(`${name} is refused without a connection; without a budget it connects`, () =>
-      listen(async (baseURL, connections) => {
-        const session = new BudgetedSession({ budgetUsd: 1 })
-        const plain = new OpenAI({ baseURL, apiKey: "sk-none" })
-        const client = session.wrapOpenAI(plain)
-        for (const each of [client, client.withOptions({ timeout: 5 })]) {
-          const error = await failureOf(start(() => open(each)))
-          assert.instanceOf(error, BudgetRefusedError)
-          assert.strictEqual(error.reason._tag, "UnsupportedTransport")
-          assert.match(error.message, /HTTP endpoints/)
-        }
-        await pause()
-        assert.strictEqual(connections(), 0)
-
-        const socket = await open(plain)
-        if (hasMethod(socket, "on")) socket.on("error", () => undefined)
-        await pause()
-        assert.isAtLeast(connections(), 1, "the control connects")
-        if (hasMethod(socket, "close")) socket.close()
-      }))
+      isRefused((baseURL) => new OpenAI({ baseURL, apiKey: "sk-none" }), open))
   }
+
+  const azureSockets: Readonly<Record<string, (client: AzureOpenAI) => unknown>> = {
+    "realtime/ws azure": (client) => OpenAIRealtimeWS.azure(client),
+    "realtime/websocket azure": (client) => OpenAIRealtimeWebSocket.azure(client),
+    "realtime/websocket azure, a call": (client) => OpenAIRealtimeWebSocket.azure(client, call),
+    "realtime/websocket create": (client) => OpenAIRealtimeWebSocket.create(client, { model: "my-realtime" }),
+    "beta/realtime/ws azure": (client) => BetaRealtimeWS.azure(client),
+    "beta/realtime/websocket azure": (client) => BetaRealtimeWebSocket.azure(client),
+    "beta/realtime/websocket create": (client) =>
+      BetaRealtimeWebSocket.create(client, { model: "my-realtime" })
+  }
+  const byKey = { apiKey: "azure-none" }
+  const azure = { apiVersion: "2024-10-21", deployment: "my-realtime" }
+
+  for (const [name, open] of Object.entries(azureSockets)) {
+    for (const credential of [byKey, { azureADTokenProvider: () => Promise.resolve("azure-none") }]) {
+      it(`${name} of a client for Azure (${Object.keys(credential).join()}) is refused without a connection`, () =>
+        isRefused((baseURL) => new AzureOpenAI({ baseURL, ...azure, ...credential }), open))
+    }
+  }
+
+  it("made by hand on a client for Azure is refused without a connection", async () => {
+    const make = (baseURL: string) => new AzureOpenAI({ baseURL, ...azure, ...byKey })
+    await isRefused(make, (client) => new OpenAIRealtimeWebSocket({ model: "my-realtime" }, client))
+    await isRefused(make, (client) => new BetaRealtimeWebSocket({ model: "my-realtime" }, client))
+  })
 })
 
 // -- What is sent, and what comes back ------------------------------------------------------------------------
@@ -781,7 +814,42 @@ describe("wrapping", () => {
         assert.instanceOf(error, BudgetRefusedError)
         assert.strictEqual(error.reason._tag, "UnsupportedTransport")
       }
+      for (const part of ["_options", "authHeaders"]) {
+        const strange = new AzureOpenAI({ endpoint: "http://localhost", apiKey: "none", apiVersion: "v1" })
+        Object.defineProperty(strange, part, { value: undefined })
+        assert.instanceOf(await failureOf(start(() => session.wrapOpenAI(strange))), BudgetRefusedError)
+      }
     })
+  )
+
+  it(
+    "sends what a client for Azure asks, by its key or its token, also where its headers take their time",
+    withSession(
+      async ({ provider }) => {
+        class Later extends AzureOpenAI {
+          protected override async authHeaders(options: Parameters<AzureOpenAI["buildRequest"]>[0]) {
+            await Promise.resolve()
+            return super.authHeaders(options)
+          }
+        }
+        const azure = { endpoint: provider.origin, apiVersion: "2024-10-21", deployment: "my-mini" }
+        const azureADTokenProvider = () => Promise.resolve("azure-token")
+        await using session = new BudgetedSession({ budgetUsd: 1, models: { "my-mini": "gpt-4o-mini" } })
+        for (const Client of [AzureOpenAI, Later]) {
+          for (const credential of [{ apiKey: "azure-key" }, { azureADTokenProvider }]) {
+            const client = session.wrapOpenAI(new Client({ ...azure, ...credential }))
+            await client.chat.completions.create(capped)
+            await client.withOptions({ timeout: 9_000 }).chat.completions.create(capped)
+          }
+        }
+        assert.deepStrictEqual(
+          provider.requests.map(({ headers }) => headers["api-key"] ?? headers.authorization),
+          [1, 2].flatMap(() => ["azure-key", "azure-key", "Bearer azure-token", "Bearer azure-token"])
+        )
+        await assertBooks({ provider, session }, "metered")
+      },
+      { provider: { deployments: { "my-mini": "gpt-4o-mini" } } }
+    )
   )
 
   it(

@@ -2,6 +2,7 @@
  * The parts of the `openai` client that its types keep private, each checked before it is relied upon. Casts stand
  * here and nowhere else: what they claim is tested against the installed version.
  */
+import { AsyncLocalStorage } from "node:async_hooks"
 import type { ClientOptions } from "openai"
 import * as BudgetError from "../BudgetError.ts"
 import { forFiber } from "./callContext.ts"
@@ -48,7 +49,18 @@ export const fetchOf = (client: Client): AnyFetch | undefined => {
 export const isWatchable = (client: Client): boolean =>
   fetchOf(client) !== undefined &&
   typeof Reflect.get(client, "makeStatusError") === "function" &&
-  typeof Reflect.get(client, "_buildWebSocketHeaders") === "function"
+  typeof Reflect.get(client, "_buildWebSocketHeaders") === "function" &&
+  (!isAzure(client) ||
+    (optionsOf(client) !== undefined && typeof Reflect.get(client, "authHeaders") === "function"))
+
+/** Only a client for Azure has a version of the API. */
+const isAzure = (client: Client): boolean => "apiVersion" in client
+
+/** What a client was made with. */
+const optionsOf = (client: Client): object | undefined => {
+  const options: unknown = Reflect.get(client, "_options")
+  return typeof options === "object" && options !== null ? options : undefined
+}
 
 type ErrorClass = new (message: string) => Error
 
@@ -87,6 +99,30 @@ const webSocket = BudgetError.because(
 
 type Send = (...given: Array<unknown>) => unknown
 
+/** Set for whoever may ask for the key of an Azure client: its requests, and its clones. */
+const asksForKey = new AsyncLocalStorage<true>()
+
+/**
+ * The native sockets of an Azure client ask it for no headers. What they all ask first is whether its key is a function,
+ * which nobody else asks but requests and clones.
+ */
+const guardKey = (client: Client): void => {
+  const options = optionsOf(client)
+  if (options === undefined) return
+  const given = Object.getOwnPropertyDescriptor(options, "apiKey")
+  // Guarded already, by the budget that is around it.
+  if (given?.get !== undefined) return
+  const key: unknown = given?.value
+  Object.defineProperty(options, "apiKey", {
+    configurable: true,
+    enumerable: true,
+    get: (): unknown => {
+      if (asksForKey.getStore() === undefined) throw refusalError(client, webSocket)
+      return key
+    }
+  })
+}
+
 /** Overrides what a wrapped client must do differently, on the object itself: its clones are dressed anew. */
 export const dress = <Same extends Client>(
   client: Same,
@@ -94,6 +130,7 @@ export const dress = <Same extends Client>(
 ): Same => {
   const makeStatusError = (Reflect.get(client, "makeStatusError") as StatusError).bind(client)
   const request = Reflect.get(client, "request") as Send
+  const original = (client.withOptions as WithOptions<Same>).bind(client)
   const own = { configurable: true, enumerable: false, writable: true }
   Object.defineProperties(client, {
     // By the time that it calls fetch, no fiber is running any more.
@@ -118,7 +155,13 @@ export const dress = <Same extends Client>(
     },
     // Assigning another one would silently take the budget off.
     fetch: { ...own, writable: false, value: fetchOf(client) },
-    withOptions: { ...own, value: withOptions((client.withOptions as WithOptions<Same>).bind(client)) }
+    withOptions: { ...own, value: withOptions((options) => asksForKey.run(true, () => original(options))) }
   })
-  return client
+  if (!isAzure(client)) return client
+  guardKey(client)
+  const authHeaders = Reflect.get(client, "authHeaders") as Send
+  return Object.defineProperty(client, "authHeaders", {
+    ...own,
+    value: (...given: Array<unknown>) => asksForKey.run(true, () => authHeaders.apply(client, given))
+  })
 }
