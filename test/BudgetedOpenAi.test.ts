@@ -805,6 +805,22 @@ describe("wrapping", () => {
   )
 
   it(
+    "keeps the key that was assigned to the client, by whichever budget it is wrapped",
+    withSession(async ({ plain, provider, session }) => {
+      const other = new BudgetedSession({ budgetUsd: 1 })
+      plain.apiKey = "assigned"
+      const client = session.wrapOpenAI(plain)
+      await client.chat.completions.create(capped)
+      client.apiKey = "assigned again"
+      await other.wrapOpenAI(client).chat.completions.create(capped)
+      assert.deepStrictEqual(
+        provider.requests.map(({ headers }) => headers.authorization),
+        ["Bearer assigned", "Bearer assigned again"]
+      )
+    })
+  )
+
+  it(
     "fails where the client's sending or sockets cannot be watched",
     withSession(async ({ session, plain }) => {
       for (const part of ["_buildWebSocketHeaders", "makeStatusError", "fetch"]) {

@@ -33,9 +33,13 @@ export interface Client {
 
 export type WithOptions<Same> = (options: Partial<ClientOptions>) => Same
 
-/** A clone is of the class of its original. */
-export const cloneOf = <Same extends Client>(client: Same, options: Partial<ClientOptions>): Same =>
-  (client.withOptions as WithOptions<Same>).call(client, options)
+/** A clone is of the class of its original. It has the key that was assigned to that since it was made, too. */
+export const cloneOf = <Same extends Client>(client: Same, options: Partial<ClientOptions>): Same => {
+  const clone = (client.withOptions as WithOptions<Same>).call(client, options)
+  const key: unknown = Reflect.get(client, "apiKey")
+  if (Reflect.get(clone, "apiKey") !== key) Reflect.set(clone, "apiKey", key)
+  return clone
+}
 
 type StatusError = (status: number, error: object, message: string | undefined, headers: Headers) => Error
 
