@@ -24,7 +24,15 @@ import { aside } from "./internal/background.ts"
 import { feedOf, keptOf, settlementOf } from "./internal/budgetEvents.ts"
 import type { Bill, Event, ModelSummary, Summary } from "./internal/budgetTypes.ts"
 import { Held, holdsAny, Places } from "./internal/callContext.ts"
-import { checkName, checkUnbounded, invalid, invalidOptions, isAmount, isText, noLimit } from "./internal/ledgerChecks.ts"
+import {
+  checkName,
+  checkUnbounded,
+  invalid,
+  invalidOptions,
+  isAmount,
+  isText,
+  noLimit
+} from "./internal/ledgerChecks.ts"
 import { fromWindow } from "./internal/ledgerWindows.ts"
 import { isThin, shareOf, type Bound } from "./internal/margins.ts"
 import { isDone, ownExit, stepOf, stepping, unthrowing, type Caller } from "./internal/steps.ts"

@@ -1,6 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Budget, BudgetError, Ledger, Usage, Usd } from "agent-budget"
-import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Random, Scheduler, Stream } from "effect"
+import {
+  Cause,
+  Context,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  Random,
+  Scheduler,
+  Stream
+} from "effect"
 import { TestClock } from "effect/testing"
 import { includes } from "./utils/assertions.ts"
 import * as Invariants from "./utils/invariants.ts"
