@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
   Budget,
+  BudgetedFetch,
   BudgetedOpenAi,
   BudgetedSession,
   BudgetExceededError,
@@ -1064,6 +1065,31 @@ describe("the service", () => {
         assert.strictEqual((yield* Budget.balances).length, 1, "the agents' accounts have closed")
       })
     )
+  )
+
+  it.effect(
+    "refuses a fiber that calls the client itself what its account has no room for, also a list",
+    () =>
+      Effect.gen(function* () {
+        const fetch = () => Promise.resolve(Response.json({ object: "list", data: [] }))
+        const client = yield* BudgetedOpenAi.wrap(new OpenAI({ apiKey: "none", fetch }))
+        const search = Effect.gen(function* () {
+          const refused = yield* Effect.promise(() =>
+            failureOf(client.vectorStores.search("vs_1", { query: "bees" }))
+          )
+          assert.instanceOf(refused, BudgetExceededError)
+        })
+        yield* Budget.within(search, { account: "small", limit: Usd.dollars("0.001") })
+        assert.strictEqual((yield* Budget.summary).spent, 0)
+      }).pipe(
+        Effect.provide(
+          Layer.mergeAll(
+            BudgetedFetch.layer({ endpoints: { "POST /vector_stores/*/search": { maxUsd: "0.0025" } } }),
+            Budget.layerMemory({ limit: Usd.dollars("1") }),
+            Pricing.layer
+          )
+        )
+      )
   )
 
   it.effect("refuses with a typed error what an agent may not spend, and nobody else's calls", () =>

@@ -133,15 +133,16 @@ export const dress = <Same extends Client>(
   withOptions: (original: WithOptions<Same>) => WithOptions<Same>
 ): Same => {
   const makeStatusError = (Reflect.get(client, "makeStatusError") as StatusError).bind(client)
-  const request = Reflect.get(client, "request") as Send
   const original = (client.withOptions as WithOptions<Same>).bind(client)
   const own = { configurable: true, enumerable: false, writable: true }
+  // By the time that it calls fetch, no fiber is running any more.
+  const fromFiber = (name: "request" | "requestAPIList"): PropertyDescriptor => {
+    const request = Reflect.get(client, name) as Send
+    return { ...own, value: (...given: Array<unknown>) => forFiber(() => request.apply(client, given)) }
+  }
   Object.defineProperties(client, {
-    // By the time that it calls fetch, no fiber is running any more.
-    request: {
-      ...own,
-      value: (...given: Array<unknown>) => forFiber(() => request.apply(client, given))
-    },
+    request: fromFiber("request"),
+    requestAPIList: fromFiber("requestAPIList"),
     makeStatusError: {
       ...own,
       value: (status: number, error: object, message: string | undefined, headers: Headers): Error => {
