@@ -126,7 +126,6 @@ describe("the fields of a body", () => {
       ["chat/completions", "max_tokens"],
       ["chat/completions", "max_completion_tokens"],
       ["responses", "max_output_tokens"],
-      ["completions", "max_tokens"],
       ["completions", "n"],
       ["completions", "best_of"]
     ]
@@ -138,6 +137,12 @@ describe("the fields of a body", () => {
       for (const value of [null, 1, 1e9]) {
         assert.strictEqual(refusalOf(name, { ...body, [field]: value }), undefined)
       }
+    }
+    for (const value of ["5", -1, 1.5, 1e21, true, [], {}, [5]]) {
+      assertRefused("completions", legacy({ max_tokens: value }), "MalformedRequest", [
+        "max_tokens",
+        "from 0 up"
+      ])
     }
     for (const [name, body] of Object.entries(smallest)) {
       for (const model of [undefined, null, "", 1, [], {}]) {

@@ -519,6 +519,13 @@ describe("the cap of a call without one", () => {
     assert.strictEqual(Quote.lines(quote)[1]?.tokens, 16 * 2 * 5)
   })
 
+  it("of none, which scores a prompt of a legacy completion, is held as the default that a gateway makes of it", () => {
+    const body = { model: "babbage-002", prompt: ["a", "b"], echo: true, logprobs: 1 }
+    const scored = quoted("/completions", { ...body, max_tokens: 0 })
+    assert.strictEqual(scored.cap, undefined)
+    assert.strictEqual(Quote.lines(scored)[1]?.tokens, 16 * 2)
+  })
+
   it("that nobody can pay is refused, not wrapped around", () => {
     for (const extra of [
       { n: 1e9 },

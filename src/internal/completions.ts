@@ -40,9 +40,11 @@ const prompts = (prompt: Json | undefined): number =>
 const readBody = (reader: BodyReader, body: JsonObject): Sides => {
   const stream = reader.flag(body, "stream")
   const copies = Math.max(reader.count(body, "n") ?? 1, reader.count(body, "best_of") ?? 1)
+  // None at all scores a prompt, which is echoed with its logprobs. Gateways that leave zeros out ask for the default.
+  const cap = reader.count(body, "max_tokens", 0)
   reader.windows = prompts(body.prompt)
   const output = {
-    cap: reader.count(body, "max_tokens"),
+    cap: cap === 0 ? documentedCap : cap,
     fallback: documentedCap,
     field: "max_tokens",
     times: reader.windows * copies,

@@ -104,14 +104,14 @@ export class BodyReader {
     }
   }
 
-  /** A whole number of at least 1, or `undefined` where the field is absent or `null`. */
-  count(body: JsonObject, field: string): number | undefined {
+  /** A whole number of at least `least`, or `undefined` where the field is absent or `null`. */
+  count(body: JsonObject, field: string, least: 0 | 1 = 1): number | undefined {
     const value = body[field]
     if (value === undefined || value === null) return undefined
-    if (typeof value === "number" && Number.isSafeInteger(value) && value >= 1) return value
+    if (typeof value === "number" && Number.isSafeInteger(value) && value >= least) return value
     this.malformed(
-      `${field} is not a whole number of at least 1.`,
-      `Send ${field} as a positive JSON integer.`
+      `${field} is not a whole number of at least ${least}.`,
+      `Send ${field} as a JSON integer, from ${least} up.`
     )
     return undefined
   }
