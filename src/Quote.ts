@@ -18,11 +18,12 @@ import { withFees } from "./internal/hostedTools.ts"
 import * as Json from "./internal/json.ts"
 import { lineItems, type LineItem } from "./internal/lineItems.ts"
 import { checkUncapped } from "./internal/optionChecks.ts"
+import { unbounded } from "./internal/planning.ts"
 import { remoteMargin } from "./internal/remoteCount.ts"
 import { modelOf } from "./internal/requestBound.ts"
+import { pricesAt, pricesOf } from "./internal/servedPrices.ts"
 import * as OpenAiEndpoints from "./OpenAiEndpoints.ts"
 import * as Pricing from "./Pricing.ts"
-import * as Settlement from "./Settlement.ts"
 import * as TokenCounter from "./TokenCounter.ts"
 import type * as Usage from "./Usage.ts"
 import * as Usd from "./Usd.ts"
@@ -120,9 +121,6 @@ export interface Quote {
 /** A cap below this much is eaten by thinking on a reasoning model, or cuts an ordinary answer. */
 const floors = { reasoning: 4_096, other: 1_024 } as const
 const defaultShare = 0.1
-
-const unbounded = (plan: Plan, detail: string, fix: string): BudgetError.BudgetError =>
-  BudgetError.because(new BudgetError.UnboundedRequest({ endpoint: plan.endpoint, detail, fix }))
 
 /**
  * Finds what is known of a response by its id: without it, or where it finds nothing, a request that goes on from
@@ -248,26 +246,12 @@ export const quote = (
   const planned = endpoint.plan({ body, text, deployment, models, allow, survey })
   if (Result.isFailure(planned)) return Result.fail(planned.failure)
   const plan = planned.success
-  const model = pricing.find(plan.model)
-  if (model === undefined) {
-    return Result.fail(BudgetError.because(new BudgetError.UnknownModel({ model: plan.model })))
-  }
-  if (model.kind === "embedding" && plan.output !== undefined) {
-    const detail = "its model makes embeddings, and what it would write has no price."
-    const fix = "Send it to POST /embeddings, or give its prices without a kind."
-    return Result.fail(unbounded(plan, detail, fix))
-  }
-  if (deployment !== undefined && where.host.provider !== "azure.ai.openai") {
-    const other = modelOf({ body, models })
-    if (other !== undefined && pricing.find(other)?.id !== model.id) {
-      return Result.fail(unbounded(plan, namesTwo, sendOne))
-    }
-  }
-  const priced = pricesOf(pricing, plan, options.tier ?? "standard", where)
-  if (Result.isFailure(priced)) return Result.fail(priced.failure)
-  const previous = previousOf(plan, model, where.previous)
-  const prices = feesOf(pricing, plan, model, priced.success)
+  const found = rowOf(pricing, plan, request, models, where.host)
+  if (Result.isFailure(found)) return Result.fail(found.failure)
+  const model = found.success
+  const prices = pricesOf(pricing, plan, model, options.tier ?? "standard", where)
   if (Result.isFailure(prices)) return Result.fail(prices.failure)
+  const previous = previousOf(plan, model, where.previous)
   const input = inputOf(plan, model, previous)
   if (input === undefined) {
     const detail = "it names input that it does not show, and the model's context window is not known."
@@ -291,6 +275,32 @@ export const quote = (
     longCache: survey.longCache,
     at: where.at
   })
+}
+
+/** The model that a request is priced as. Where its path names one, its body may name another. */
+const rowOf = (
+  pricing: Pricing.Pricing["Service"],
+  plan: Plan,
+  { body, deployment }: { readonly body: Json.JsonObject; readonly deployment?: string | undefined },
+  models: Options["models"],
+  host: Host.Host
+): Result.Result<Pricing.Model, BudgetError.BudgetError> => {
+  const model = pricing.find(plan.model)
+  if (model === undefined) {
+    return Result.fail(BudgetError.because(new BudgetError.UnknownModel({ model: plan.model })))
+  }
+  if (model.kind === "embedding" && plan.output !== undefined) {
+    const detail = "its model makes embeddings, and what it would write has no price."
+    const fix = "Send it to POST /embeddings, or give its prices without a kind."
+    return Result.fail(unbounded(plan, detail, fix))
+  }
+  if (deployment !== undefined && host.provider !== "azure.ai.openai") {
+    const other = modelOf({ body, models })
+    if (other !== undefined && pricing.find(other)?.id !== model.id) {
+      return Result.fail(unbounded(plan, namesTwo, sendOne))
+    }
+  }
+  return Result.succeed(model)
 }
 
 const namesTwo =
@@ -467,73 +477,6 @@ export const countedRemotelyBy = Effect.fnUntraced(function* (
 })
 
 /**
- * The prices that may be served: the body's tier, else the session's, or all of them where the project decides. A
- * session's tier that nothing will ask for, as the endpoint or the host knows no tiers, may be served or not, and so may
- * one that a host is asked for which may not heed it.
- */
-const pricesOf = (
-  pricing: Pricing.Pricing["Service"],
-  plan: Plan,
-  sessionTier: Pricing.Tier,
-  where: { readonly host: Host.Host; readonly at: number }
-): Result.Result<ReadonlyArray<Pricing.Price>, BudgetError.BudgetError> => {
-  const options = { at: where.at, regional: where.host.regional }
-  const tier = plan.tier === undefined ? sessionTier : Settlement.tierOf(plan.tier)
-  if (tier === undefined) {
-    const unpriced = new BudgetError.UnpricedTier({ model: plan.model, tier: plan.tier ?? sessionTier })
-    return Result.fail(BudgetError.because(unpriced))
-  }
-  const asked = plan.tier !== undefined || (plan.takesTier && where.host.takesTier)
-  const first = tier === "standard" || tier === "batch" || (asked && tier !== "auto") ? tier : "standard"
-  const certain = pricing.price(plan.model, first, options)
-  if (Result.isFailure(certain)) return Result.fail(certain.failure)
-  const possible: ReadonlyArray<Pricing.Tier> =
-    tier === "auto" ? ["flex", "priority", "ultrafast"] : first === tier ? [] : [tier]
-  const prices = [certain.success]
-  add(prices, pricing.price(plan.model, first, { ...options, at: where.at + oneDay }))
-  for (const each of possible) addBothDays(prices, pricing, plan.model, each, options)
-  if (plan.tier !== undefined && !where.host.takesTier) {
-    addBothDays(prices, pricing, plan.model, "standard", options)
-  }
-  return Result.succeed(prices)
-}
-
-/** The prices with the fees of the hosted tools in them. */
-const feesOf = (
-  { toolFees }: Pricing.Pricing["Service"],
-  plan: Plan,
-  model: Pricing.Model,
-  prices: ReadonlyArray<Pricing.Price>
-): Result.Result<ReadonlyArray<Pricing.Price>, BudgetError.BudgetError> => {
-  if (plan.tools === undefined) return Result.succeed(prices)
-  const all = Result.all(prices.map((price) => withFees(price, model, plan.tools, toolFees)))
-  return Result.mapError(all, (fee) =>
-    unbounded(plan, "it asks for a hosted tool whose fee is not known.", `Give toolFees.${fee}.`)
-  )
-}
-
-const oneDay = 86_400_000
-
-const add = (
-  prices: Array<Pricing.Price>,
-  price: Result.Result<Pricing.Price, BudgetError.BudgetError>
-): void => {
-  if (Result.isSuccess(price) && !prices.includes(price.success)) prices.push(price.success)
-}
-
-/** A call that waits, or runs, past midnight may meet the next day's price. */
-const addBothDays = (
-  prices: Array<Pricing.Price>,
-  pricing: Pricing.Pricing["Service"],
-  model: string,
-  tier: Pricing.Tier,
-  options: { readonly at: number; readonly regional: boolean }
-): void => {
-  add(prices, pricing.price(model, tier, options))
-  add(prices, pricing.price(model, tier, { ...options, at: options.at + oneDay }))
-}
-
-/**
  * The price that is settled at, unless the response says otherwise: that of the moment of admission.
  *
  * @example
@@ -589,11 +532,9 @@ export const admittedAt = (
   at: number
 ): Result.Result<Quote, BudgetError.BudgetError> => {
   if (at - quote.at < oneHour) return Result.succeed(quote)
-  const prices: Array<Pricing.Price> = []
-  const { model, regional } = quote
-  for (const { tier } of quote.prices) addBothDays(prices, pricing, model, tier, { at, regional })
-  const all = feesOf(pricing, quote.plan, quote.row, prices)
-  return Result.flatMap(all, (prices) => bounded({ ...quote, prices, at }))
+  const { plan, regional, row } = quote
+  const prices = pricesAt(pricing, plan, row, quote.prices, { at, regional })
+  return Result.flatMap(prices, (prices) => bounded({ ...quote, prices, at }))
 }
 
 /** What is known of the response that a request goes on from, if that is a bound for this model. */

@@ -13,7 +13,10 @@ export const modules: Readonly<Record<string, Module>> = {
   Usd: one("Usd"),
   Usage: one("Usage"),
   Settlement: one("Settlement"),
-  Quote: one("Quote", "test/quoteEdges.test.ts"),
+  Quote: {
+    files: ["src/Quote.ts", "src/internal/servedPrices.ts"],
+    tests: ["test/Quote.test.ts", "test/quoteEdges.test.ts"]
+  },
   Pricing: {
     files: ["src/Pricing.ts", "src/internal/priceRows.ts", "src/internal/priceTable.ts"],
     tests: ["test/Pricing.test.ts", "test/priceTable.test.ts"]

@@ -18,6 +18,10 @@ export interface Sides {
   readonly askForUsage: boolean
 }
 
+/** Why a plan has no bound, and what to do. */
+export const unbounded = ({ endpoint }: Plan, detail: string, fix: string): BudgetError.BudgetError =>
+  BudgetError.because(new BudgetError.UnboundedRequest({ endpoint, detail, fix }))
+
 /**
  * The planner of an endpoint: `read` tells the reader what the body holds, and answers the rest of the plan;
  * `list` writes down what is to be counted, should it come to that.

@@ -169,14 +169,14 @@ export const path: ReadonlyArray<Defect> = [
     "if (worst !== undefined) low = middle"
   ),
   defect(
-    "Quote.ts",
+    "internal/servedPrices.ts",
     "what the project decides is quoted as standard",
     quote("that the project decides"),
     'tier === "auto" ? ["flex", "priority", "ultrafast"] :',
     'tier === "auto" ? [] :'
   ),
   defect(
-    "Quote.ts",
+    "internal/servedPrices.ts",
     "tomorrow's price is not thought of",
     quote("is held as it will be tomorrow"),
     "const oneDay = 86_400_000",
