@@ -21,7 +21,7 @@ import * as InputTokens from "./InputTokens.ts"
 import { addressBook, type Target } from "./internal/addresses.ts"
 import { admittedOn, askOf, Attempt, firstAsk, type AttemptOptions, type Dearer } from "./internal/attempt.ts"
 import { aside } from "./internal/background.ts"
-import { callContext, Covering, forFiber, lasting, type Passing } from "./internal/callContext.ts"
+import { callContext, Covering, forFiber, lasting } from "./internal/callContext.ts"
 import { sinkOf, traceRefusal, type Called, type Sink } from "./internal/callTrace.ts"
 import type { Cover } from "./internal/cover.ts"
 import { edit, isObject, type Json, type JsonObject } from "./internal/json.ts"
@@ -32,17 +32,14 @@ import {
   ownOptions,
   readRequest,
   rereadable,
-  statesLength,
-  textOf,
-  withoutLength,
   writtenAs,
   type ReadRequest
 } from "./internal/requestBody.ts"
 import { followableOf, recordsOf, type Followable, type ResponseRecords } from "./internal/responseRecords.ts"
 import { leavable, watch } from "./internal/responseWatch.ts"
+import { afterDrain, edges, markUnsent, passes, promised, send, type Fetch } from "./internal/sending.ts"
 import { ContextCaller, isDone, stepOf } from "./internal/steps.ts"
 import { coverOf, giveUp, reserve } from "./internal/takeOver.ts"
-import { Unsent } from "./internal/unsent.ts"
 import type * as Ledger from "./Ledger.ts"
 import * as Pricing from "./Pricing.ts"
 import * as Quote from "./Quote.ts"
@@ -50,20 +47,7 @@ import * as Settlement from "./Settlement.ts"
 import * as TokenCounter from "./TokenCounter.ts"
 import type * as Usd from "./Usd.ts"
 
-/**
- * The shape of the global `fetch`.
- *
- * @example
- * ```ts
- * import type { BudgetedFetch } from "agent-budget"
- *
- * const plain: BudgetedFetch.Fetch = globalThis.fetch
- * console.log(typeof plain) // function
- * ```
- *
- * @since 0.1.0
- */
-export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
+export type { Fetch }
 
 /**
  * How calls are bounded, sent and settled: the options of a quote, and what becomes of a response that its reader
@@ -239,28 +223,11 @@ export const make = (options: Options = {}): Effect.Effect<Fetch, never, Budget.
     return fetch
   })
 
-/** A promise of what is answered or thrown; by hand, since an async function would put two more around a promise. */
-const promised = <A>(answer: () => A | Promise<A>): Promise<A> => {
-  try {
-    return Promise.resolve(answer())
-  } catch (error) {
-    // As it was thrown, whatever it is.
-    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
-    return Promise.reject(error)
-  }
-}
-
-/** What is around a `fetch` that was made here. */
-const edges = new WeakMap<Fetch, Edge>()
-
 /** The budgets whose batch rates were warned of: once each, however many clients they are around. */
 const warned = new WeakSet<object>()
 
 /** The budgets whose remote counts were warned to fail. */
 const uncounted = new WeakSet<object>()
-
-/** What a budgeted `fetch` threw or answered without a byte being sent, and which one it was. */
-const unsent = new WeakMap<object, Edge>()
 
 interface Edge {
   readonly budget: Budget.Budget["Service"]
@@ -337,15 +304,6 @@ const call = (
   }
 }
 
-/** Whether the request comes from a budgeted `fetch` of the same budget, unchanged and for the first time. */
-const passes = (edge: Edge, url: string, body: unknown): boolean => {
-  const passing = callContext.getStore()?.passing
-  if (passing === undefined || passing.used || passing.owner !== edge.budget.key) return false
-  if (passing.url !== url || passing.body !== (textOf(body) ?? body)) return false
-  passing.used = true
-  return true
-}
-
 /** Refuses what was decided before anything was reserved. */
 const refuse = async (
   edge: Edge,
@@ -383,11 +341,11 @@ const tellRefused = (
 const answerRefusal = (edge: Edge, error: BudgetError.BudgetError): Response => {
   if ((edge.options.refusal ?? edge.policy.refusal) !== "throw") {
     const response = refusalResponse(error)
-    unsent.set(response, edge)
+    markUnsent(response, edge)
     return response
   }
   const thrown = BudgetError.toThrown(error)
-  unsent.set(thrown, edge)
+  markUnsent(thrown, edge)
   throw thrown
 }
 
@@ -717,134 +675,3 @@ const optionsOf = (value: Json | undefined): JsonObject => (isObject(value) ? va
 /** What the API calls a tier. Batch rates are not a tier of a request: such calls are sent as standard ones. */
 const wireTier = (tier: Pricing.Tier | undefined): string =>
   tier === undefined || tier === "standard" || tier === "batch" ? "default" : tier
-
-/** What an attempt sends, and whether its answer is read on where nobody is left to read it. */
-interface Sent {
-  readonly url: string
-  readonly init: RequestInit | undefined
-  readonly body: BodyInit | null | undefined
-  readonly drains: boolean
-}
-
-/**
- * Sends an attempt. It settles the moment its caller goes away, without waiting for the transport to notice; one
- * that drains is cut off from its caller's signal instead, and its answer is read by nobody but us.
- */
-const send = (
-  edge: Edge,
-  attempt: Attempt,
-  { body, drains, init, url }: Sent,
-  conclude: (response: Response) => Response
-): Promise<Response> => {
-  const signal = init?.signal
-  if (signal?.aborted === true) {
-    attempt.end({ _tag: "NotSent" })
-    signal.throwIfAborted()
-  }
-  const transport = drains && signal ? new AbortController() : undefined
-  const request: RequestInit = { ...init, redirect: "manual" }
-  if (body !== undefined) request.body = body
-  if (body !== init?.body && statesLength(init)) request.headers = withoutLength(init?.headers)
-  if (transport !== undefined) request.signal = transport.signal
-  else attempt.endOnAbort(signal)
-  const sent = delivered(edge, url, request).then(
-    (response) => {
-      try {
-        if (sentNothing(edge, response)) attempt.end({ _tag: "NotSent" })
-        return conclude(response)
-      } catch {
-        // It was paid for: an error would have it sent, and paid, again.
-        attempt.end({ _tag: "Lost", why: "the response cannot be watched" })
-        return response
-      }
-    },
-    (error: unknown) => {
-      attempt.end(
-        provesUnsent(edge, error) ? { _tag: "NotSent" } : { _tag: "Lost", why: "the connection broke" }
-      )
-      throw error
-    }
-  )
-  return transport && signal ? orAborted(sent, signal, transport, attempt) : sent
-}
-
-/** Whether this comes from a budgeted `fetch` right below, which refused. What it refused, we did not send either. */
-const sentNothing = (edge: Edge, end: unknown): boolean => {
-  if (typeof end !== "object" || end === null) return false
-  if (end instanceof Unsent) return true
-  const refuser = unsent.get(end)
-  if (refuser === undefined || refuser !== edges.get(edge.inner)) return false
-  unsent.set(end, edge)
-  return true
-}
-
-/** Whether what a `fetch` threw proves that nothing was sent. What throws as it is looked at proves nothing. */
-const provesUnsent = (edge: Edge, error: unknown): boolean => {
-  try {
-    return sentNothing(edge, error) || Settlement.neverSent(error)
-  } catch {
-    return false
-  }
-}
-
-/** What becomes of a request. In a function of its own, since what waits for it would keep the request, too. */
-const delivered = (edge: Edge, url: string, request: RequestInit): Promise<Response> =>
-  promised(() => deliver(edge, url, request))
-
-/** The platform's own, below which there is no budget. A program may put another in its place, with one below. */
-const platformFetch = globalThis.fetch
-
-/** Hands a request on, marked so that the same budget further down lets it pass. */
-const deliver = (edge: Edge, url: string, init: RequestInit): Promise<Response> => {
-  if (edge.inner === platformFetch) return edge.inner(url, init)
-  const passing: Passing = { owner: edge.budget.key, url, body: textOf(init.body) ?? init.body, used: false }
-  return callContext.run({ context: callContext.getStore()?.context, passing }, () => edge.inner(url, init))
-}
-
-/** Lets the caller go when it aborts; the answer that still comes is read to its end, for its bill. */
-const orAborted = async (
-  sent: Promise<Response>,
-  signal: AbortSignal,
-  transport: AbortController,
-  attempt: Attempt
-): Promise<Response> => {
-  let abort: () => void = () => undefined
-  const gone = new Promise<undefined>((resolve) => {
-    abort = () => {
-      void readOn(sent, transport, attempt)
-      resolve(undefined)
-    }
-    signal.addEventListener("abort", abort, { once: true })
-  })
-  try {
-    const response = await Promise.race([sent, gone])
-    if (response !== undefined) return response
-    signal.throwIfAborted()
-    return await sent
-  } finally {
-    signal.removeEventListener("abort", abort)
-  }
-}
-
-/** What is read on in the background is given this long to come to its end. */
-const drainAtMost = "1 minute"
-
-const afterDrain = ({ context }: Attempt, run: () => void): (() => void) => {
-  const timer = Effect.runForkWith(context)(Effect.andThen(Effect.sleep(drainAtMost), Effect.sync(run)))
-  return () => timer.interruptUnsafe()
-}
-
-const readOn = async (
-  sent: Promise<Response>,
-  transport: AbortController,
-  attempt: Attempt
-): Promise<void> => {
-  const callOff = afterDrain(attempt, () => transport.abort())
-  try {
-    await (await sent).arrayBuffer()
-  } catch {
-    // Nobody is left to hear of it; the attempt has ended by then.
-  } finally {
-    callOff()
-  }
-}

@@ -148,14 +148,14 @@ export const path: ReadonlyArray<Defect> = [
     'this.end({ _tag: "NotSent" })'
   ),
   defect(
-    "BudgetedFetch.ts",
+    "internal/sending.ts",
     "a broken connection costs nothing",
     fetched("a connection reset"),
     "provesUnsent(edge, error) ?",
     "provesUnsent(edge, error) || true ?"
   ),
   defect(
-    "BudgetedFetch.ts",
+    "internal/sending.ts",
     "redirects are followed",
     fetched("a redirect, which is not followed"),
     'redirect: "manual"',
@@ -462,7 +462,7 @@ export const path: ReadonlyArray<Defect> = [
     ""
   ),
   defect(
-    "BudgetedFetch.ts",
+    "internal/sending.ts",
     "a global fetch of the program's is taken for the platform's",
     fetched("a global fetch that goes through the session"),
     "edge.inner === platformFetch",
@@ -567,7 +567,7 @@ export const path: ReadonlyArray<Defect> = [
     '  if (parts.length > 0) return { _tag: "Free" }\n  const shown = `/${parts'
   ),
   defect(
-    "BudgetedFetch.ts",
+    "internal/sending.ts",
     "a length that was stated holds for a longer body",
     handed("is read by the server"),
     "  if (body !== init?.body && statesLength(init)) request.headers = withoutLength(init?.headers)\n"
@@ -580,7 +580,7 @@ export const path: ReadonlyArray<Defect> = [
     "const given = options"
   ),
   defect(
-    "BudgetedFetch.ts",
+    "internal/sending.ts",
     "bytes are no body that was seen before",
     handed("is charged once"),
     "passing.body !== (textOf(body) ?? body)",

@@ -186,7 +186,7 @@ const own: ReadonlyArray<Mutant> = [
     "const shown = Math.ceil(asciiEscapedLength(text) / 2) - this.deducted"
   ),
   defect(
-    "BudgetedFetch.ts",
+    "internal/sending.ts",
     "a call that is aborted before its answer is not read on",
     "void readOn(sent, transport, attempt)",
     "transport.abort()"
