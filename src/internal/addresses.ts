@@ -37,7 +37,7 @@ export interface Target {
   readonly host: Host.Host
 }
 
-export interface AddressOptions {
+interface AddressOptions {
   /** The API's root; calls elsewhere are refused. Without it any host that is known is reached. */
   readonly baseURL: string | undefined
   readonly endpoints: OpenAiEndpoints.Overrides | undefined

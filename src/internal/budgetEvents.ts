@@ -38,7 +38,7 @@ const toldBy = (entry: Entry, account: string): EventOf<"Expired" | "ThresholdCr
   return { _tag: "ThresholdCrossed", account: at, threshold, limit, spent }
 }
 
-export interface Feed {
+interface Feed {
   /** Tells an event to whoever reads. Nearly always nobody does: then it is not even made. */
   readonly publish: (event: () => Event) => void
   /** Listens to the ledger as a reader does, up to the end of the budget. */

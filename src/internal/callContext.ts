@@ -17,7 +17,7 @@ export interface Passing {
   used: boolean
 }
 
-export interface CallContext {
+interface CallContext {
   /** The context of the calling fiber: its account, its clock, whether it holds a reservation. */
   readonly context: Context.Context<never> | undefined
   readonly passing: Passing | undefined
@@ -32,7 +32,7 @@ export const Places = Context.Reference<ReadonlyMap<object, string>>("agent-budg
  * Where a fiber's calls are charged: what the fiber says goes before what is said around it, by whoever runs it, as a
  * fiber that is run anew inside of a session's `within` has nothing of its own.
  */
-export const placesOf = (context: Context.Context<never>): ReadonlyMap<object, string> => {
+const placesOf = (context: Context.Context<never>): ReadonlyMap<object, string> => {
   const own = Context.get(context, Places)
   const told = callContext.getStore()?.context
   if (told === undefined || told === context) return own

@@ -1,7 +1,7 @@
 /** The most that an image can cost, in input tokens, from its bytes where they are in the request. */
 import { imageRule, type ImageRule } from "./modelFamilies.ts"
 
-export interface Size {
+interface Size {
   readonly width: number
   readonly height: number
 }

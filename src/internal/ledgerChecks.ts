@@ -24,7 +24,7 @@ export const invalid = (detail: string): Refused =>
 export const invalidOptions = (detail: string): Refused =>
   Effect.fail(BudgetError.because(new BudgetError.InvalidOptions({ detail })))
 
-export const badAccount = (account: string, detail: string): Refused =>
+const badAccount = (account: string, detail: string): Refused =>
   Effect.fail(BudgetError.because(new BudgetError.InvalidAccount({ account, detail })))
 
 export const notOpen = (account: string): Refused =>

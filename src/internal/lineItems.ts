@@ -29,7 +29,7 @@ export interface LineItem {
 }
 
 /** What the lines are made of. */
-export interface Itemised {
+interface Itemised {
   readonly plan: Plan
   readonly row: Model
   readonly price: Price

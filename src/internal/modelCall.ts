@@ -24,7 +24,7 @@ import { ContextCaller } from "./steps.ts"
 import { book, coverOf, giveUp, reserve } from "./takeOver.ts"
 
 /** A request that a round trip comes to. */
-export interface ModelRequest {
+interface ModelRequest {
   readonly path: string
   readonly body: object
   /** All of it was stated by the user: nothing else is set where it is sent. */

@@ -13,7 +13,7 @@ import type { Answer, StoreUnavailable } from "./ledgerStore.ts"
 const most = 128
 
 /** What is told of an ask, by its line of the answer, or by what went wrong. */
-export interface Reader<A> {
+interface Reader<A> {
   readonly answered: (line: string) => Answer<A>
   /** Where nobody knows what became of it. */
   readonly failed: (cause: unknown) => StoreUnavailable

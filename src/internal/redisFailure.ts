@@ -74,7 +74,7 @@ const lineOf = (info: string, name: string): string | undefined =>
   new RegExp(`^${name}:(.*?)\r?$`, "m").exec(info)?.[1]
 
 /** What a user should know of a server before it keeps books; `serious` where it will lose them some day. */
-export interface Concern {
+interface Concern {
   readonly serious: boolean
   readonly text: string
 }

@@ -9,7 +9,7 @@ import { withoutLength } from "./requestBody.ts"
 import { Splitter, type Fate } from "./sse.ts"
 
 /** Told once how the response's bill ended; later calls are of no effect. */
-export interface Observer {
+interface Observer {
   readonly reported: (reading: Reading) => void
   readonly lost: (why: string) => void
   /** Whether a body that its reader leaves is read on, to learn the truth. */
@@ -18,7 +18,7 @@ export interface Observer {
   readonly afterDrain: (run: () => void) => () => void
 }
 
-export interface WatchOptions {
+interface WatchOptions {
   readonly endpoint: Endpoint
   readonly stream: boolean
   /** The usage was asked for by us: the reader must not see it. */

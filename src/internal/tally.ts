@@ -51,7 +51,7 @@ interface Stretch {
 }
 
 /** The books as they were found, and how their windows go on. */
-export interface Found {
+interface Found {
   readonly limit: Usd.Usd
   readonly balance: Balance
   /** Not known where the account was joined without naming its window. */

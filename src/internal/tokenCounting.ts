@@ -52,7 +52,7 @@ const inSlices = Effect.fnUntraced(function* <A>(work: Iterator<Pause, A>, known
 })
 
 /** Gives the vocabulary of an encoding, or `null` where its ranks cannot be had. */
-export type Vocabularies = (encoding: Encoding) => Effect.Effect<Vocabulary | null>
+type Vocabularies = (encoding: Encoding) => Effect.Effect<Vocabulary | null>
 
 /**
  * Reads each encoding's ranks once, on first use. The fibers that wait for them read together, each in its

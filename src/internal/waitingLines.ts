@@ -38,7 +38,7 @@ interface Line {
 }
 
 /** What the lines need of the ledger above them. */
-export interface Helpers {
+interface Helpers {
   readonly scope: Scope.Scope
   /** Never fails and is never interrupted half-way. */
   readonly ask: (waiter: Waiter) => Effect.Effect<Outcome>
