@@ -824,7 +824,7 @@ describe("wrapping", () => {
   it(
     "fails where the client's sending or sockets cannot be watched",
     withSession(async ({ session, plain }) => {
-      for (const part of ["_buildWebSocketHeaders", "makeStatusError", "fetch"]) {
+      for (const part of ["_buildWebSocketHeaders", "makeStatusError", "requestAPIList", "fetch"]) {
         const strange = plain.withOptions({})
         Object.defineProperty(strange, part, { value: undefined })
         const error = await failureOf(start(() => session.wrapOpenAI(strange)))

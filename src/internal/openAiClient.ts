@@ -54,6 +54,7 @@ export const isWatchable = (client: Client): boolean =>
   fetchOf(client) !== undefined &&
   typeof Reflect.get(client, "makeStatusError") === "function" &&
   typeof Reflect.get(client, "_buildWebSocketHeaders") === "function" &&
+  typeof Reflect.get(client, "requestAPIList") === "function" &&
   (!isAzure(client) ||
     (optionsOf(client) !== undefined && typeof Reflect.get(client, "authHeaders") === "function"))
 
