@@ -532,7 +532,9 @@ export const admittedAt = (
   at: number
 ): Result.Result<Quote, BudgetError.BudgetError> => {
   if (at - quote.at < oneHour) return Result.succeed(quote)
-  const { plan, regional, row } = quote
+  const { plan, price, regional, row } = quote
+  const certain = pricing.price(row.id, price.tier, { at, regional })
+  if (Result.isFailure(certain)) return Result.fail(certain.failure)
   const prices = pricesAt(pricing, plan, row, quote.prices, { at, regional })
   return Result.flatMap(prices, (prices) => bounded({ ...quote, prices, at }))
 }

@@ -152,12 +152,44 @@ describe("an audit", () => {
     finds(wrong(4, { account: "other" }), elsewhere)
     finds(wrong(5, { chain: [] }), elsewhere)
     finds(wrong(5, { chain: [{ account: "root", window: 5 }] }), elsewhere)
+    finds(wrong(5, { chain: [{ account: "other", window: null }] }), elsewhere)
+    const below = (window: number | null, above: number | null) => ({
+      account: "root/a",
+      chain: [
+        { account: "root/a", window },
+        { account: "root", window: above }
+      ]
+    })
+    const turned = [
+      { ...reserved(1, "d", 8, 100), ...below(1, 10) },
+      { ...ended(2, "d", 8, 8), ...below(1, 11) }
+    ]
+    assert.deepStrictEqual(LedgerAudit.check({ balances: [], entries: turned, part: true }).findings, [
+      "entry 2 (Settled): it counts for other accounts or windows than entry 1"
+    ])
     const part = LedgerAudit.check({
       balances: [],
       entries: wrong(5, { reserved: usd(5) }).slice(4),
       part: true
     })
     assert.include(part.findings.join(), "entry 6 (Corrected): reserved 5, and 20 in entry 5")
+  })
+
+  it("takes an id that was given back and admitted anew for another reservation", () => {
+    const back: Ledger.Entry = { _tag: "Released", ...common, seq: 3, reservation: "a", reserved: usd(10) }
+    const anew = [
+      opened(1, 100),
+      reserved(2, "a", 10, 100),
+      back,
+      reserved(4, "a", 30, 100),
+      ended(5, "a", 30, 7)
+    ]
+    assert.deepStrictEqual(check(anew, balance(7, 0)), [])
+  })
+
+  it("finds more taken back than was spent", () => {
+    const twice = [...books.slice(0, 5), corrected(6, "b", 20, 5), corrected(7, "b", 20, 5)]
+    assert.include(LedgerAudit.admissionsKeptLimits(twice).join(), "root has spent -3")
   })
 
   it("finds a limit or a pause that no entry made, and an account that was not opened as what it counts as", () => {
@@ -196,6 +228,16 @@ describe("an audit", () => {
 
   it("finds an end whose admission is not in books that are whole", () => {
     finds(renumbered([...books, ended(0, "z", 10, 7)]), "reservation z: Settled without its admission")
+  })
+
+  it("judges only what was spent where no admissions were written", () => {
+    const raised: Ledger.Entry = { _tag: "LimitChanged", ...common, seq: 0, from: usd(100), to: usd(200) }
+    const paused: Ledger.Entry = { _tag: "Paused", ...common, seq: 0 }
+    const entries = renumbered([ended(0, "a", 10, 7), raised, paused])
+    assert.deepStrictEqual(LedgerAudit.sumsAreTheBalances([balance(7, 10, 500)], entries), [])
+    assert.deepStrictEqual(LedgerAudit.sumsAreTheBalances([balance(8, 10, 500)], entries), [
+      "root: spent 8, booked 7"
+    ])
   })
 
   it("of a part of the books says what it cannot judge, and finds what a part can show", () => {

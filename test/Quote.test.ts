@@ -442,6 +442,38 @@ describe("a number that JavaScript writes otherwise", () => {
   })
 })
 
+describe("a reference of a function", () => {
+  it("is taken to be written out, however the body spells its key", () => {
+    const described = { type: "string", description: "As long as can be. ".repeat(40) }
+    const text = JSON.stringify({
+      model: "gpt-4o",
+      max_tokens: 9,
+      messages: [{ role: "user", content: "hi" }],
+      tools: [
+        {
+          type: "function",
+          function: {
+            name: "f",
+            parameters: {
+              type: "object",
+              $defs: { A: { type: "object", properties: { described } } },
+              properties: { a: { $ref: "#/$defs/A" }, b: { $ref: "#/$defs/A" }, c: { $ref: "#/$defs/A" } }
+            }
+          }
+        }
+      ]
+    })
+    const { endpoint } = OpenAiEndpoints.recognise("POST", "/chat/completions") as { endpoint: Endpoint }
+    const where = { host: Host.of(new URL("https://api.openai.com")), at }
+    const inputOf = (text: string): number =>
+      Result.getOrThrow(
+        Quote.quote(pricing, endpoint, { text, body: JSON.parse(text) as JsonObject }, {}, where)
+      ).input
+    assert.isAbove(inputOf(text), text.length + 2 * described.description.length)
+    assert.strictEqual(inputOf(text.replaceAll('"$ref"', '"\\u0024ref"')), inputOf(text) + 3 * 5)
+  })
+})
+
 describe("the cap of a call without one", () => {
   const chat = (model: string, extra: JsonObject = {}): JsonObject => ({
     model,

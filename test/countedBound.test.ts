@@ -237,54 +237,49 @@ describe("a bound that is too low is found out", () => {
   })
 })
 
-describe("what calls in parallel give", () => {
-  const given = JSON.stringify({ text: "今天北京天气怎么样，要不要带伞出门？".repeat(40) })
+describe.each([
+  ["in Chinese", "今天北京天气怎么样，要不要带伞出门？"],
+  ["in letters of one byte of Latin-1", "é à ü ö ç ñ å ß "]
+])("what calls in parallel give %s", (_, words) => {
+  const given = JSON.stringify({ text: words.repeat(40) })
   const asIs = exactly(given)
   const escaped = exactly(
     given.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
   )
-  const messages = (count: number): JsonObject => ({
-    model: "gpt-4o",
-    max_tokens: 10,
-    messages: [
-      { role: "user", content: "hi" },
-      {
-        role: "assistant",
-        tool_calls: Array.from({ length: count }, (_, nth) => ({
-          id: `call_${nth}`,
-          type: "function",
-          function: { name: "f", arguments: given }
-        }))
-      },
-      ...Array.from({ length: count }, (_, nth) => ({
-        role: "tool",
-        tool_call_id: `call_${nth}`,
-        content: "ok"
-      }))
-    ]
-  })
-  const items = (count: number): JsonObject => ({
-    model: "gpt-4o",
-    max_output_tokens: 10,
-    input: [
-      ...Array.from({ length: count }, (_, nth) => ({
-        type: "function_call",
-        call_id: `call_${nth}`,
-        name: "f",
-        arguments: given
-      })),
-      ...Array.from({ length: count }, (_, nth) => ({
-        type: "function_call_output",
-        call_id: `call_${nth}`,
-        output: "ok"
-      }))
-    ]
-  })
+  const times = (count: number, make: (id: string) => JsonObject): ReadonlyArray<JsonObject> =>
+    Array.from({ length: count }, (_, nth) => make(`call_${nth}`))
+  const messages =
+    (call: JsonObject) =>
+    (count: number): JsonObject => ({
+      model: "gpt-4o",
+      max_tokens: 10,
+      messages: [
+        { role: "user", content: "hi" },
+        { role: "assistant", tool_calls: times(count, (id) => ({ id, ...call })) },
+        ...times(count, (id) => ({ role: "tool", tool_call_id: id, content: "ok" }))
+      ]
+    })
+  const items =
+    (type: string, call: JsonObject) =>
+    (count: number): JsonObject => ({
+      model: "gpt-4o",
+      max_output_tokens: 10,
+      input: [
+        ...times(count, (call_id) => ({ type, call_id, name: "f", ...call })),
+        ...times(count, (call_id) => ({ type: `${type}_output`, call_id, output: "ok" }))
+      ]
+    })
 
   it.each([
-    ["/chat/completions", messages],
-    ["/responses", items]
-  ] as const)("may be written in ASCII as their results are: %s", async (path, bodyOf) => {
+    [
+      "a function",
+      "/chat/completions",
+      messages({ type: "function", function: { name: "f", arguments: given } })
+    ],
+    ["a custom tool", "/chat/completions", messages({ type: "custom", custom: { name: "f", input: given } })],
+    ["a function", "/responses", items("function_call", { arguments: given })],
+    ["a custom tool", "/responses", items("custom_tool_call", { input: given })]
+  ] as const)("may be written in ASCII as their results are: %s, in %s", async (_, path, bodyOf) => {
     const countOf = async (calls: number): Promise<number> => {
       const byLength = Quote.make(pricing, { method: "POST", path, body: bodyOf(calls) })
       const quote = await Effect.runPromise(Quote.countedBy(counter, Result.getOrThrow(byLength)))
@@ -295,6 +290,23 @@ describe("what calls in parallel give", () => {
     assert.isAtLeast(await countOf(2), 2 * escaped)
     // One call alone is fed as it is.
     assert.isBelow(await countOf(1), 1.1 * asIs + 100)
+  })
+})
+
+describe("the parts of a content", () => {
+  const family = familyOf("gpt-4o") ?? assert.fail("it is known")
+  const textsOf = (content: ReadonlyArray<JsonObject>): ReadonlyArray<string> => {
+    const sheet = new CountSheet(family)
+    sheet.content(content)
+    return sheet.counted().texts
+  }
+  const said = (text: string): JsonObject => ({ type: "text", text })
+  const image: JsonObject = { type: "image_url", image_url: { url: "https://x/y.png" } }
+
+  it("are one text, refusals too, but for an image, which stands between two", () => {
+    assert.deepStrictEqual(textsOf([said("to"), said("ken")]), ["token"])
+    assert.deepStrictEqual(textsOf([said("No"), { type: "refusal", refusal: " way" }]), ["No way"])
+    assert.deepStrictEqual(textsOf([said("to"), image, said("ken"), image]), ["to", "ken"])
   })
 })
 

@@ -217,8 +217,10 @@ describe("a stream", () => {
     const labelled = (text: string) => () => {
       const body = new ReadableStream({
         start: (controller) => {
-          // Blank space may come first, in a chunk of its own.
-          for (const part of ["\n", text]) controller.enqueue(new TextEncoder().encode(part))
+          // Blank space may come first, in a chunk of its own, and the rest may be cut anywhere.
+          for (const part of ["\uFEFF\t\r\n", text.slice(0, 30), text.slice(30)]) {
+            controller.enqueue(new TextEncoder().encode(part))
+          }
           controller.close()
         }
       })

@@ -137,6 +137,21 @@ describe("the fees in a quote", () => {
     // A container is there from the start; each call may find it gone.
     ["a small container", [auto], 3 * 0.03],
     ["a container by its memory", [{ ...auto, container: { type: "auto", memory_limit: "4g" } }], 3 * 0.12],
+    [
+      "a container of the memory that it has unless said",
+      [{ ...auto, container: { type: "auto", memory_limit: "1g" } }],
+      3 * 0.03
+    ],
+    [
+      "a container of no memory that is named",
+      [{ ...auto, container: { type: "auto", memory_limit: null } }],
+      3 * 0.03
+    ],
+    [
+      "a container of a kind that is not known: the largest",
+      [{ ...auto, container: { type: "own", memory_limit: "1g" } }],
+      3 * 1.92
+    ],
     ["a container of 16 GB", [{ ...auto, container: { type: "auto", memory_limit: "16g" } }], 3 * 0.48],
     ["a container of unknown memory: the largest", [{ ...auto, container: "cntr_1" }], 3 * 1.92],
     [
@@ -154,6 +169,19 @@ describe("the fees in a quote", () => {
     const quote = quoteOf({ tools, max_tool_calls: 2 })
     assert.strictEqual(quote.most, Math.round((passes + fees) * 1e9))
     assert.strictEqual(quote.least, quote.most)
+  })
+
+  it("are those of tools that were asked for, and of no others", () => {
+    const none = { webSearches: 0, fileSearches: 0, containers: 0 }
+    for (const [tool, own] of [
+      [{ type: "web_search" }, { webSearches: 20 }],
+      [{ type: "file_search" }, { fileSearches: 2 }],
+      [auto, { containers: 3 }],
+      [{ type: "mcp" }, {}]
+    ] as const) {
+      const { tools } = quoteOf({ tools: [tool], max_tool_calls: 2 }).plan
+      assert.deepInclude(tools, { calls: 2, ...none, ...own })
+    }
   })
 
   it("are lower for the preview on a model that reasons", () => {
@@ -254,6 +282,7 @@ describe("the calls that a response tells of", () => {
     const told = (requests: Json) => ({ tool_usage: { web_search: { num_requests: requests } } })
     assert.strictEqual(webSearches([search("a")], told(3)), 3)
     assert.strictEqual(webSearches([search("a", "b")], told(0)), 2)
+    assert.strictEqual(webSearches([search("a")], told(null)), 1)
     assert.isNaN(webSearches([search("a")], told("3")))
     assert.isNaN(webSearches([search("a")], told(-1)))
   })
@@ -283,7 +312,7 @@ describe("the calls that a response tells of", () => {
     const drawing = (image_gen: Json) => isBilledBeyond({ output: [], tool_usage: { image_gen } })
     for (const field of ["input_tokens", "output_tokens", "total_tokens"]) {
       for (const count of [1, -1, "1"]) assert.isTrue(drawing({ [field]: count }))
-      assert.isFalse(drawing({ [field]: 0 }))
+      for (const count of [0, null]) assert.isFalse(drawing({ [field]: count }))
     }
     assert.isFalse(drawing(null))
     assert.isFalse(isBilledBeyond({ tool_usage: null }))

@@ -5,6 +5,7 @@ import {
   BudgetedFetch,
   BudgetedOpenAi,
   BudgetedSession,
+  BudgetError,
   BudgetExceededError,
   Pricing,
   TokenCounter,
@@ -505,7 +506,7 @@ describe("a price that rises while a call waits", () => {
   const ways = { "by fetch": sending, "of a model": running }
 
   /** How it ends where it waits behind a call that holds everything, and what was held for it. */
-  const waited = (way: (typeof ways)[keyof typeof ways], times: number) =>
+  const waited = (way: (typeof ways)[keyof typeof ways], times: number, prices = Pricing.layer) =>
     Effect.gen(function* () {
       yield* TestClock.setTime(before)
       const budget = yield* Budget.Budget
@@ -531,21 +532,43 @@ describe("a price that rises while a call waits", () => {
       // Where the budget cannot hold the new price it waits again, and is refused in the end.
       yield* TestClock.adjust("5 days")
       const status = yield* Fiber.join(fiber)
-      return { status, calls: sent.length - 1, last: (held.at(-1) ?? 0) / early }
+      const { refused, reserved } = budget.view()
+      return { status, calls: sent.length - 1, last: (held.at(-1) ?? 0) / early, refused, reserved }
     }).pipe(
       Effect.provide(
         Layer.mergeAll(
-          live({ onExceeded: "wait", waitAtMost: "5 days" }),
+          Budget.layerMemory({ limit: Usd.dollars("1"), onExceeded: "wait", waitAtMost: "5 days" }),
+          prices,
           BudgetedFetch.layer({ tier: "ultrafast", inputBound: "bytes" })
         )
       )
     )
 
+  /** Prices of the user's that go on to the end of February. */
+  const Ending = Layer.effect(
+    Pricing.Pricing,
+    Effect.map(Pricing.Pricing, (pricing) =>
+      Pricing.Pricing.of({
+        ...pricing,
+        price: (model, tier, options) =>
+          (options?.at ?? 0) < Date.UTC(2027, 2, 1)
+            ? pricing.price(model, tier, options)
+            : Result.fail(BudgetError.because(new BudgetError.UnpricedTier({ model, tier })))
+      })
+    )
+  ).pipe(Layer.provide(Pricing.layer))
+
   for (const [name, way] of Object.entries(ways)) {
     it.effect(`is held as it is by then: ${name}`, () =>
       Effect.gen(function* () {
         // The bundled table knows that this tier costs twice as much from March 2027 on.
-        assert.deepStrictEqual(yield* waited(way, 2), { status: 200, calls: 1, last: 2 })
+        assert.deepStrictEqual(yield* waited(way, 2), {
+          status: 200,
+          calls: 1,
+          last: 2,
+          refused: 0,
+          reserved: 0
+        })
       })
     )
 
@@ -553,6 +576,18 @@ describe("a price that rises while a call waits", () => {
       Effect.gen(function* () {
         const { calls, status } = yield* waited(way, 1)
         assert.deepStrictEqual([status, calls], [402, 0])
+      })
+    )
+
+    it.effect(`is refused, with nothing held, where there is none any more: ${name}`, () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* waited(way, 2, Ending), {
+          status: 402,
+          calls: 0,
+          last: 1,
+          refused: 1,
+          reserved: 0
+        })
       })
     )
   }

@@ -260,6 +260,7 @@ describe("a model that makes embeddings", () => {
         assert.deepInclude(whyOf(path, { ...body, model }, {}, { table }), {
           _tag: "UnboundedRequest",
           endpoint: `POST ${path}`,
+          detail: "its model makes embeddings, and what it would write has no price.",
           fix: "Send it to POST /embeddings, or give its prices without a kind."
         })
       }
@@ -278,5 +279,47 @@ describe("a model that makes embeddings", () => {
         assert.isAbove(quote.most, Quote.inputCost(quote))
       }
     }
+  })
+})
+
+describe("a quote that is admitted later", () => {
+  const day = 86_400_000
+  const february = Date.UTC(2027, 1, 20)
+  const rising = {
+    model: "gpt-6.2-sol",
+    input: "hi",
+    max_output_tokens: 9,
+    service_tier: "ultrafast",
+    tools: [{ type: "web_search" }],
+    max_tool_calls: 1
+  }
+  const on = (host: string) =>
+    Result.getOrThrow(
+      Quote.make(pricing, {
+        method: "POST",
+        path: "/responses",
+        body: rising,
+        host: Host.of(new URL(host)),
+        at: february
+      })
+    )
+  const mostAt = (quote: Quote.Quote, days: number) =>
+    Result.getOrThrow(Quote.admittedAt(quote, pricing, february + days * day)).most
+
+  it.each(["https://api.openai.com/v1", "https://eu.api.openai.com/v1"])(
+    "costs what it did while the price is the same, its fees and the uplift of its region among it: %s",
+    (host) => {
+      const quote = on(host)
+      for (const days of [1 / 24, 1, 2]) assert.strictEqual(mostAt(quote, days), quote.most)
+      // The bundled table knows that this tier costs twice as much from the first of March on.
+      const fees = 10 * 10_000_000
+      assert.closeTo(mostAt(quote, 9) - fees, 2 * (quote.most - fees), 2)
+    }
+  )
+
+  it("has the price of the day after its admission in it as well", () => {
+    const quote = on("https://api.openai.com/v1")
+    assert.strictEqual(mostAt(quote, 7.5), quote.most)
+    assert.strictEqual(mostAt(quote, 8.5), mostAt(quote, 9))
   })
 })

@@ -215,4 +215,26 @@ describe("the splitter", () => {
     assert.deepStrictEqual([events, unread], [["next"], 1])
     assert.strictEqual(bytes.length, size + 1 + 12)
   })
+
+  it("holds an event that is longer than what it began with, whatever the chunks are", () => {
+    const text = `data: ${"0123456789".repeat(2_000)}\n\n`
+    for (const sizes of [[1_000], [4_095, 7], [4_096], [20_000]]) {
+      const { bytes, events } = passed(cut(latin(text), sizes), undefined, { rewrites: true })
+      assert.deepStrictEqual(events, ["0123456789".repeat(2_000)])
+      assert.strictEqual(bytes.toString(), text)
+    }
+  })
+
+  it("takes nothing of an event that is too large for one that follows it", () => {
+    const source = function* (): Generator<Uint8Array> {
+      const large = Buffer.alloc(33 * 1024 * 1024, 0x61)
+      large.write("data: ")
+      large[large.length - 1] = 0x0a
+      yield large
+      yield latin('data: {"usage":')
+      yield latin("1}\n\ndata: next\n\n")
+    }
+    const { events } = passed(source(), undefined, { rewrites: true })
+    assert.deepStrictEqual(events, ["next"])
+  })
 })

@@ -149,6 +149,29 @@ describe("a reported usage", () => {
         usage: { input_tokens: 5, output_tokens: 3, output_tokens_details: { reasoning_tokens: 4 } }
       })
     )
+    // What was cached, and what was written for as long as ever, are parts of one whole.
+    const cached = (cached_tokens: number, cache_write_tokens: number, ttl_12h_tokens = 0) =>
+      readInputUsage({
+        usage: {
+          input_tokens: 9,
+          output_tokens: 3,
+          input_tokens_details: {
+            cached_tokens,
+            cache_write_tokens,
+            cache_write_tokens_details: { ttl_12h_tokens }
+          }
+        }
+      })
+    assert.strictEqual(cached(4, 5, 2)?.usage.cachedInput, 4)
+    assert.isUndefined(cached(5, 5))
+    assert.isUndefined(cached(5, 0, 5))
+    assert.isUndefined(cached(4, 6, 2))
+    const heard = (audio_tokens: number) =>
+      readPromptUsage({
+        usage: { prompt_tokens: 9, completion_tokens: 3, prompt_tokens_details: { audio_tokens } }
+      })
+    assert.strictEqual(heard(9)?.usage.audioInput, 9)
+    assert.isUndefined(heard(10))
   })
 
   it("without its output is unknown, unless the total says that there was none", () => {
