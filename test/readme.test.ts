@@ -93,6 +93,45 @@ describe("the README", () => {
   })
 })
 
+/** The files of a folder that a text does not name, by their name or by how it begins (`redis*`), and names of none. */
+const unnamed = (text: string, files: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const names = Array.from(text.matchAll(/`(\w+)(\*?)`/g), ([, name = "", rest]) => ({ name, rest }))
+  const isNamed = (file: string): boolean =>
+    names.some(({ name, rest }) => (rest === "*" ? file.startsWith(name) : file === name))
+  return [
+    ...files.filter((file) => !isNamed(file)),
+    ...names.flatMap(({ name, rest }) =>
+      files.some((file) => (rest === "*" ? file.startsWith(name) : file === name)) ? [] : [name + rest]
+    )
+  ]
+}
+
+describe("docs/ARCHITECTURE.md", () => {
+  it("says of every file of src what it is for, and of none that is not there", () => {
+    const text = pages.find((page) => page.path === "docs/ARCHITECTURE.md")?.text ?? ""
+    const list = Array.from(
+      text
+        .split("## The house")[1]
+        ?.split("\n## ")[0]
+        ?.matchAll(/^- .*$/gm) ?? []
+    ).join("\n")
+    const files = ["src", "src/internal"]
+      .flatMap((folder) => fs.readdirSync(path.join(root, folder)))
+      .filter((file) => file.endsWith(".ts") && file !== "index.ts")
+      .map((file) => file.slice(0, -3))
+    assert.isAbove(files.length, 90)
+    assert.deepStrictEqual(unnamed(list, files), [])
+  })
+
+  it("a file that is not named, and a name of no file, are caught", () => {
+    assert.deepStrictEqual(unnamed("`one`, `red*`, `gone`, `blue*`", ["one", "redRows", "two"]), [
+      "two",
+      "gone",
+      "blue*"
+    ])
+  })
+})
+
 describe("the list of examples", () => {
   it("has every one of them", () => {
     const readme = pages.find((page) => page.path === "README.md")?.text ?? ""
