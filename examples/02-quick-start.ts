@@ -1,7 +1,7 @@
 /**
  * The plain `openai` client under a budget of two cents, until it is refused:
  *
- *     node --conditions=agent-budget-source examples/02-quick-start.ts
+ *     npx node --conditions=agent-budget-source examples/02-quick-start.ts
  *
  * A simulated provider answers on the loopback interface; in a program of yours, `new OpenAI()` is all there is.
  */

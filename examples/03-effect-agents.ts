@@ -1,7 +1,7 @@
 /**
  * Agents as Effects: each on an account of its own, all under one budget, with a tool that has a price too:
  *
- *     node --conditions=agent-budget-source examples/03-effect-agents.ts
+ *     npx node --conditions=agent-budget-source examples/03-effect-agents.ts
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Effect, Layer, Stream } from "effect"

@@ -1,7 +1,7 @@
 /**
  * What requests would cost at most, line by line, and whether they fit a budget of ten cents. Nothing is sent:
  *
- *     node --conditions=agent-budget-source examples/04-quotes.ts
+ *     npx node --conditions=agent-budget-source examples/04-quotes.ts
  */
 import { Effect, Layer } from "effect"
 import { Budget, Pricing, Quote, TokenCounter, Usd } from "agent-budget"

@@ -1,7 +1,7 @@
 /**
  * Books in a file: an agent is killed in the middle of a call, and the next process goes on where it stopped:
  *
- *     node --conditions=agent-budget-source examples/05-durable.ts
+ *     npx node --conditions=agent-budget-source examples/05-durable.ts
  *
  * `new BudgetedSession({ budgetUsd, ledger: "file:budget.db" })` is all that a program needs for it. Here the ledger is
  * given as a layer, since a call that nobody ends is to be charged after three seconds, and not after a minute.

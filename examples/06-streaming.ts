@@ -1,7 +1,7 @@
 /**
  * Streams: one that is read to its end, one that is left early, and one that is left early and read on behind your back:
  *
- *     node --conditions=agent-budget-source examples/06-streaming.ts
+ *     npx node --conditions=agent-budget-source examples/06-streaming.ts
  */
 import OpenAI from "openai"
 import { BudgetedSession } from "agent-budget"

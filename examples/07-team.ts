@@ -1,7 +1,7 @@
 /**
  * A team of agents: accounts below accounts, each with a limit of its own, all under one budget:
  *
- *     node --conditions=agent-budget-source examples/07-team.ts
+ *     npx node --conditions=agent-budget-source examples/07-team.ts
  *
  * A call is charged to the account that it is made in and to every one above it. The reviewer has room of its own and is
  * stopped by its team's limit.

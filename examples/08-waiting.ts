@@ -1,7 +1,7 @@
 /**
  * Waiting instead of failing: eight agents ask at once for what three of them can hold at a time:
  *
- *     node --conditions=agent-budget-source examples/08-waiting.ts
+ *     npx node --conditions=agent-budget-source examples/08-waiting.ts
  *
  * They stand in line, first in, first out: what one call did not use lets the next one in. A call that can never fit is
  * refused without waiting.

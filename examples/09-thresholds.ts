@@ -2,7 +2,7 @@
  * Thresholds and a pause: someone is told at half of the budget, the agents stop at four fifths, and go on when a person
  * has raised the limit:
  *
- *     node --conditions=agent-budget-source examples/09-thresholds.ts
+ *     npx node --conditions=agent-budget-source examples/09-thresholds.ts
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Deferred, Effect, Layer, Stream } from "effect"

@@ -1,7 +1,7 @@
 /**
  * Prices of your own: a model that no table knows, on a host of yours, and a contract that is dearer than the list:
  *
- *     node --conditions=agent-budget-source examples/10-custom-prices.ts
+ *     npx node --conditions=agent-budget-source examples/10-custom-prices.ts
  */
 import OpenAI from "openai"
 import { BudgetedSession, BudgetRefusedError } from "agent-budget"

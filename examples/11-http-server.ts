@@ -1,7 +1,7 @@
 /**
  * A small HTTP server whose users each have a budget of their own, all under one:
  *
- *     node --conditions=agent-budget-source examples/11-http-server.ts
+ *     npx node --conditions=agent-budget-source examples/11-http-server.ts
  *
  * A user's account opens with the first question and stays; who has nothing left gets a 402 that says so. Here two users
  * ask from inside the same process; `Layer.launch(Server)` would serve for good.

@@ -1,7 +1,7 @@
 /**
  * Telemetry: spans and metrics of each call by OpenTelemetry's GenAI conventions, sent by OTLP to a collector:
  *
- *     node --conditions=agent-budget-source examples/12-telemetry.ts
+ *     npx node --conditions=agent-budget-source examples/12-telemetry.ts
  *
  * Here the collector is a small server on the loopback interface that shows what it got; in a program of yours it is at
  * `http://localhost:4318`, or wherever yours is.

@@ -1,7 +1,7 @@
 /**
  * An agent of `effect/ai` with a toolkit, under a budget of a session that plain clients spend from too:
  *
- *     node --conditions=agent-budget-source examples/13-effect-ai.ts
+ *     npx node --conditions=agent-budget-source examples/13-effect-ai.ts
  *
  * `BudgetedLanguageModel.layer` goes around any `LanguageModel`; here around the small one of the tests. Nothing is held
  * while a tool runs: each turn of the model is a call of its own.

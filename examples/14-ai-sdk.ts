@@ -1,7 +1,7 @@
 /**
  * An agent of the Vercel AI SDK, with tools, until its budget is used up:
  *
- *     node --conditions=agent-budget-source examples/14-ai-sdk.ts
+ *     npx node --conditions=agent-budget-source examples/14-ai-sdk.ts
  *
  * `session.fetch` is all that the SDK has to be given. A refusal is not tried again; it is among the causes of what the
  * SDK throws, where `BudgetExceededError.is` finds it.

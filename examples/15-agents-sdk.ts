@@ -1,7 +1,7 @@
 /**
  * The OpenAI Agents SDK: an agent that hands off to another one, each of whose calls is under one budget:
  *
- *     node --conditions=agent-budget-source examples/15-agents-sdk.ts
+ *     npx node --conditions=agent-budget-source examples/15-agents-sdk.ts
  *
  * The SDK is given a wrapped client as its default. Its own tracing sends what was said to OpenAI by a way of its own,
  * which costs nothing and is turned off here.

@@ -1,7 +1,7 @@
 /**
  * An agent on LangChain, with a tool, until its budget is used up:
  *
- *     node --conditions=agent-budget-source examples/16-langchain.ts
+ *     npx node --conditions=agent-budget-source examples/16-langchain.ts
  *
  * `configuration.fetch` is all that has to be given.
  */
