@@ -95,7 +95,7 @@ describe("the README", () => {
 
 /** The files of a folder that a text does not name, by their name or by how it begins (`redis*`), and names of none. */
 const unnamed = (text: string, files: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const names = Array.from(text.matchAll(/`(\w+)(\*?)`/g), ([, name = "", rest]) => ({ name, rest }))
+  const names = Array.from(text.matchAll(/`(\w+)(\*?)`/g), ([, name = "", rest = ""]) => ({ name, rest }))
   const isNamed = (file: string): boolean =>
     names.some(({ name, rest }) => (rest === "*" ? file.startsWith(name) : file === name))
   return [
