@@ -947,7 +947,7 @@ export const balances: Effect.Effect<
 export const summary: Effect.Effect<Summary, never, Budget> = Effect.map(Budget, (budget) => budget.view())
 
 /**
- * What happens to the budget from now on. A reader that falls 1,024 events behind loses the oldest.
+ * What happens to the budget from now on, until it ends. A reader that falls 1,024 events behind loses the oldest.
  *
  * @example
  * ```ts

@@ -683,6 +683,22 @@ describe("the events of a budget", () => {
     }).pipe(Effect.provide(budget()))
   )
 
+  it.effect("end with the budget, once all is told that its last calls caused", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const service = yield* Scope.provide(Budget.make({ limit: cents(100), thresholds: [0.5] }), scope)
+      const told = yield* Effect.forkChild(Stream.runCollect(service.events), { startImmediately: true })
+      const held = yield* service.acquire({ least: cents(60) })
+      yield* service.settle(held, { amount: cents(60), verdict: "metered" })
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(
+        (yield* Fiber.join(told)).map(({ _tag }) => _tag),
+        ["Reserved", "Settled", "ThresholdCrossed"]
+      )
+      assert.deepStrictEqual(yield* Stream.runCollect(service.events), [])
+    }).pipe(Effect.provide(Ledger.layerMemory()))
+  )
+
   it.effect("of the ledger are told from the very step in which somebody reads", () =>
     Effect.gen(function* () {
       const told = yield* Effect.forkChild(

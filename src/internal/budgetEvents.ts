@@ -1,6 +1,7 @@
 /** The events of a budget: what ends of calls and entries of the ledger are as events, and who reads them. */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Predicate from "effect/Predicate"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -43,6 +44,7 @@ interface Feed {
   readonly publish: (event: () => Event) => void
   /** Listens to the ledger as a reader does, up to the end of the budget. */
   readonly listen: Effect.Effect<void>
+  /** They end with the budget. */
   readonly events: Stream.Stream<Event>
 }
 
@@ -53,8 +55,12 @@ export const feedOf = (
   tally: Tally
 ): Effect.Effect<Feed, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const events = yield* PubSub.sliding<Event>(1_024)
+    const events = yield* PubSub.sliding<Event | undefined>(1_024)
     const scope = yield* Effect.scope
+    // A turn later: what the last ends have caused is told by then.
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => void setImmediate(() => PubSub.endUnsafe(events, undefined)))
+    )
     let readers = 0
     const publish = (event: () => Event): void => {
       if (readers > 0) apart(() => toReaders(events, event()))
@@ -85,5 +91,6 @@ export const feedOf = (
       --readers > 0 || listening === undefined ? Effect.void : Fiber.interrupt(listening)
     )
     const read = Effect.acquireRelease(listen, () => leave)
-    return { publish, listen, events: Stream.unwrap(Effect.as(read, Stream.fromPubSub(events))) }
+    const untilTheEnd = Stream.takeWhile(Stream.fromPubSub(events), Predicate.isNotUndefined)
+    return { publish, listen, events: Stream.unwrap(Effect.as(read, untilTheEnd)) }
   })
