@@ -100,7 +100,7 @@ export class AccountPaused extends Schema.TaggedError<AccountPaused>()("AccountP
     return (
       `Account ${quoted(this.account)} is paused and admits nothing` +
       `${this.waitedMillis > 0 ? ` (after waiting ${Math.round(this.waitedMillis)} ms)` : ""}. Nothing was sent. ` +
-      `Resume it with Budget.resume or Ledger.resume, or wait for that with onExceeded: "wait".`
+      `Resume it (Budget.resume, session.resume or Ledger.resume), or wait for that with onExceeded: "wait".`
     )
   }
 }

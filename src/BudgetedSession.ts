@@ -6,7 +6,6 @@
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
-import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -161,7 +160,7 @@ export interface SessionQuote {
 }
 
 /**
- * An account below a session's, as `within` opens it: its name, and what it may spend of what the session may.
+ * An account below a session's, as `open` and `within` open it: its name, and what it may spend of what the session may.
  *
  * @example
  * ```ts
@@ -226,7 +225,6 @@ export class BudgetedSession {
   readonly #services: Opened["services"]
   readonly #ownsLedger: boolean
   readonly #budget: Budget.Budget["Service"]
-  readonly #closed = Deferred.makeUnsafe<true>()
   #closing: Promise<void> | undefined
   /**
    * A `fetch` with this session's budget around it, for whatever takes one. It answers its refusals by 402 responses,
@@ -342,26 +340,47 @@ export class BudgetedSession {
   }
 
   /**
+   * Admits nothing more on this session's account, or on that of the `within` around the call, until `resume`. What is
+   * under way ends as ever. In a durable ledger it is so for every process, and stays so.
+   */
+  async pause(): Promise<void> {
+    this.#refuseIfClosed()
+    return this.#run(Budget.pause)
+  }
+
+  /** Admits calls again after a `pause`; those that wait are let in. */
+  async resume(): Promise<void> {
+    this.#refuseIfClosed()
+    return this.#run(Budget.resume)
+  }
+
+  /**
+   * Opens an account below this session's (or below that of the `within` around the call), which stays open until the
+   * session is closed, and longer in a durable ledger. Each `within` of its name spends from it. The same again joins it;
+   * another limit rejects with an `AccountConflict`, unless `onLimitChange` says otherwise.
+   */
+  async open(options: SessionAccount): Promise<void> {
+    this.#refuseIfClosed()
+    return this.#run(Effect.flatMap(accountOf(options), Budget.open))
+  }
+
+  /**
    * Charges every call that `run` makes to an account of its own, below this session's (or below the account of the
    * `within` around it), and to all above it. Its `window`, `thresholds` and `onLimitChange` are as in
    * `Budget.LimitOptions`; a name that is none of these is refused. Rejects with what `run` throws.
    *
-   * The account lasts as long as somebody has it open: the next `within` of its name has its whole limit again, in a
-   * window of its own, unless `Budget.open` opened it, over `layer`.
+   * The account lasts as long as somebody has it open: unless `open` opened it, the next `within` of its name has its
+   * whole limit again, in a window of its own.
    */
   async within<A>(options: SessionAccount, run: () => A | Promise<A>): Promise<A> {
     this.#refuseIfClosed()
-    const misspelt = checkNames("an account", options, accountNames)
-    if (misspelt !== undefined) throw BudgetError.toThrown(invalidOptions(misspelt))
     const inside = Effect.contextWith((context: Context.Context<never>) =>
       Effect.tryPromise({
         try: () => callContext.run({ context, passing: undefined }, async () => run()),
         catch: (thrown) => new Thrown({ thrown })
       })
     )
-    const { budgetUsd, ...account } = options
-    const limit = budgetUsd === undefined ? Effect.succeed(undefined) : amountOf(budgetUsd)
-    return this.#run(Effect.flatMap(limit, (most) => Budget.within(inside, { ...account, limit: most })))
+    return this.#run(Effect.flatMap(accountOf(options), (account) => Budget.within(inside, account)))
   }
 
   /**
@@ -370,15 +389,12 @@ export class BudgetedSession {
    */
   events(): AsyncIterable<Budget.Event> {
     const queue = Effect.runSync(Queue.sliding<Budget.Event, Cause.Done>(1_024))
-    const feed = Effect.runFork(Stream.runForEach(this.#budget.events, (event) => Queue.offer(queue, event)))
-    const end = Deferred.await(this.#closed).pipe(
-      Effect.andThen(Fiber.interrupt(feed)),
-      Effect.andThen(Queue.end(queue))
+    const feed = Effect.runFork(
+      Stream.runForEach(this.#budget.events, (event) => Queue.offer(queue, event)).pipe(
+        Effect.ensuring(Queue.end(queue))
+      )
     )
-    const ending = Effect.runFork(end)
-    return Stream.toAsyncIterable(
-      Stream.ensuring(Stream.fromQueue(queue), Fiber.interruptAll([feed, ending]))
-    )
+    return Stream.toAsyncIterable(Stream.ensuring(Stream.fromQueue(queue), Fiber.interrupt(feed)))
   }
 
   /**
@@ -416,7 +432,6 @@ export class BudgetedSession {
     await this.#runtime.dispose()
     // The last events are still on their way to whoever reads them.
     await new Promise((resolve) => setImmediate(resolve))
-    Deferred.doneUnsafe(this.#closed, Effect.succeed(true))
     // A ledger of the user's own lives on, and writes by itself.
     const endings = this.#ownsLedger ? await Effect.runPromise(budget.ledger.unwritten) : []
     if (endings.length > 0)
@@ -459,6 +474,17 @@ const openNow = (options: Options): Opened => {
     "Write await BudgetedSession.make({ ... }) instead of new BudgetedSession({ ... })."
   throw BudgetError.toThrown(invalidOptions(detail))
 }
+
+/** An account as a caller, who may have no types, wrote it. */
+const accountOf = (options: SessionAccount): Effect.Effect<Budget.AccountOptions, BudgetError.BudgetError> =>
+  Effect.suspend(() => {
+    const misspelt = checkNames("an account", options, accountNames)
+    if (misspelt !== undefined) return Effect.fail(invalidOptions(misspelt))
+    const { budgetUsd, ...account } = options
+    return budgetUsd === undefined
+      ? Effect.succeed(account)
+      : Effect.map(amountOf(budgetUsd), (limit) => ({ ...account, limit }))
+  })
 
 /** What a user's own function threw, on its way back to the user. */
 class Thrown extends Data.TaggedError("Thrown")<{ readonly thrown: unknown }> {}

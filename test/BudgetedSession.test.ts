@@ -286,6 +286,80 @@ describe("within", () => {
   )
 })
 
+describe("open", () => {
+  it(
+    "opens an account that every within of its name spends from, up to one limit",
+    withSession(async (setup) => {
+      const { session, client } = setup
+      await session.within({ account: "team" }, async () => {
+        await session.open({ account: "ann", budgetUsd: "0.0012" })
+        const spends = () =>
+          session.within({ account: "ann" }, async () => {
+            await client.chat.completions.create(capped)
+            return session.balance()
+          })
+        const first = await spends()
+        assert.deepInclude(first, { account: "root/team/ann", limitUsd: 0.0012 })
+        const second = await spends()
+        assert.closeTo(second.spentUsd, 2 * first.spentUsd, 1e-12)
+
+        await session.open({ account: "ann", budgetUsd: "0.0012" })
+        const other = { account: "ann", budgetUsd: first.spentUsd }
+        assert.strictEqual(reasonOf(await failureOf(session.open(other))), "AccountConflict")
+        await session.open({ ...other, onLimitChange: "set" })
+        assert.instanceOf(await failureOf(spends()), BudgetExceededError)
+      })
+      assert.strictEqual(reasonOf(await failureOf(session.open({ account: "a/b" }))), "InvalidAccount")
+      const misspelt = { account: "bob", limit: 5 }
+      assert.strictEqual(reasonOf(await failureOf(session.open(misspelt))), "InvalidOptions")
+      assert.deepStrictEqual(
+        (await session.balances()).map(({ account }) => account),
+        // An account stays as long as one below it does.
+        ["root", "root/team", "root/team/ann"]
+      )
+      await assertBooks(setup, "metered")
+    })
+  )
+})
+
+describe("pause", () => {
+  it(
+    "admits nothing on the account that it is said on, until resume",
+    withSession(async (setup) => {
+      const { session, client } = setup
+      const ask = () => client.chat.completions.create(capped)
+      await session.within({ account: "ann" }, async () => {
+        await session.pause()
+        const refusal = await failureOf(ask())
+        assert.strictEqual(reasonOf(refusal), "AccountPaused")
+        assert.include(String(refusal), "session.resume")
+      })
+      await session.pause()
+      assert.strictEqual(reasonOf(await failureOf(ask())), "AccountPaused")
+      assert.strictEqual(setup.provider.requests.length, 0)
+      await session.resume()
+      await ask()
+      await assertBooks(setup, "metered")
+    })
+  )
+
+  it(
+    "lets those who wait in with resume",
+    withSession(
+      async (setup) => {
+        await setup.session.pause()
+        const call = setup.client.chat.completions.create(capped)
+        const outcome = await Promise.race([call.then(() => "in"), turn().then(() => "waits")])
+        assert.strictEqual(outcome, "waits")
+        await setup.session.resume()
+        await call
+        await assertBooks(setup, "metered")
+      },
+      { onExceeded: "wait", waitAtMost: "20 seconds" }
+    )
+  )
+})
+
 describe("setLimit", () => {
   it(
     "raises, lowers and is refused where it is no amount",
@@ -352,7 +426,10 @@ describe("close", () => {
       for (const after of [
         () => Promise.resolve().then(() => session.wrapOpenAI(plain)),
         () => session.within({ account: "ann" }, () => client.chat.completions.create(capped)),
+        () => session.open({ account: "ann" }),
         () => session.setLimit(5),
+        () => session.pause(),
+        () => session.resume(),
         () => orThrown(session.fetch(url, init)),
         () => client.withOptions({ timeout: 5_000 }).chat.completions.create(capped)
       ]) {
