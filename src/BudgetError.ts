@@ -179,7 +179,7 @@ export class UnboundedRequest extends Schema.TaggedError<UnboundedRequest>()("Un
 }
 
 /**
- * Reason: an endpoint that is not priced. `known`, where only a quote was asked for: what its calls cost all the same.
+ * Reason: an endpoint that is not priced.
  *
  * @example
  * ```ts
@@ -192,16 +192,39 @@ export class UnboundedRequest extends Schema.TaggedError<UnboundedRequest>()("Un
  */
 export class UnsupportedEndpoint extends Schema.TaggedError<UnsupportedEndpoint>()("UnsupportedEndpoint", {
   method: Schema.String,
-  path: Schema.String,
-  known: Schema.optionalKey(Schema.String)
+  path: Schema.String
 }) {
   override get message(): string {
     const name = `${this.method} ${this.path}`
-    if (this.known !== undefined) return `${shown(name)} has no quote: ${this.known} Send it without one.`
     return (
       `${shown(name)} is not a priced endpoint. Nothing was sent. To admit it at a maximum of your own, ` +
       `write endpoints: { ${quoted(name)}: { maxUsd: "..." } } (* stands for one part of the path), or "free" if it costs nothing.`
     )
+  }
+}
+
+/**
+ * Reason: a quote was asked for of a call that has none to be worked out: its endpoint is free, or costs at most what the
+ * user vouched for. `most` is in nano-dollars.
+ *
+ * @example
+ * ```ts
+ * import { BudgetError, Usd } from "agent-budget"
+ *
+ * const reason = new BudgetError.NothingToQuote({ method: "GET", path: "/models", most: Usd.zero })
+ * console.log(reason.message) // GET /models has no quote: it costs nothing. Send it without one.
+ * ```
+ *
+ * @since 0.1.0
+ */
+export class NothingToQuote extends Schema.TaggedError<NothingToQuote>()("NothingToQuote", {
+  method: Schema.String,
+  path: Schema.String,
+  most: Usd.FromNanos
+}) {
+  override get message(): string {
+    const most = this.most === 0 ? "nothing" : `at most ${Usd.format(this.most)}, by your own word`
+    return `${shown(`${this.method} ${this.path}`)} has no quote: it costs ${most}. Send it without one.`
   }
 }
 
@@ -515,6 +538,7 @@ export const Reason = Schema.Union([
   UnpricedTier,
   UnboundedRequest,
   UnsupportedEndpoint,
+  NothingToQuote,
   UnsupportedTransport,
   MalformedRequest,
   InvalidAmount,

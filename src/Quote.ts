@@ -179,11 +179,8 @@ export const make = (
   if (found._tag === "Refused") return Result.fail(found.error)
   if (found._tag !== "Priced") {
     const { method, path } = request
-    const known =
-      found._tag === "Free"
-        ? "it costs nothing."
-        : `it costs at most ${Usd.format(found.most)}, by your own word.`
-    return Result.fail(BudgetError.because(new BudgetError.UnsupportedEndpoint({ method, path, known })))
+    const most = found._tag === "Free" ? Usd.zero : found.most
+    return Result.fail(BudgetError.because(new BudgetError.NothingToQuote({ method, path, most })))
   }
   if (!Predicate.isObject(request.body)) return Result.fail(notAnObject)
   const text = Result.try(() => JSON.stringify(request.body))

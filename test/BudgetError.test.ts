@@ -60,6 +60,14 @@ const reasons: ReadonlyArray<readonly [BudgetError.Reason, ReadonlyArray<string>
     ["POST /videos", 'endpoints: { "POST /videos": { maxUsd: "..." } }', '"free"', "Nothing was sent"]
   ],
   [
+    new BudgetError.NothingToQuote({ method: "GET", path: "/models", most: Usd.zero }),
+    ["GET /models has no quote: it costs nothing.", "Send it without one"]
+  ],
+  [
+    new BudgetError.NothingToQuote({ method: "POST", path: "/videos", most: Usd.dollars("0.5") }),
+    ["POST /videos has no quote: it costs at most $0.50, by your own word.", "Send it without one"]
+  ],
+  [
     new BudgetError.UnsupportedTransport({ detail: "A socket.", fix: "Use HTTP." }),
     ["A socket.", "Use HTTP.", "nothing was sent"]
   ],

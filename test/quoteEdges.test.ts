@@ -31,8 +31,13 @@ describe("an endpoint that is overridden", () => {
     const of = (word: NonNullable<Quote.Options["endpoints"]>[string]) =>
       whyOf("/videos", {}, { endpoints: { "POST /videos": word } })
     assert.deepInclude(of({ maxUsd: "much" }), { _tag: "InvalidAmount" })
-    assert.deepInclude(of({ maxUsd: "1" }), { _tag: "UnsupportedEndpoint", method: "POST", path: "/videos" })
-    assert.deepInclude(of("free"), { _tag: "UnsupportedEndpoint", method: "POST", path: "/videos" })
+    assert.deepInclude(of({ maxUsd: "1" }), {
+      _tag: "NothingToQuote",
+      method: "POST",
+      path: "/videos",
+      most: 1_000_000_000
+    })
+    assert.deepInclude(of("free"), { _tag: "NothingToQuote", method: "POST", path: "/videos", most: 0 })
   })
 
   it("is not told to be vouched for where it is, or is free", () => {
