@@ -29,8 +29,8 @@ import { isAddress } from "./internal/optionChecks.ts"
 import type * as Pricing from "./Pricing.ts"
 
 /**
- * A call that failed at the provider or on the way there: the client's own error as its cause. Budget refusals
- * are `BudgetError`s instead.
+ * What the client threw: a call that failed at the provider or on the way there, or options that no client can be made
+ * of. The client's own error is its cause. Budget refusals are `BudgetError`s instead.
  *
  * @example
  * ```ts
@@ -278,7 +278,8 @@ export interface Options extends Omit<ClientOptions, "apiKey"> {
 }
 
 /**
- * The service over a client of its own.
+ * The service over a client of its own. Fails with an `OpenAiError` for options that the client refuses, such as an
+ * empty key.
  *
  * @example
  * ```ts
@@ -303,7 +304,7 @@ export interface Options extends Omit<ClientOptions, "apiKey"> {
  */
 export const layer = (
   options: Options
-): Layer.Layer<BudgetedOpenAi, BudgetError.BudgetError, Budget.Budget | Pricing.Pricing> =>
+): Layer.Layer<BudgetedOpenAi, BudgetError.BudgetError | OpenAiError, Budget.Budget | Pricing.Pricing> =>
   layerClient(() => new OpenAI({ ...options, apiKey: Redacted.value(options.apiKey) }))
 
 /**
@@ -322,8 +323,5 @@ export const layer = (
  */
 export const layerClient = (
   client: () => OpenAI
-): Layer.Layer<BudgetedOpenAi, BudgetError.BudgetError, Budget.Budget | Pricing.Pricing> =>
-  Layer.effect(
-    BudgetedOpenAi,
-    Effect.suspend(() => make(client()))
-  )
+): Layer.Layer<BudgetedOpenAi, BudgetError.BudgetError | OpenAiError, Budget.Budget | Pricing.Pricing> =>
+  Layer.effect(BudgetedOpenAi, Effect.flatMap(Effect.try({ try: client, catch: toError }), make))

@@ -1207,6 +1207,18 @@ describe("the service", () => {
     )
   )
 
+  it.effect("a client that cannot be made fails, by the client's own error", () =>
+    Effect.gen(function* () {
+      const Live = BudgetedOpenAi.layer({ apiKey: Redacted.make("") }).pipe(
+        Layer.provide(Layer.merge(Budget.layerMemory({ limit: Usd.dollars("1") }), Pricing.layer))
+      )
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(Live)))
+      assert.instanceOf(error, BudgetedOpenAi.OpenAiError)
+      assert.instanceOf(error.cause, OpenAI.OpenAIError)
+      assert.include(error.message, "apiKey")
+    })
+  )
+
   it.effect("a client of one's own is wrapped for it", () =>
     withProvider((provider) =>
       Effect.gen(function* () {
