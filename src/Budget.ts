@@ -125,12 +125,7 @@ export class Budget extends Context.Service<
 >()("agent-budget/Budget") {}
 
 /**
- * What an account may spend. `limit`: in nano-dollars, itself and all below it; in `window`, over and over (forever
- * without one). As `spent` reaches one of `thresholds` (fractions of the limit) a `ThresholdCrossed` event is told.
- *
- * `onLimitChange` says what to do where the account is open, or was left in a durable ledger, with another limit:
- * `"refuse"` it with an `AccountConflict` (unless you say otherwise, so that two programs that disagree find out), or
- * `"set"` it to this one, with an entry in the books.
+ * What an account may spend: itself and all below it.
  *
  * @example
  * ```ts
@@ -144,17 +139,22 @@ export class Budget extends Context.Service<
  * @since 0.1.0
  */
 export interface LimitOptions {
-  /** Only the limits above hold where it is left out. */
+  /** In nano-dollars. Only the limits above hold where it is left out. */
   readonly limit?: Usd.Usd | undefined
+  /** In each window the whole limit may be spent anew; for ever, and once, without one. */
   readonly window?: Ledger.Window | undefined
+  /** Fractions of the limit: as `spent` reaches one of them a `ThresholdCrossed` event is told. */
   readonly thresholds?: ReadonlyArray<number> | undefined
+  /**
+   * What to do where the account is open, or was left in a durable ledger, with another limit: `"refuse"` it with an
+   * `AccountConflict` (unless said otherwise, so that two programs that disagree find out), or `"set"` it to this one,
+   * with an entry in the books.
+   */
   readonly onLimitChange?: "refuse" | "set" | undefined
 }
 
 /**
- * How a budget behaves; `limit` and what belongs to it as in `LimitOptions`. With `onExceeded: "wait"` a call that
- * does not fit waits in line for room, at most `waitAtMost` (5 minutes unless said: below the 10 minutes after which
- * the OpenAI client gives up).
+ * How a budget behaves.
  *
  * @example
  * ```ts
@@ -168,7 +168,9 @@ export interface LimitOptions {
  */
 export interface Options extends LimitOptions {
   readonly limit: Usd.Usd
+  /** What becomes of a call that does not fit: it fails, unless said otherwise, or waits in line for room. */
   readonly onExceeded?: "fail" | "wait" | undefined
+  /** How long a call waits: 5 minutes unless said, below the 10 after which the OpenAI client gives up. */
   readonly waitAtMost?: Duration.Input | undefined
   /** The name of the account in the ledger; `root` unless said. */
   readonly account?: string | undefined

@@ -19,11 +19,6 @@ import type * as Pricing from "./Pricing.ts"
 /**
  * What a budgeted embedding model is told of the model that it is around.
  *
- * - `model`: the priced model; unless said, that of `effect/ai`'s `Model.ModelName` where it is built or, where there is
- *   none, where it is called.
- * - `batchKey`: by what of their contexts calls of `embed` may share one request, as in `EmbeddingModel.make`. Calls on
- *   different accounts never share one.
- *
  * @example
  * ```ts
  * import type * as BudgetedEmbeddingModel from "agent-budget/BudgetedEmbeddingModel"
@@ -35,8 +30,15 @@ import type * as Pricing from "./Pricing.ts"
  * @since 0.1.0
  */
 export interface Options {
+  /**
+   * The priced model; unless said, that of `effect/ai`'s `Model.ModelName` where it is built or, where there is none,
+   * where it is called.
+   */
   readonly model?: string | undefined
-  /** Which texts may share a request. */
+  /**
+   * By what of their contexts calls of `embed` may share one request, as in `EmbeddingModel.make`. Calls on different
+   * accounts never share one.
+   */
   readonly batchKey?: ((context: Context.Context<never>) => unknown) | undefined
 }
 

@@ -50,10 +50,7 @@ import type * as Usd from "./Usd.ts"
 export type { Fetch }
 
 /**
- * How calls are bounded, sent and settled: the options of a quote, and what becomes of a response that its reader
- * leaves early (`abandoned`): `"assume"` charges the whole reservation, unless said otherwise; `"drain"` reads on in
- * the background, for at most a minute, and books the truth: the answer is then generated, and paid, to its end.
- * `refusal`: whether a `fetch` answers a refused call by a 402 response, as it does unless said otherwise, or throws.
+ * How calls are bounded, sent and settled: the options of a quote, and what becomes of a call after it.
  *
  * @example
  * ```ts
@@ -66,7 +63,13 @@ export type { Fetch }
  * @since 0.1.0
  */
 export interface PolicyOptions extends Quote.Options {
+  /**
+   * What becomes of a response that its reader leaves early: `"assume"` charges the whole reservation, unless said
+   * otherwise; `"drain"` reads on in the background, for at most a minute, and books the truth: the answer is then
+   * generated, and paid, to its end.
+   */
   readonly abandoned?: "assume" | "drain" | undefined
+  /** Whether a `fetch` answers a refused call by a 402 response, as it does unless said otherwise, or throws. */
   readonly refusal?: "throw" | "response" | undefined
 }
 
@@ -144,11 +147,7 @@ export const layerConfig = (defaults: PolicyOptions = {}): Layer.Layer<never, Co
   )
 
 /**
- * What a budgeted `fetch` is put around. `baseURL`: the root of the API; calls to any other origin or root are
- * refused. Without it, any host that is known (or stated in the policy's `hosts`) is reached. `fetch` does the sending;
- * whatever it sends again by itself is not seen. `refusal`: a refused call is answered by a 402 response that names the
- * reason, unless it is to throw. Clients try again what a `fetch` throws, some of them seven times, and let a 402 be;
- * its reason is found in what they make of it, and in the response itself (`BudgetExceededError.is`).
+ * What a budgeted `fetch` is put around.
  *
  * @example
  * ```ts
@@ -161,8 +160,18 @@ export const layerConfig = (defaults: PolicyOptions = {}): Layer.Layer<never, Co
  * @since 0.1.0
  */
 export interface Options {
+  /** Does the sending; the global `fetch` unless said. Whatever it sends again by itself is not seen. */
   readonly fetch?: Fetch | undefined
+  /**
+   * The root of the API; calls to any other origin or root are refused. Without it, any host that is known (or stated in
+   * the policy's `hosts`) is reached.
+   */
   readonly baseURL?: string | undefined
+  /**
+   * A refused call is answered by a 402 response that names the reason, unless it is to throw. Clients try again what a
+   * `fetch` throws, some of them seven times, and let a 402 be; its reason is found in what they make of it, and in the
+   * response itself (`BudgetExceededError.is`).
+   */
   readonly refusal?: "throw" | "response" | undefined
 }
 

@@ -24,7 +24,7 @@ import { Unsent } from "./internal/unsent.ts"
 import type * as Pricing from "./Pricing.ts"
 
 /**
- * What a budgeted client is put around: `baseURL` as in `BudgetedFetch.Options`.
+ * What a budgeted client is put around.
  *
  * @example
  * ```ts
@@ -37,6 +37,7 @@ import type * as Pricing from "./Pricing.ts"
  * @since 0.1.0
  */
 export interface Options {
+  /** The root of the API, as in `BudgetedFetch.Options`. */
   readonly baseURL?: string | undefined
 }
 

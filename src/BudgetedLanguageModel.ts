@@ -25,14 +25,6 @@ import type * as Pricing from "./Pricing.ts"
 /**
  * What a budgeted model is told of the model that it is around.
  *
- * - `model`: the priced model; unless said, that of `effect/ai`'s `Model.ModelName` where it is built or, where there is
- *   none, where it is called.
- * - `maxOutputTokens`: the cap that the model is configured with. It is your word: nothing is written into the request
- *   here. Without it a call holds all that the model may write.
- * - `api`: how the provider asks; `/responses` unless said.
- * - `request`: the body that the provider sends, made of the one that was worked out from the prompt and the tools. Say
- *   here what else is configured: a `service_tier`, how long caches are kept, tools that the provider runs.
- *
  * @example
  * ```ts
  * import type * as BudgetedLanguageModel from "agent-budget/BudgetedLanguageModel"
@@ -48,10 +40,22 @@ import type * as Pricing from "./Pricing.ts"
  * @since 0.1.0
  */
 export interface Options {
+  /**
+   * The priced model; unless said, that of `effect/ai`'s `Model.ModelName` where it is built or, where there is none,
+   * where it is called.
+   */
   readonly model?: string | undefined
+  /**
+   * The cap that the model is configured with. It is your word: nothing is written into the request here. Without it a
+   * call holds all that the model may write.
+   */
   readonly maxOutputTokens?: number | undefined
+  /** How the provider asks; `/responses` unless said. */
   readonly api?: "/responses" | "/chat/completions" | undefined
-  /** The body that is sent, made of the one that was worked out. */
+  /**
+   * The body that the provider sends, made of the one that was worked out from the prompt and the tools. Say here what
+   * else is configured: a `service_tier`, how long caches are kept, tools that the provider runs.
+   */
   readonly request?: ((body: object, asked: LanguageModel.ProviderOptions) => object) | undefined
 }
 

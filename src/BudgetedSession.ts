@@ -21,12 +21,11 @@ import * as BudgetedFetch from "./BudgetedFetch.ts"
 import * as BudgetedOpenAi from "./BudgetedOpenAi.ts"
 import { under } from "./internal/addresses.ts"
 import { callContext, lasting, Places } from "./internal/callContext.ts"
-import { checkUnbounded } from "./internal/ledgerChecks.ts"
+import { checkUnbounded, invalidOptions } from "./internal/ledgerChecks.ts"
 import { checkNames, checkWhere, type Names } from "./internal/optionChecks.ts"
 import { recordsOf } from "./internal/responseRecords.ts"
 import {
   amountOf,
-  invalidOptions,
   layerOf,
   ownsLedger,
   type LimitOptions,
@@ -176,7 +175,9 @@ export interface SessionQuote {
  * @since 0.1.0
  */
 export interface SessionAccount extends LimitOptions {
+  /** One part of a path, without a slash. */
   readonly account: string
+  /** Its limit in dollars; a string is exact. Only the limits above hold where it is left out. */
   readonly budgetUsd?: Usd.Dollars | undefined
 }
 

@@ -96,8 +96,7 @@ export class InputTokens extends Context.Service<
 >()("agent-budget/InputTokens") {}
 
 /**
- * What a counter of its own asks with: the key, the root of the API (`https://api.openai.com/v1` unless said), the
- * `fetch` that sends, and how long a count may take (10 seconds unless said).
+ * What a counter of its own asks with.
  *
  * @example
  * ```ts
@@ -112,9 +111,11 @@ export class InputTokens extends Context.Service<
  */
 export interface Options {
   readonly apiKey: Redacted.Redacted
+  /** The root of the API: `https://api.openai.com/v1` unless said. */
   readonly baseURL?: string | undefined
-  /** What to ask with; the global `fetch` unless said. */
+  /** What sends; the global `fetch` unless said. */
   readonly fetch?: ((input: string, init: RequestInit) => Promise<Response>) | undefined
+  /** How long a count may take: 10 seconds unless said. */
   readonly timeout?: Duration.Input | undefined
 }
 
@@ -204,7 +205,7 @@ const layerWithin = (
   const wrong = checkUnbounded({ timeout })
   return wrong === undefined
     ? Layer.succeed(InputTokens, counter)
-    : Layer.effect(InputTokens, invalidOptions(wrong))
+    : Layer.effect(InputTokens, Effect.fail(invalidOptions(wrong)))
 }
 
 /** Headers that say something of the call's own body or attempt. */

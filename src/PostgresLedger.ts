@@ -32,8 +32,7 @@ import * as StoredLedger from "./internal/storedLedger.ts"
 import * as Ledger from "./Ledger.ts"
 
 /**
- * Where in the database the books are: a schema (`agent_budget` unless said) and what the names of its tables begin
- * with (nothing unless said). Both are lower-case letters, digits and `_`.
+ * Where in the database the books are, in names of lower-case letters, digits and `_`.
  *
  * @example
  * ```ts
@@ -46,15 +45,14 @@ import * as Ledger from "./Ledger.ts"
  * @since 0.1.0
  */
 export interface Place {
+  /** `agent_budget` unless said. */
   readonly schema?: string | undefined
+  /** What the names of its tables begin with: nothing unless said. */
   readonly prefix?: string | undefined
 }
 
 /**
- * Where the books are, and how the ledger behaves. `timeout` is how long a step may take before it fails as unavailable
- * (5 seconds unless said). `lease`, `poll`, `writeAtClose` and `onUnwritten` are those of every durable ledger: how
- * long a reservation lives unless this process renews it (1 minute), how often a waiter looks for room at least
- * (1 second), how long closing goes on trying to write what could not be written (10 seconds), and who gets the rest.
+ * Where the books are, and how the ledger behaves.
  *
  * @example
  * ```ts
@@ -67,6 +65,7 @@ export interface Place {
  * @since 0.1.0
  */
 export interface Options extends Place, StoredLedger.StoredOptions {
+  /** How long a step may take before it fails as unavailable: 5 seconds unless said. */
   readonly timeout?: Duration.Input | undefined
 }
 

@@ -38,8 +38,7 @@ export { PriceOverride, Tier, ToolFeesOverride }
 export type { Model, Price, Rates, ToolFees }
 
 /**
- * How a table is put together: rows of your own by exact id, fees of your own for hosted tools, the age from which
- * the bundled table is refused, and whether it is there at all (true unless said).
+ * How a table is put together.
  *
  * @example
  * ```ts
@@ -52,9 +51,13 @@ export type { Model, Price, Rates, ToolFees }
  * @since 0.1.0
  */
 export interface Options {
+  /** Rows of your own, by the model's exact id. */
   readonly overrides?: Readonly<Record<string, PriceOverride>> | undefined
+  /** What hosted tools cost, where that is not what the bundled table says. */
   readonly toolFees?: ToolFeesOverride | undefined
+  /** The age from which the bundled table is refused: never, unless said; it warns from 30 days on. */
   readonly maxAge?: Duration.Input | undefined
+  /** Whether the bundled table is there at all: it is, unless said otherwise. */
   readonly bundled?: boolean | undefined
 }
 

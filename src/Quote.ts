@@ -29,14 +29,7 @@ import type * as Usage from "./Usage.ts"
 import * as Usd from "./Usd.ts"
 
 /**
- * How requests are bounded. `tier`: what requests without a `service_tier` are quoted and sent at. `uncapped`:
- * what becomes of a request without an output cap: it gets a cap that costs at most a `share` of what is
- * available (a tenth unless said), never below `floor` tokens (1,024, or 4,096 for reasoning models, unless
- * said); or the model's maximum; or it is refused. `models`: names for priced models. `allow`: body fields that
- * cost nothing. `endpoints`: unpriced endpoints that you vouch for. `hosts`: what you know of a host. `inputBound`:
- * `"bytes"` bounds the input by its length, which costs nothing and is three to eight times the bill; `"counted"`
- * counts its tokens, which is within a few hundredths of the bill on text; `"auto"`, unless said otherwise, counts
- * where the length does not fit, or would hold more than a hundredth of what is available.
+ * How requests are bounded.
  *
  * @example
  * ```ts
@@ -49,16 +42,31 @@ import * as Usd from "./Usd.ts"
  * @since 0.1.0
  */
 export interface Options {
+  /** What requests without a `service_tier` are quoted and sent at: standard unless said. */
   readonly tier?: Pricing.Tier | undefined
+  /**
+   * What becomes of a request without an output cap: it gets a cap that costs at most a `share` of what is available (a
+   * tenth unless said), never below `floor` tokens (1,024, or 4,096 for reasoning models, unless said); or the model's
+   * maximum; or it is refused.
+   */
   readonly uncapped?:
     | { readonly share?: number | undefined; readonly floor?: number | undefined }
     | "modelMaximum"
     | "refuse"
     | undefined
+  /**
+   * `"bytes"` bounds the input by its length, which costs nothing and is three to eight times the bill; `"counted"` counts
+   * its tokens, which is within a few hundredths of the bill on text; `"auto"`, unless said otherwise, counts where the
+   * length does not fit, or would hold more than a hundredth of what is available.
+   */
   readonly inputBound?: "auto" | "bytes" | "counted" | undefined
+  /** Names of your own, such as those of deployments, each for a priced model. */
   readonly models?: Readonly<Record<string, string>> | undefined
+  /** Fields of a body that cost nothing, by your word. */
   readonly allow?: ReadonlyArray<string> | undefined
+  /** Unpriced endpoints that you vouch for: free, or at a maximum. */
   readonly endpoints?: OpenAiEndpoints.Overrides | undefined
+  /** What you know of a host. */
   readonly hosts?: Readonly<Record<string, Partial<Host.Host>>> | undefined
 }
 

@@ -47,11 +47,7 @@ import * as StoredLedger from "./internal/storedLedger.ts"
 import * as Ledger from "./Ledger.ts"
 
 /**
- * Where the books are, and how the ledger behaves. All keys begin with `prefix` in braces (`agent-budget` unless said);
- * a prefix has no braces of its own. `timeout` is how long a step may take before it fails as unavailable (5 seconds
- * unless said). `lease`, `poll`, `writeAtClose` and `onUnwritten` are those of every durable ledger: how long a
- * reservation lives unless this process renews it (1 minute), how often a waiter looks for room at least (1 second),
- * how long closing goes on trying to write what could not be written (10 seconds), and who gets the rest.
+ * Where the books are, and how the ledger behaves.
  *
  * @example
  * ```ts
@@ -64,7 +60,9 @@ import * as Ledger from "./Ledger.ts"
  * @since 0.1.0
  */
 export interface Options extends StoredLedger.StoredOptions {
+  /** What all keys begin with, in braces: `agent-budget` unless said. It has no braces of its own. */
   readonly prefix?: string | undefined
+  /** How long a step may take before it fails as unavailable: 5 seconds unless said. */
   readonly timeout?: Duration.Input | undefined
 }
 

@@ -24,7 +24,7 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 
 /**
- * What is told of calls: `spans` and `metrics`, each where a tracer that exports is provided, unless said otherwise.
+ * What is told of calls.
  *
  * @example
  * ```ts
@@ -37,7 +37,9 @@ import * as Metric from "effect/Metric"
  * @since 0.1.0
  */
 export interface Options {
+  /** A span for each call: where a tracer that exports is provided, unless said otherwise. */
   readonly spans?: boolean | undefined
+  /** The metrics: where a tracer that exports is provided, unless said otherwise. */
   readonly metrics?: boolean | undefined
 }
 

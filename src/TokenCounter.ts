@@ -79,13 +79,6 @@ export class TokenCounter extends Context.Service<
 /**
  * The limits of a counter.
  *
- * - `maxCharsCached`: characters of counted texts that are remembered for each encoding, with 64 more for
- *   every text; 8,000,000 unless said, which is about 16 MB at most. An agent sends its conversation again
- *   with every turn, and only what is new is counted. 0 remembers nothing.
- * - `longestPiece`: bytes of the longest run that is counted exactly, 256 unless said and 1,024 at most, for
- *   the time grows with its square. A longer run without a break (a line of `=`, a paragraph of Thai) costs
- *   its bytes.
- *
  * @example
  * ```ts
  * import { TokenCounter } from "agent-budget"
@@ -97,7 +90,16 @@ export class TokenCounter extends Context.Service<
  * @since 0.1.0
  */
 export interface Options {
+  /**
+   * Characters of counted texts that are remembered for each encoding, with 64 more for every text; 8,000,000 unless said,
+   * which is about 16 MB at most. An agent sends its conversation again with every turn, and only what is new is counted. 0
+   * remembers nothing.
+   */
   readonly maxCharsCached?: number
+  /**
+   * Bytes of the longest run that is counted exactly, 256 unless said and 1,024 at most, for the time grows with its
+   * square. A longer run without a break (a line of `=`, a paragraph of Thai) costs its bytes.
+   */
   readonly longestPiece?: number
 }
 

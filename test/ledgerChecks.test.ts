@@ -424,6 +424,6 @@ describe("what stands in the way of an ask", () => {
       detail: "it is not open. Open it first, with its limit."
     })
     includes(reasonOf(Checks.closed), { _tag: "Closed", detail: "The ledger is closed." })
-    includes(reasonOf(Checks.invalidOptions("why.")), { _tag: "InvalidOptions", detail: "why." })
+    includes(Checks.invalidOptions("why.").reason, { _tag: "InvalidOptions", detail: "why." })
   })
 })

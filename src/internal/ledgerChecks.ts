@@ -21,8 +21,8 @@ const isLimit = (limit: Usd.Usd | null | undefined): boolean =>
 export const invalid = (detail: string): Refused =>
   Effect.fail(BudgetError.because(new BudgetError.InvalidAmount({ detail })))
 
-export const invalidOptions = (detail: string): Refused =>
-  Effect.fail(BudgetError.because(new BudgetError.InvalidOptions({ detail })))
+export const invalidOptions = (detail: string): BudgetError.BudgetError =>
+  BudgetError.because(new BudgetError.InvalidOptions({ detail }))
 
 const badAccount = (account: string, detail: string): Refused =>
   Effect.fail(BudgetError.because(new BudgetError.InvalidAccount({ account, detail })))

@@ -32,11 +32,8 @@ import type {
 import { stepping, type Caller, type Step } from "./steps.ts"
 
 /**
- * How the memory engine keeps its entries: the newest `entries` of them (1,000 unless said), and each one to
- * `sink` as it is booked. Totals are exact either way. `admissions` writes `Opened` and `Reserved` too, which an
- * audit of every admission needs. With a `lease` (none unless said) a reservation that nobody ends or renews is
- * charged in full when it has run out; requests that carry an `id` are remembered as long as the ledger.
- * A lease that is none, or below a millisecond, counts as a millisecond, and `entries` that are no number as none.
+ * How the memory engine keeps its entries. Totals are exact whatever is kept. Requests that carry an `id` are remembered
+ * as long as the ledger.
  *
  * @example
  * ```ts
@@ -50,10 +47,16 @@ import { stepping, type Caller, type Step } from "./steps.ts"
  * @since 0.1.0
  */
 export interface MemoryOptions {
+  /** How many of the newest entries are kept: 1,000 unless said. What is no number counts as none. */
   readonly entries?: number | undefined
   /** Gets each entry as it is booked. */
   readonly sink?: ((entry: Entry) => Effect.Effect<void>) | undefined
+  /**
+   * How long a reservation lives that nobody ends or renews, before it is charged in full: for ever, unless said. What is
+   * no time, or below a millisecond, counts as a millisecond.
+   */
   readonly lease?: Duration.Input | undefined
+  /** Whether `Opened` and `Reserved` are written too, which an audit of every admission needs. */
   readonly admissions?: boolean | undefined
 }
 
@@ -108,7 +111,7 @@ const ledgerOf = (books: MemoryBooks, options: MemoryOptions | undefined): Ledge
     balances: section((fiber) => books.balances(fiber)),
     entries: (query = {}) => {
       const span = Checks.checkSpan(query)
-      if (typeof span === "string") return Stream.fromEffect(Checks.invalidOptions(span))
+      if (typeof span === "string") return Stream.fail(Checks.invalidOptions(span))
       if (span === undefined) return Stream.empty
       return Stream.unwrap(
         section((fiber) => Effect.map(books.look(fiber), () => Stream.fromIterable(books.recent(query))))

@@ -14,23 +14,19 @@ import * as OpenAiEndpoints from "../OpenAiEndpoints.ts"
 import * as Pricing from "../Pricing.ts"
 import * as Usd from "../Usd.ts"
 import { lasting } from "./background.ts"
-import { checkUnbounded } from "./ledgerChecks.ts"
+import { checkUnbounded, invalidOptions } from "./ledgerChecks.ts"
 import * as Checks from "./optionChecks.ts"
 import { sentence } from "./schemaText.ts"
 import * as SqliteLedger from "./sqliteLedger.ts"
 
 /** What there is to say of a limit, beside the amount. */
-export interface LimitOptions {
-  readonly window?: Ledger.Window | undefined
-  readonly thresholds?: ReadonlyArray<number> | undefined
-  readonly onLimitChange?: "refuse" | "set" | undefined
-}
+export type LimitOptions = Omit<Budget.LimitOptions, "limit">
+
+type Behaviour = Pick<Budget.Options, "account" | "onExceeded" | "waitAtMost">
+type PriceOptions = Pick<Pricing.Options, "toolFees" | "maxAge">
 
 /**
- * How a session spends. `budgetUsd` in dollars (a string is exact); `window`, `thresholds` and `onLimitChange` as in
- * `Budget.LimitOptions`; `prices` on top of the bundled table; `ledger`: where the books are, the memory of this
- * process unless said; `telemetry`: where the spans and metrics of calls go, nowhere unless said; the rest as in
- * `BudgetedFetch.PolicyOptions` and `Budget.Options`.
+ * How a session spends.
  *
  * @example
  * ```ts
@@ -43,31 +39,27 @@ export interface LimitOptions {
  *
  * @since 0.1.0
  */
-export interface SessionOptions extends BudgetedFetch.PolicyOptions, LimitOptions {
+export interface SessionOptions extends BudgetedFetch.PolicyOptions, LimitOptions, Behaviour, PriceOptions {
+  /** The limit in dollars; a string is exact. */
   readonly budgetUsd: Usd.Dollars
-  readonly prices?: Readonly<Record<string, Pricing.PriceOverride>> | undefined
-  /** What hosted tools cost, where that is not what the bundled table says. */
-  readonly toolFees?: Pricing.ToolFeesOverride | undefined
-  /** The oldest price table to accept. */
-  readonly maxAge?: Duration.Input | undefined
+  /** Prices of your own, on top of the bundled table, by the model's exact id. */
+  readonly prices?: Pricing.Options["overrides"]
   /**
    * Has OpenAI count the input of calls to `/responses` that name what they do not show; see `InputTokens`. One round
    * trip more for such a call, of at most 10 seconds unless a `timeout` is said.
    */
   readonly countRemotely?: boolean | { readonly timeout?: Duration.Input | undefined } | undefined
   /**
-   * Where the books are: `"file:budget.db"` for a SQLite file that survives the process and is shared by those of one
-   * machine, a ledger's layer (which belongs to the session and is closed with it), or a ledger of yours.
+   * Where the books are, the memory of this process unless said: `"file:budget.db"` for a SQLite file that survives the
+   * process and is shared by those of one machine, a ledger's layer (which belongs to the session and is closed with it),
+   * or a ledger of yours.
    */
   readonly ledger?: string | Ledger.Ledger["Service"] | Layer.Layer<Ledger.Ledger, unknown> | undefined
   /**
-   * Where the spans and metrics of calls go: a tracer's layer, such as those of `effect/observability/Otlp`; see
-   * `Telemetry`. It belongs to the session, and has sent everything when `close` is done.
+   * Where the spans and metrics of calls go, nowhere unless said: a tracer's layer, such as those of
+   * `effect/observability/Otlp`; see `Telemetry`. It belongs to the session, and has sent everything when `close` is done.
    */
   readonly telemetry?: Layer.Layer<never, unknown> | undefined
-  readonly account?: string | undefined
-  readonly onExceeded?: "fail" | "wait" | undefined
-  readonly waitAtMost?: Duration.Input | undefined
 }
 
 /** A limit that a caller, who may have no types, wrote in dollars. What is finer than a nano-dollar never raises it. */
@@ -91,9 +83,6 @@ const shown = (value: unknown): string =>
     : typeof value === "string" && /^[-+$\d.,eE\s]{0,40}$/.test(value)
       ? JSON.stringify(value)
       : `of type ${typeof value}, and no number`
-
-export const invalidOptions = (detail: string): BudgetError.BudgetError =>
-  BudgetError.because(new BudgetError.InvalidOptions({ detail }))
 
 const Every = Schema.Literals(["hour", "day", "week", "month"])
 

@@ -10,11 +10,7 @@ import * as SqliteStore from "./sqliteStore.ts"
 import * as StoredLedger from "./storedLedger.ts"
 
 /**
- * Where the books are: a path, also as `file:budget.db` or a `file:` URL; a file that is not there is made.
- * `waitForOthers` is how long a step may wait for other processes at the file before it fails as unavailable
- * (5 seconds unless said). `lease`, `poll`, `writeAtClose` and `onUnwritten` are those of every durable ledger: how
- * long a reservation lives unless this process renews it (1 minute), how often a waiter looks for room at least
- * (1 second), how long closing goes on trying to write what could not be written (10 seconds), and who gets the rest.
+ * Where the books are, and how the ledger behaves.
  *
  * @example
  * ```ts
@@ -27,7 +23,9 @@ import * as StoredLedger from "./storedLedger.ts"
  * @since 0.1.0
  */
 export interface Options extends StoredLedger.StoredOptions {
+  /** A path, also as `file:budget.db` or a `file:` URL. A file that is not there is made. */
   readonly filename: string
+  /** How long a step may wait for other processes at the file before it fails as unavailable: 5 seconds unless said. */
   readonly waitForOthers?: Duration.Input | undefined
 }
 

@@ -120,7 +120,7 @@ export const checked = (
     Checks.checkTimes({ lease }, shortestLease) ??
     Checks.checkTimes({ poll, ...more }) ??
     Checks.checkTimes({ writeAtClose }, 0)
-  return wrong === undefined ? Effect.void : Checks.invalidOptions(wrong)
+  return wrong === undefined ? Effect.void : Effect.fail(Checks.invalidOptions(wrong))
 }
 
 /** It is renewed three times as often. */
@@ -645,7 +645,7 @@ class StoredBooks {
 
   entries(query: EntriesQuery = {}): Stream.Stream<Entry, BudgetError.BudgetError> {
     const span = Checks.checkSpan(query)
-    if (typeof span === "string") return Stream.fromEffect(Checks.invalidOptions(span))
+    if (typeof span === "string") return Stream.fail(Checks.invalidOptions(span))
     if (span === undefined) return Stream.empty
     const { account = null } = query
     const { from, to } = span
