@@ -15,7 +15,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Budget from "./Budget.ts"
 import * as BudgetError from "./BudgetError.ts"
-import type { Endpoint, Plan, Reading } from "./Endpoint.ts"
+import type { Endpoint, Reading } from "./Endpoint.ts"
 import type * as Host from "./Host.ts"
 import * as InputTokens from "./InputTokens.ts"
 import { addressBook, type Target } from "./internal/addresses.ts"
@@ -39,6 +39,7 @@ import { followableOf, recordsOf, type Followable, type ResponseRecords } from "
 import { leavable, watch } from "./internal/responseWatch.ts"
 import { afterDrain, edges, markUnsent, passes, promised, send, type Fetch } from "./internal/sending.ts"
 import { ContextCaller, isDone, stepOf } from "./internal/steps.ts"
+import { pinsTier } from "./internal/servedPrices.ts"
 import { coverOf, giveUp, reserve } from "./internal/takeOver.ts"
 import type * as Ledger from "./Ledger.ts"
 import * as Pricing from "./Pricing.ts"
@@ -368,9 +369,6 @@ const signedUnbounded = BudgetError.because(
 /** Whether the bound holds only for a copy with a cap or a tier in it. */
 const changes = (quote: Quote.Quote, host: Host.Host): boolean =>
   quote.cap !== undefined || pinsTier(quote.plan, host)
-
-const pinsTier = (plan: Plan, host: Host.Host): boolean =>
-  plan.takesTier && plan.tier === undefined && host.takesTier
 
 /** The fiber that calls: its account, its clock; or whoever built this `fetch`. */
 const callerOf = ({ caller }: Edge): ContextCaller => {

@@ -8,6 +8,10 @@ import * as Settlement from "../Settlement.ts"
 import { withFees } from "./hostedTools.ts"
 import { unbounded } from "./planning.ts"
 
+/** Whether the session's tier is written into a request: without a tier of its own, where both ends know tiers. */
+export const pinsTier = (plan: Plan, host: Host.Host): boolean =>
+  plan.takesTier && plan.tier === undefined && host.takesTier
+
 /**
  * The prices that may be served: the body's tier, else the session's, or all of them where the project decides. A
  * session's tier that nothing will ask for, as the endpoint or the host knows no tiers, may be served or not, and so may
@@ -26,7 +30,7 @@ export const pricesOf = (
     const unpriced = new BudgetError.UnpricedTier({ model: plan.model, tier: plan.tier ?? sessionTier })
     return Result.fail(BudgetError.because(unpriced))
   }
-  const asked = plan.tier !== undefined || (plan.takesTier && where.host.takesTier)
+  const asked = plan.tier !== undefined || pinsTier(plan, where.host)
   const first = tier === "standard" || tier === "batch" || (asked && tier !== "auto") ? tier : "standard"
   const certain = pricing.price(plan.model, first, options)
   if (Result.isFailure(certain)) return Result.fail(certain.failure)
