@@ -139,13 +139,20 @@ export const wrap = <Client extends Wrappable>(
 
 type Needs = Context.Context<Budget.Budget | Pricing.Pricing>
 
-const unwatchable = (detail: string): BudgetError.BudgetError =>
-  BudgetError.because(
-    new BudgetError.UnsupportedTransport({
-      detail,
-      fix: "Use a client of a supported openai version (7) with an API key, a token function or legacy workload identity."
-    })
-  )
+const unsupported =
+  (fix: string) =>
+  (detail: string): BudgetError.BudgetError =>
+    BudgetError.because(new BudgetError.UnsupportedTransport({ detail, fix }))
+
+const unwatchable = unsupported(
+  "Use a client of a supported openai version (7) with an API key, a token function or legacy workload identity."
+)
+
+/** Mostly a subclass that takes no options, or other ones. */
+const uncloneable = unsupported(
+  "Have its withOptions answer a client that sends with the fetch of these options: a constructor of its own must take " +
+    "the client's options, and hand all of them to super."
+)
 
 const noAddress = BudgetError.because(
   new BudgetError.UnsupportedTransport({
@@ -188,7 +195,7 @@ const clone = <Client extends Wrappable>(
       // Another budget's client puts its own around what it is given.
       const other = wrappings.get(wrapped)
       if ((other?.inner ?? fetchOf(wrapped)) !== fetch) {
-        throw unwatchable("This client does not send with the fetch it is given.")
+        throw uncloneable("This client does not send with the fetch it is given.")
       }
       const budgets = new Set(other?.budgets).add(Context.get(context, Budget.Budget))
       wrappings.set(wrapped, { budgets, inner })
@@ -201,7 +208,7 @@ const clone = <Client extends Wrappable>(
     catch: (error) =>
       error instanceof BudgetError.BudgetError
         ? error
-        : unwatchable(
+        : uncloneable(
             `This client cannot be cloned with another fetch (${error instanceof Error ? error.name : "error"}).`
           )
   })

@@ -22,7 +22,7 @@ import * as BudgetedOpenAi from "./BudgetedOpenAi.ts"
 import { under } from "./internal/addresses.ts"
 import { callContext, lasting, Places } from "./internal/callContext.ts"
 import { checkUnbounded, invalidOptions } from "./internal/ledgerChecks.ts"
-import { checkNames, checkWhere, type Names } from "./internal/optionChecks.ts"
+import { checkNames, checkQuoted, type Names } from "./internal/optionChecks.ts"
 import { recordsOf } from "./internal/responseRecords.ts"
 import {
   amountOf,
@@ -316,7 +316,7 @@ export class BudgetedSession {
     where: { readonly baseURL?: string | undefined } = {}
   ): Promise<SessionQuote> {
     this.#refuseIfClosed()
-    const fault = checkWhere(where)
+    const fault = checkQuoted(path, where)
     if (fault !== undefined) throw BudgetError.toThrown(invalidOptions(fault))
     const { baseURL = "https://api.openai.com/v1" } = where
     const previous = recordsOf(this.#budget.key).lookup(baseURL)

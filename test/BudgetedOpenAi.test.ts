@@ -821,6 +821,31 @@ describe("wrapping", () => {
     })
   )
 
+  class Deaf extends OpenAI {
+    constructor() {
+      super({ apiKey: "none", baseURL: "http://localhost/v1" })
+    }
+  }
+  class Loud extends OpenAI {
+    constructor(options: { readonly apiKey: string; readonly fetch?: unknown }) {
+      super({ apiKey: options.apiKey })
+      if (options.fetch !== undefined) throw new TypeError("apiKey sk-loud has a fetch")
+    }
+  }
+
+  it.each<readonly [string, () => OpenAI, string]>([
+    ["sends with another fetch", () => new Deaf(), "does not send with the fetch it is given"],
+    ["throws", () => new Loud({ apiKey: "sk-loud" }), "cannot be cloned with another fetch (TypeError)"]
+  ])("fails for a subclass whose clone %s, and says how it is to be made", async (_, make, detail) => {
+    await using session = new BudgetedSession({ budgetUsd: 1 })
+    const error = await failureOf(start(() => session.wrapOpenAI(make())))
+    assert.instanceOf(error, BudgetRefusedError)
+    assert.strictEqual(error.reason._tag, "UnsupportedTransport")
+    assert.include(error.message, detail)
+    assert.include(error.message, "hand all of them to super")
+    assert.notInclude(error.message, "sk-loud")
+  })
+
   it(
     "fails where the client's sending or sockets cannot be watched",
     withSession(async ({ session, plain }) => {

@@ -135,6 +135,16 @@ describe("what a session tells", () => {
     assert.include(refused.message, "baseURL")
   })
 
+  it("of nothing: that it takes a path", async () => {
+    await using session = new BudgetedSession({ budgetUsd: 1 })
+    const quote = session.quote.bind(session) as (...given: ReadonlyArray<unknown>) => Promise<unknown>
+    for (const path of [undefined, null, 5]) {
+      const refused = await failureOf(quote(path, {}))
+      assert.strictEqual(reasonOf(refused), "InvalidOptions")
+      assert.include(String(refused), 'quote("/responses"')
+    }
+  })
+
   it("of a request that a pause would refuse: that it does not fit", async () => {
     await using session = new BudgetedSession({ budgetUsd: "0.01" })
     const body = { model: "gpt-4o", input: "Hi", max_output_tokens: 100 }

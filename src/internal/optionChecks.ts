@@ -46,8 +46,11 @@ export const checkToolFees = (toolFees: unknown): string | undefined =>
 export const isAddress = (text: unknown): text is string =>
   typeof text === "string" && /^https?:\/\//i.test(text) && URL.canParse(text)
 
-/** Where a quote is asked for. */
-export const checkWhere = (where: unknown): string | undefined => {
+/** Of what a quote is asked for: the path, and where it leads. */
+export const checkQuoted = (path: unknown, where: unknown): string | undefined => {
+  if (typeof path !== "string") {
+    return `the path of a quote is ${kindOf(path)}. Write it below the API's root, as in quote("/responses", { ... }).`
+  }
   const fix = 'Write { baseURL: "https://eu.api.openai.com/v1" }, an http or https address in full.'
   if (!isRecord(where)) return checkRecord("the third argument of quote", where, fix)
   const { baseURL } = where
