@@ -29,7 +29,8 @@ export const priced: ReadonlyArray<Endpoint> = [chatCompletions, responses, comp
 
 /**
  * What a user vouches for, by method and path (`*` stands for one part of a path): an endpoint that costs nothing,
- * or the most that a call to it can cost, in dollars.
+ * or the most that a call to it can cost, in dollars. Of several that a call fits, the one without a `*` holds, or else
+ * the dearest.
  *
  * @example
  * ```ts
@@ -110,7 +111,8 @@ const byName = new Map(priced.map((endpoint) => [endpoint.name, endpoint]))
 
 /**
  * What becomes of a call to `path`, the part of the URL's path below the API's root (`/chat/completions`). A
- * user's `overrides` admit what the table refuses; they cannot make a priced endpoint free.
+ * user's `overrides` admit what is refused otherwise, and say what a call costs that is free otherwise; they cannot make
+ * a priced endpoint free.
  *
  * @example
  * ```ts
@@ -131,10 +133,10 @@ export const recognise = (method: string, path: string, overrides?: Overrides): 
   const below = deployment === undefined || deployment === "" ? parts : parts.slice(2)
   const endpoint = byName.get(`${method} /${below.join("/")}`)
   if (endpoint !== undefined) return { _tag: "Priced", endpoint, deployment }
+  // First, so that what the user says is billed is not free by a table that knows nothing of it.
+  const vouched = overrides === undefined ? undefined : vouchedBy(overrides, method, parts)
+  if (vouched !== undefined) return vouched
   if (free.some((pattern) => matches(pattern, method, parts))) return { _tag: "Free" }
-  const vouched = Object.keys(overrides ?? {}).find((pattern) => matches(pattern, method, parts))
-  const word = vouched === undefined ? undefined : overrides?.[vouched]
-  if (vouched !== undefined && word !== undefined) return vouch(vouched, word)
   const shown = `/${parts.join("/")}`.slice(0, 120)
   return {
     _tag: "Refused",
@@ -143,6 +145,22 @@ export const recognise = (method: string, path: string, overrides?: Overrides): 
     )
   }
 }
+
+/** By the name that is said of this very path, or else by the dearest of the patterns that it fits: none is too low. */
+const vouchedBy = (
+  overrides: Overrides,
+  method: string,
+  parts: ReadonlyArray<string>
+): Recognised | undefined => {
+  const fitting = Object.entries(overrides).filter(([pattern]) => matches(pattern, method, parts))
+  const named = fitting.filter(([pattern]) => !pattern.includes("*"))
+  const words = (named.length > 0 ? named : fitting).map(([pattern, word]) => vouch(pattern, word))
+  return words.toSorted((one, other) => weight(other) - weight(one))[0]
+}
+
+/** What is no amount is refused, whatever else is said. */
+const weight = (word: Recognised): number =>
+  word._tag === "Refused" ? Infinity : word._tag === "Vouched" ? word.most : -1
 
 const vouch = (name: string, word: Overrides[string]): Recognised => {
   if (word === "free") return { _tag: "Free" }

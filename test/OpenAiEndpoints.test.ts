@@ -92,6 +92,38 @@ describe("the endpoints", () => {
     }
   })
 
+  it("that are free cost what the user says of them", () => {
+    const overrides: OpenAiEndpoints.Overrides = {
+      "GET /reports/*": { maxUsd: "0.01" },
+      "POST /moderations": { maxUsd: "0.02" }
+    }
+    const most = (method: string, path: string) => {
+      const found = OpenAiEndpoints.recognise(method, path, overrides)
+      return found._tag === "Vouched" ? Usd.format(found.most) : found._tag
+    }
+    assert.strictEqual(most("GET", "/reports/r1"), "$0.01")
+    assert.strictEqual(most("POST", "/moderations"), "$0.02")
+    assert.strictEqual(most("GET", "/reports"), "Free")
+  })
+
+  it("that fit several of the user's names go by the one without a star, or else by the dearest", () => {
+    const overrides: OpenAiEndpoints.Overrides = {
+      "POST /images/*": "free",
+      "POST /*/edits": { maxUsd: "0.10" },
+      "POST /*/*": { maxUsd: "0.02" },
+      "POST /images/variations": { maxUsd: "0.01" }
+    }
+    const most = (path: string) => {
+      const found = OpenAiEndpoints.recognise("POST", path, overrides)
+      return found._tag === "Vouched" ? Usd.format(found.most) : found._tag
+    }
+    assert.strictEqual(most("/images/edits"), "$0.10")
+    assert.strictEqual(most("/images/generations"), "$0.02")
+    assert.strictEqual(most("/images/variations"), "$0.01")
+    const unread: OpenAiEndpoints.Overrides = { ...overrides, "POST /images/*": { maxUsd: "much" } }
+    assert.strictEqual(tag("POST", "/images/edits", unread), "Refused")
+  })
+
   it("that are priced stay priced, whatever the user vouches for", () => {
     const all: OpenAiEndpoints.Overrides = { "POST **": "free", "POST /chat/completions": "free" }
     assert.strictEqual(tag("POST", "/chat/completions", all), "Priced")
