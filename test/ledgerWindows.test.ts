@@ -101,5 +101,7 @@ describe("a window's key", () => {
     }
     assert.include(Windows.fromWindow({ every: "day", timeZone: "Moon/Crater" }), "Moon/Crater")
     assert.include(Windows.fromWindow({ rolling: 0 }), "0 ms")
+    const both = { every: "day", rolling: "1 hour" } as const
+    assert.include(Windows.fromWindow(both), "Say one of them")
   })
 })

@@ -107,6 +107,8 @@ export const fromKey = (key: string): Frame | undefined => {
 /** Checks a window as a user wrote it; the text says what is wrong. */
 export const fromWindow = (window: Window): Frame | string => {
   if (typeof window === "object" && "rolling" in window) {
+    if ("every" in window && window.every !== undefined)
+      return "a window is of the calendar (every) or rolls (rolling). Say one of them."
     const length = Option.map(Duration.fromInput(window.rolling), (duration) =>
       Math.round(Duration.toMillis(duration))
     )
