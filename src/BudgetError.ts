@@ -100,7 +100,7 @@ export class AccountPaused extends Schema.TaggedError<AccountPaused>()("AccountP
     return (
       `Account ${quoted(this.account)} is paused and admits nothing` +
       `${this.waitedMillis > 0 ? ` (after waiting ${Math.round(this.waitedMillis)} ms)` : ""}. Nothing was sent. ` +
-      `Resume it (Budget.resume, session.resume or Ledger.resume), or wait for that with onExceeded: "wait".`
+      `Resume it (Budget.resume, session.resume or ledger.resume), or wait for that with onExceeded: "wait".`
     )
   }
 }
@@ -389,11 +389,22 @@ export class LedgerUnavailable extends Schema.TaggedError<LedgerUnavailable>()("
  *
  * @example
  * ```ts
- * import { BudgetError, Usd } from "agent-budget"
+ * import { Effect } from "effect"
+ * import { BudgetError, Ledger, Usd } from "agent-budget"
  *
  * const charge = { amount: Usd.dollars("0.002"), verdict: "metered" as const }
  * const reason = new BudgetError.Unwritten({ endings: [{ reservation: "7", account: "root", charge }] })
  * console.log(reason.message)
+ *
+ * // On the ledger of the same store, when that is back.
+ * const write = ({ endings }: BudgetError.Unwritten) =>
+ *   Effect.flatMap(Ledger.Ledger, (ledger) =>
+ *     Effect.forEach(endings, ({ account, charge, reservation }) => {
+ *       const held = { id: reservation, account, amount: charge?.amount ?? Usd.zero, at: 0, expiresAt: null }
+ *       return charge === null ? ledger.release(held) : ledger.settle(held, charge)
+ *     })
+ *   )
+ * console.log(typeof write) // function
  * ```
  *
  * @since 0.1.0
@@ -425,8 +436,9 @@ export class Unwritten extends Schema.TaggedError<Unwritten>()("Unwritten", {
     return (
       `The ledger could not be reached up to its close, and the ends of calls that are not known to be in its books ` +
       `(${this.endings.length}) are these: ${lines.join(", ")}${more > 0 ? `, and ${more} more (endings has them all)` : ""}. ` +
-      `Such a call is charged whole when its lease is over. To correct that, settle it by its id on an open ledger ` +
-      `(Ledger.settle).`
+      `Such a call is charged whole when its lease is over. To correct that, open the ledger again and settle each by its ` +
+      `id: ledger.settle({ id: reservation, account, amount: charge.amount, at: 0, expiresAt: null }, charge), or ` +
+      `ledger.release with an amount of 0 where charge is null.`
     )
   }
 }

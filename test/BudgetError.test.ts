@@ -37,7 +37,7 @@ const reasons: ReadonlyArray<readonly [BudgetError.Reason, ReadonlyArray<string>
   ],
   [
     new BudgetError.AccountPaused({ account: "ann", waitedMillis: 12.4 }),
-    ['"ann"', "is paused", "12 ms", "Budget.resume", "Nothing was sent"]
+    ['"ann"', "is paused", "12 ms", "Budget.resume", "ledger.resume", "Nothing was sent"]
   ],
   [
     new BudgetError.UnknownModel({ model: "my-model" }),
@@ -102,7 +102,7 @@ const reasons: ReadonlyArray<readonly [BudgetError.Reason, ReadonlyArray<string>
         { reservation: "8", account: "bob", charge: null }
       ]
     }),
-    ['settle 7 on "ann" for $0.25 (metered)', 'release 8 on "bob"', "charged whole", "Ledger.settle"]
+    ['settle 7 on "ann" for $0.25 (metered)', 'release 8 on "bob"', "charged whole", "ledger.settle({ id: "]
   ],
   [
     new BudgetError.InvalidPrices({ row: 'model "x"', detail: "input is negative." }),
