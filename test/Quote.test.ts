@@ -818,6 +818,33 @@ describe("the lines of a quote", () => {
       ["token", "token", "call"]
     )
   })
+
+  it("say so where a window holds more than its tokens, as it may be images that nobody sees", () => {
+    const first = (model: string, more: object) =>
+      Quote.lines(quoted("/responses", { model, input: "hi", max_output_tokens: 9, ...more }))[0]
+    const before = { previous_response_id: "resp_1" }
+    const code = { tools: [{ type: "code_interpreter", container: { type: "auto" } }], max_tool_calls: 1 }
+    assert.deepInclude(first("gpt-4o", before), {
+      what: "input, the whole context window",
+      tokens: 128_000
+    })
+    // An image of gpt-4o-mini is billed at 2833 + 5667 a tile, which take the room of 85 and 170.
+    assert.deepInclude(first("gpt-4o-mini", before), {
+      what: "input, the whole context window, as images are billed",
+      tokens: Math.ceil((128_000 * 5_667) / 170)
+    })
+    assert.strictEqual(
+      first("gpt-4o-mini", code)?.what,
+      "input, the whole context window, as images are billed, 2 times"
+    )
+    const image = { type: "input_image", image_url: picture }
+    const searching = {
+      input: [{ role: "user", content: [image] }],
+      tools: [{ type: "web_search" }],
+      max_tool_calls: 1
+    }
+    assert.strictEqual(first("gpt-4o-mini", searching)?.what, "input, the whole context window, 2 times")
+  })
 })
 
 describe("whether a quote fits", () => {

@@ -97,6 +97,10 @@ const rungs = {
   window: "input, the whole context window"
 } as const
 
+/** Input that nobody sees may be images, which some models bill at several times the room that they take. */
+const isBeyondWindows = ({ input, plan, row }: Itemised): boolean =>
+  input > ((row.contextWindow ?? 0) + plan.input.images) * plan.input.windows
+
 const inputLines = (of: Itemised): ReadonlyArray<LineItem> => {
   const { bound, count, input, plan, previous } = of
   const rate = rateOf(of, plan.input.audio ? [...inputNames, audioInput] : inputNames)
@@ -105,10 +109,11 @@ const inputLines = (of: Itemised): ReadonlyArray<LineItem> => {
   const earlier = isApart ? (previous?.tokens ?? 0) : 0
   const images = isApart ? plan.input.images : 0
   const { windows } = plan.input
+  const asImages = bound === "window" && isBeyondWindows(of) ? ", as images are billed" : ""
   const passes = bound === "window" && windows > 1 ? `, ${shown(windows)} times` : ""
   const lines: Array<LineItem> = [
     {
-      what: rungs[bound] + passes,
+      what: rungs[bound] + asImages + passes,
       tokens: input - earlier - images,
       ...rate,
       counted: count === undefined ? undefined : count - images
