@@ -72,8 +72,8 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
       `${Usd.format(left(this))} of ${Usd.format(this.limit)} is left (${Usd.format(this.spent)} spent, ` +
       `${Usd.format(this.reserved)} reserved${this.waitedMillis > 0 ? `, after waiting ${Math.round(this.waitedMillis)} ms` : ""}). ` +
       (this.required > (this.nextWindow === undefined ? this.limit - this.spent : this.limit)
-        ? "Nothing was sent. It can never fit: raise the limit or lower the output cap."
-        : `Nothing was sent. Raise the limit, lower the output cap, or wait for room with onExceeded: "wait"` +
+        ? "Nothing was sent. It can never fit: raise the limit or set a lower output cap."
+        : `Nothing was sent. Raise the limit, set a lower output cap, or wait for room with onExceeded: "wait"` +
           (this.nextWindow === undefined ? "." : `; the next window begins at ${moment(this.nextWindow)}.`))
     )
   }

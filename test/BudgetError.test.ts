@@ -26,7 +26,7 @@ const reasons: ReadonlyArray<readonly [BudgetError.Reason, ReadonlyArray<string>
       "$4.90",
       "$0.075",
       "raise the limit",
-      "lower the output cap",
+      "set a lower output cap",
       "never fit",
       "Nothing was sent"
     ]
