@@ -197,9 +197,13 @@ const clone = <Client extends Wrappable>(
       if ((other?.inner ?? fetchOf(wrapped)) !== fetch) {
         throw uncloneable("This client does not send with the fetch it is given.")
       }
-      const budgets = new Set(other?.budgets).add(Context.get(context, Budget.Budget))
+      const budget = Context.get(context, Budget.Budget)
+      const budgets = new Set(other?.budgets).add(budget)
       wrappings.set(wrapped, { budgets, inner })
-      return dress(wrapped, (original) => (more) => {
+      // On the account of whoever opens it.
+      const refused = (error: BudgetError.BudgetError): void =>
+        Effect.runSyncWith(callContext.getStore()?.context ?? context)(budget.refuse(error))
+      return dress(wrapped, refused, (original) => (more) => {
         const again = clone(context, more.fetch ?? inner, more, original)
         if (Result.isFailure(again)) throw refusalError(wrapped, again.failure)
         return again.success

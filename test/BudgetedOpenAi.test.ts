@@ -33,6 +33,7 @@ import {
   hello,
   orThrown,
   prices,
+  recordEvents,
   reservedNano,
   settled,
   spentNano,
@@ -472,6 +473,7 @@ describe("WebSockets", () => {
       }
       await pause()
       assert.strictEqual(connections(), 0)
+      assert.strictEqual(session.getSummary().refused + other.getSummary().refused, 3)
 
       const socket = await open(plain)
       if (hasMethod(socket, "on")) socket.on("error", () => undefined)
@@ -504,6 +506,20 @@ describe("WebSockets", () => {
         isRefused((baseURL) => new AzureOpenAI({ baseURL, ...azure, ...credential }), open))
     }
   }
+
+  it("is told as a refusal, of the account that it was opened on", async () => {
+    const session = new BudgetedSession({ budgetUsd: 1 })
+    const client = session.wrapOpenAI(new OpenAI({ apiKey: "sk-none" }))
+    const events = recordEvents(session)
+    await session.within({ account: "ann" }, () =>
+      failureOf(start(() => OpenAIRealtimeWS.create(client, { model: "gpt-realtime" })))
+    )
+    await session.close()
+    assert.deepStrictEqual(
+      events.map((event) => (event._tag === "Refused" ? [event.account, event.error.reason._tag] : [])),
+      [["root/ann", "UnsupportedTransport"]]
+    )
+  })
 
   it("made by hand on a client for Azure is refused without a connection", async () => {
     const make = (baseURL: string) => new AzureOpenAI({ baseURL, ...azure, ...byKey })

@@ -111,7 +111,7 @@ const asksForKey = new AsyncLocalStorage<true>()
  * The native sockets of an Azure client ask it for no headers. What they all ask first is whether its key is a function,
  * which nobody else asks but requests and clones.
  */
-const guardKey = (client: Client): void => {
+const guardKey = (client: Client, refuseSocket: () => never): void => {
   const options = optionsOf(client)
   if (options === undefined) return
   const given = Object.getOwnPropertyDescriptor(options, "apiKey")
@@ -122,17 +122,25 @@ const guardKey = (client: Client): void => {
     configurable: true,
     enumerable: true,
     get: (): unknown => {
-      if (asksForKey.getStore() === undefined) throw refusalError(client, webSocket)
+      if (asksForKey.getStore() === undefined) refuseSocket()
       return key
     }
   })
 }
 
-/** Overrides what a wrapped client must do differently, on the object itself: its clones are dressed anew. */
+/**
+ * Overrides what a wrapped client must do differently, on the object itself: its clones are dressed anew. `refused` is
+ * told what is refused here, before any `fetch`.
+ */
 export const dress = <Same extends Client>(
   client: Same,
+  refused: (error: BudgetError.BudgetError) => void,
   withOptions: (original: WithOptions<Same>) => WithOptions<Same>
 ): Same => {
+  const refuseSocket = (): never => {
+    refused(webSocket)
+    throw refusalError(client, webSocket)
+  }
   const makeStatusError = (Reflect.get(client, "makeStatusError") as StatusError).bind(client)
   const original = (client.withOptions as WithOptions<Same>).bind(client)
   const own = { configurable: true, enumerable: false, writable: true }
@@ -153,18 +161,13 @@ export const dress = <Same extends Client>(
           : refusalError(client, refusal)
       }
     },
-    _buildWebSocketHeaders: {
-      ...own,
-      value: (): never => {
-        throw refusalError(client, webSocket)
-      }
-    },
+    _buildWebSocketHeaders: { ...own, value: refuseSocket },
     // Assigning another one would silently take the budget off.
     fetch: { ...own, writable: false, value: fetchOf(client) },
     withOptions: { ...own, value: withOptions((options) => asksForKey.run(true, () => original(options))) }
   })
   if (!isAzure(client)) return client
-  guardKey(client)
+  guardKey(client, refuseSocket)
   const authHeaders = Reflect.get(client, "authHeaders") as Send
   return Object.defineProperty(client, "authHeaders", {
     ...own,
