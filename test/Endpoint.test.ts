@@ -104,6 +104,26 @@ describe("the fields of a body", () => {
     assertRefused("responses", response({ background: "true" }), "MalformedRequest")
   })
 
+  it("let a response be moderated by the models that do so for nothing, and by no other", () => {
+    const policy = { input: { mode: "block" }, output: { mode: "score" } }
+    for (const name of ["chat/completions", "responses"]) {
+      const body = smallest[name] ?? {}
+      for (const model of ["omni-moderation-latest", "omni-moderation-2024-09-26"]) {
+        assert.strictEqual(refusalOf(name, { ...body, moderation: { model } }), undefined)
+        assert.strictEqual(refusalOf(name, { ...body, moderation: { model, policy } }), undefined)
+      }
+      for (const moderation of [{ model: "omni-moderation-pro" }, {}, true, "omni-moderation-latest", []]) {
+        assertRefused(name, { ...body, moderation }, "UnboundedRequest", ["omni-moderation-latest", "Leave"])
+        assert.strictEqual(refusalOf(name, { ...body, moderation }, ["moderation"]), undefined)
+      }
+    }
+    // Only these two are moderated.
+    for (const name of ["completions", "embeddings"]) {
+      const moderation = { model: "omni-moderation-latest" }
+      assertRefused(name, { ...smallest[name], moderation }, "UnboundedRequest", ["moderation"])
+    }
+  })
+
   it("refuse every reasoning mode but the standard one", () => {
     assertRefused("responses", response({ reasoning: { mode: "pro" } }), "UnboundedRequest", ["mode"])
     assertRefused("responses", response({ reasoning: { mode: "ultra", effort: "low" } }), "UnboundedRequest")

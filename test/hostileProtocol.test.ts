@@ -307,6 +307,37 @@ describe("usage", () => {
         }
       ))
 
+    for (const order of ["before its usage", "with its usage", "after its usage"] as const) {
+      it(`a stream that tells its moderation ${order} is metered, and its moderation is read (${asked})`, () => {
+        const moderation = { input: { type: "error", code: "c", message: "m" }, output: { results: [1e21] } }
+        const alone = { choices: [], moderation, usage: null }
+        const bill = { choices: [], usage }
+        const last = {
+          "before its usage": [alone, bill],
+          "with its usage": [{ ...bill, moderation }],
+          "after its usage": [bill, alone]
+        }[order]
+        return under(
+          () => events(sse(...[delta, ...last].map(chunk), "[DONE]")),
+          async (client, session) => {
+            const chunks: Array<{ readonly moderation?: unknown }> = []
+            for await (const each of await client.chat.completions.create({
+              ...options,
+              moderation: { model: "omni-moderation-latest" }
+            }))
+              chunks.push(each)
+            const told = chunks.filter((each) => each.moderation !== undefined)
+            assert.deepStrictEqual(
+              told.map((each) => each.moderation),
+              [moderation]
+            )
+            assert.strictEqual(chunks.filter((each) => "usage" in each).length > 0, include_usage)
+            await assertMetered(session, nanoOf(10, 20))
+          }
+        )
+      })
+    }
+
     const larger = { choices: [], usage }
     for (const abandoned of ["assume", "drain"] as const) {
       for (const how of ["left", "aborted"] as const) {

@@ -4,7 +4,7 @@ import { asciiEscapedLength } from "../TokenCounter.ts"
 import { isArray, isObject, type Json, type JsonObject } from "./json.ts"
 import type { CountSheet } from "./countSheet.ts"
 import { planner, type Sides } from "./planning.ts"
-import type { BodyReader, FieldRule } from "./requestBound.ts"
+import { moderation, type BodyReader, type FieldRule } from "./requestBound.ts"
 import { asksForUsage, chunkSignal } from "./streamUsage.ts"
 import { readPromptUsage } from "./wireUsage.ts"
 
@@ -23,6 +23,7 @@ const fields: Readonly<Record<string, FieldRule>> = {
   metadata: "bounded",
   modalities: "bounded",
   model: "bounded",
+  moderation,
   n: "bounded",
   parallel_tool_calls: "bounded",
   prediction: "bounded",

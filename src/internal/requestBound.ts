@@ -19,8 +19,23 @@ import { beyondWindow, imageRule, readsUnshownInput } from "./modelFamilies.ts"
  */
 const framing = { request: 64, message: 20, part: 8, tools: 160, tool: 32, schema: 32, custom: 160 } as const
 
-/** How a top-level field is met: it costs nothing beyond its text, or it is refused for a reason. */
-export type FieldRule = "bounded" | { readonly refused: string }
+/** How a top-level field is met: it costs nothing beyond its text, or it is refused for a reason, unless it is free. */
+export type FieldRule =
+  "bounded" | { readonly refused: string; readonly unless?: (value: Json | undefined) => boolean }
+
+/** Source: OpenAI's pricing page, which has moderation as free, and the models of the client's `ModerationModel`. */
+const freeModerators = new Set<Json | undefined>([
+  "omni-moderation-latest",
+  "omni-moderation-2024-09-26",
+  "text-moderation-latest",
+  "text-moderation-stable"
+])
+
+/** Scores beside an answer: a recorded request was billed the tokens that it has without them. */
+export const moderation: FieldRule = {
+  refused: "what its moderation model costs is not known: omni-moderation-latest is free.",
+  unless: (value) => isObject(value) && freeModerators.has(value.model)
+}
 
 /** Parts that are text and nothing else. */
 const textParts = new Set(["text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text"])
@@ -94,6 +109,7 @@ export class BodyReader {
     for (const key of Object.keys(body)) {
       const rule = rules.get(key)
       if (rule === "bounded" || body[key] === null || allow?.includes(key) === true) continue
+      if (rule?.unless?.(body[key]) === true) continue
       const name = JSON.stringify(key.slice(0, 80))
       if (rule === undefined) {
         this.unbounded(

@@ -4,7 +4,7 @@
  */
 import { ReadableStream as NodeReadableStream } from "node:stream/web"
 import type { Endpoint, Reading, Signal } from "../Endpoint.ts"
-import { isObject, parse, type Json } from "./json.ts"
+import { isGiven, isObject, parse, type Json } from "./json.ts"
 import { withoutLength } from "./requestBody.ts"
 import { Splitter, type Fate } from "./sse.ts"
 
@@ -314,7 +314,10 @@ const streamUsage = (observer: Observer, options: WatchOptions) => {
     const signal = options.endpoint.signal(value)
     heed(signal)
     if (!options.hideUsage) return "keep"
-    if (signal._tag === "Final" || (signal._tag === "Interim" && signal.isAlone)) return "drop"
+    if (signal._tag === "Final" || (signal._tag === "Interim" && signal.isAlone)) {
+      // Moderation comes on a chunk without choices as well, and is the caller's.
+      return isGiven(value.moderation) ? { data: JSON.stringify({ ...value, usage: undefined }) } : "drop"
+    }
     const stripped = data.replace(/,\s*"usage"\s*:\s*null/, "")
     return stripped.length === data.length ? "keep" : { data: stripped }
   }

@@ -4,7 +4,7 @@ import { isHosted } from "./hostedTools.ts"
 import { isArray, isGiven, isObject, type Json, type JsonObject } from "./json.ts"
 import type { CountSheet } from "./countSheet.ts"
 import { planner, type Sides } from "./planning.ts"
-import type { BodyReader, FieldRule } from "./requestBound.ts"
+import { moderation, type BodyReader, type FieldRule } from "./requestBound.ts"
 import { readInputUsage } from "./wireUsage.ts"
 
 const name = "POST /responses"
@@ -20,6 +20,7 @@ const fields: Readonly<Record<string, FieldRule>> = {
   max_tool_calls: "bounded",
   metadata: "bounded",
   model: "bounded",
+  moderation,
   parallel_tool_calls: "bounded",
   previous_response_id: "bounded",
   prompt: { refused: "a stored prompt can set the model and add hosted tools." },
