@@ -239,6 +239,17 @@ describe("the tokens of an image", () => {
     assertJustAbove(sized("gpt-5-nano", 3_000, 3_000), 3_779)
   })
 
+  it("are the published multiples on the mini and nano models after them, shown or not", () => {
+    // 16 x 16 patches.
+    for (const model of ["gpt-5.4-mini", "gpt-5.4-mini-2026-03-17", "gpt-5.1-codex-mini"])
+      assertJustAbove(sized(model, 512, 512), Math.ceil(256 * 1.62))
+    assertJustAbove(sized("gpt-5.4-nano", 512, 512), Math.ceil(256 * 2.46))
+    // The guide fits what has high detail into 1,536 patches.
+    assertJustAbove(imageTokens("gpt-5.4-nano", undefined, "high"), Math.ceil(1_536 * 2.46))
+    assert.isAtLeast(imageTokens("gpt-5.4-mini", undefined, "high"), Math.ceil(1_536 * 1.62))
+    assert.isAtLeast(imageTokens("gpt-5.4-nano", undefined, undefined), Math.ceil(1_536 * 2.46))
+  })
+
   it("are the family's most where the base64 has letters that some decoders pass over", () => {
     const text = png(64, 64).toString("base64")
     const at = (data: string) => imageTokens("gpt-4o", `data:image/png;base64,${data}`, undefined)

@@ -25,6 +25,7 @@ export type ImageRule =
 
 const base85: ImageRule = { kind: "tiles", base: 85, tile: 170, low: false }
 const newest: ImageRule = { kind: "flat", most: 12_000, high: 3_000, perPatch: 1.25 }
+const small: ImageRule = { ...newest, perPatch: 1.62 }
 
 /**
  * Source: the image formulas of OpenAI's "Images and vision" guide; those of kind "tiles" and "patches" were
@@ -43,8 +44,11 @@ const images: ReadonlyArray<readonly [RegExp, ImageRule]> = [
   [/^(o1|o3)(-pro|-\d|$)/, { kind: "tiles", base: 85, tile: 170, low: true }],
   [/^gpt-5(-\d|$)/, base85],
   // Between two generations whose rules are known: by either of them.
+  [/^gpt-5\.[1-3](-codex)?-mini/, { kind: "dearest", of: [base85, small] }],
   [/^gpt-5\.[1-3]/, { kind: "dearest", of: [base85, newest] }],
-  [/^gpt-5\.4-(mini|nano)/, { kind: "flat", most: 12_000, high: 3_000, perPatch: 1.62 }],
+  [/^gpt-5\.4-mini/, small],
+  // Recorded at 1.2 as well.
+  [/^gpt-5\.4-nano/, { ...newest, high: 3_779, perPatch: 2.46 }],
   [/^gpt-5\.4/, newest],
   [/^gpt-5\.5/, { kind: "flat", most: 12_000, high: undefined, perPatch: 1.25 }],
   [/^gpt-5\.6/, { kind: "flat", most: 36_000, high: undefined, perPatch: 1.25 }]
