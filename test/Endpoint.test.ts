@@ -124,6 +124,22 @@ describe("the fields of a body", () => {
     }
   })
 
+  it("name what the API would pick itself, and switch off what would cost more", () => {
+    const free: ReadonlyArray<JsonObject> = [
+      { access_programs: { cyber: "daybreak_blue" } },
+      { access_programs: {} },
+      { image: { context_compression: "disabled" } },
+      { image: { context_compression: "enabled" } },
+      { multi_agent: { enabled: false } },
+      { multi_agent: null }
+    ]
+    for (const each of free) assert.strictEqual(refusalOf("responses", response(each)), undefined)
+    for (const multi_agent of [{ enabled: true }, { enabled: true, max_concurrent_subagents: 1 }, {}, true]) {
+      assertRefused("responses", response({ multi_agent }), "UnboundedRequest", ["agents", "Leave"])
+      assert.strictEqual(refusalOf("responses", response({ multi_agent }), ["multi_agent"]), undefined)
+    }
+  })
+
   it("refuse every reasoning mode but the standard one", () => {
     assertRefused("responses", response({ reasoning: { mode: "pro" } }), "UnboundedRequest", ["mode"])
     assertRefused("responses", response({ reasoning: { mode: "ultra", effort: "low" } }), "UnboundedRequest")
@@ -325,6 +341,24 @@ describe("the content of a body", () => {
       item({ type: "function_call", id: "fc_1", call_id: "c", name: "f", arguments: "{}" })
     ]
     for (const body of shown) assert.isFalse(planOf("responses", body).input.unshown, JSON.stringify(body))
+  })
+
+  it("may change how the rest is answered: by thinking more, or by a schema, which is counted", () => {
+    const update = (extra: JsonObject) =>
+      planOf("responses", item({ type: "configuration_update", ...extra }))
+    const bare = update({}).input
+    const effort = { reasoning: { effort: "high" } }
+    // The field stands in the item, without the braces around it.
+    assert.isAtLeast(update(effort).input.tokens - bare.tokens, JSON.stringify(effort).length - 2)
+    const format = { type: "json_schema", name: "s", schema: { type: "object", title: "x".repeat(500) } }
+    const schema = update({ text: { format } }).input
+    // A schema was seen to take 8 more than its text.
+    assert.isAtLeast(schema.tokens - bare.tokens, JSON.stringify(format).length + 8)
+    assert.isFalse(schema.unshown)
+    // It may say more to the model in the turns that it is meant for.
+    assert.isFalse(bare.repeats)
+    const { counted } = planOf("responses", { ...item({ type: "configuration_update", ...effort }) }).input
+    assert.include(counted()?.texts.join(" ") ?? "", "high")
   })
 
   it("of an item that no list knows is refused, naming it", () => {

@@ -10,9 +10,14 @@ import { readInputUsage } from "./wireUsage.ts"
 const name = "POST /responses"
 
 const fields: Readonly<Record<string, FieldRule>> = {
+  // The API picks one itself where it is left out, and no model has a price for each. Sources: OpenAI's Daybreak guide
+  // and pricing page.
+  access_programs: "bounded",
   background: "bounded",
   context_management: { refused: "compaction reads the conversation once more than the request shows." },
   conversation: "bounded",
+  // Whether images are compressed, which is up to the API where it is left out. Source: the `openai` package.
+  image: "bounded",
   include: "bounded",
   input: "bounded",
   instructions: "bounded",
@@ -21,6 +26,10 @@ const fields: Readonly<Record<string, FieldRule>> = {
   metadata: "bounded",
   model: "bounded",
   moderation,
+  multi_agent: {
+    refused: "its agents make others, each of which reads and writes as often as it likes.",
+    unless: (value) => isObject(value) && value.enabled === false
+  },
   parallel_tool_calls: "bounded",
   previous_response_id: "bounded",
   prompt: { refused: "a stored prompt can set the model and add hosted tools." },
@@ -46,7 +55,9 @@ const fields: Readonly<Record<string, FieldRule>> = {
 const toolTypes = new Set(["function", "custom", "namespace", "tool_search"])
 
 /** Items that cost their text and framing. */
-const textItems = new Set(["message", "function_call", "custom_tool_call", "reasoning", "tool_search_call"])
+const textItems = new Set(
+  "message function_call custom_tool_call reasoning tool_search_call configuration_update".split(" ")
+)
 /** Items that bring tools into a conversation, in full. */
 const toolItems = new Set<Json | undefined>(["tool_search_output", "additional_tools"])
 /** What hosted tools left in a conversation: what is read of it again may not be in the item. */
@@ -69,7 +80,9 @@ const readItem = (reader: BodyReader, item: Json): void => {
   const type =
     item.type ?? (typeof item.id === "string" && !isGiven(item.content) ? "item_reference" : "message")
   // The model may be shown it in a later turn, and not in this one.
-  if (type === "reasoning") reader.repeats = false
+  if (type === "reasoning" || type === "configuration_update") reader.repeats = false
+  // How long the model thinks is up to it in any case. What it answers in may be a schema.
+  if (type === "configuration_update" && isObject(item.text)) reader.schema()
   // A reasoning item that does not carry its text is looked up by its id.
   if (type === "reasoning" && !isText(item.encrypted_content)) reader.unshown = true
   if (type === "message" && (item.content === undefined || item.content === null)) reader.unshown = true
