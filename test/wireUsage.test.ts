@@ -237,6 +237,37 @@ describe("a reported usage", () => {
     assert.strictEqual(readEmbeddingUsage({ data: [{ embedding: [1] }], usage: none })?.usage.output, 0)
   })
 
+  it("without output is one beside a prompt that is scored, and nothing else", () => {
+    const tokens = ["He", "llo", " the", "re"]
+    const logprobs = { tokens, token_logprobs: [null, -1, -2, -3], top_logprobs: null, text_offset: [0] }
+    const scored = { text: "Hello there", index: 0, finish_reason: "length", logprobs }
+    const read = (choices: Json, prompt_tokens: number) =>
+      readPromptUsage({ choices, usage: { prompt_tokens, total_tokens: prompt_tokens } })?.usage
+    assert.deepInclude(read([scored], 4), { input: 4, output: 0 })
+    assert.deepInclude(read([scored, scored], 8), { input: 8, output: 0 })
+    // More was written than was read, or the first word was: it has a probability then, or no scores tell.
+    assert.isUndefined(read([scored], 3))
+    assert.isUndefined(read([scored, scored], 4))
+    const first = { ...scored, logprobs: { ...logprobs, token_logprobs: [-1, -1, -2, -3] } }
+    for (const other of [first, { ...scored, logprobs: null }, { ...scored, logprobs: { tokens } }]) {
+      assert.isUndefined(read([other], 4))
+      assert.isUndefined(read([scored, other], 8))
+    }
+    assert.isUndefined(read([{ ...scored, text: null, message: { content: "Hi" } }], 4))
+  })
+
+  it("of embeddings is all that its total tells, also where it tells nothing else", () => {
+    const input = (usage: JsonObject) => readEmbeddingUsage({ usage })?.usage.input
+    assert.strictEqual(input({ prompt_tokens: 5, total_tokens: 9 }), 9)
+    assert.strictEqual(input({ total_tokens: 9 }), 9)
+    assert.strictEqual(input({ prompt_tokens: 9, total_tokens: 5 }), 9)
+    assert.strictEqual(input({ prompt_tokens: 9, total_tokens: null }), 9)
+    assert.isUndefined(input({ prompt_tokens: "9", total_tokens: 9 }))
+    assert.isUndefined(input({ total_tokens: 0 }))
+    // What a server calls output stays that, and is not input as well.
+    assert.strictEqual(input({ prompt_tokens: 5, completion_tokens: 4, total_tokens: 9 }), 5)
+  })
+
   it("is not one when its total is no number", () => {
     for (const total_tokens of ["14", {}, true]) {
       const prompt = { prompt_tokens: 11, completion_tokens: 3, total_tokens }

@@ -137,6 +137,21 @@ export const hasWritten = ({ choices }: JsonObject): boolean =>
       isObject(each) && (text(each.text) !== undefined || isWritten(each.message) || isWritten(each.delta))
   )
 
+/**
+ * Whether the texts are the prompts and no more, as where a prompt is scored: they have as many tokens as the input, and
+ * the first of each has no probability, as nothing comes before it.
+ */
+const echoesOnly = ({ choices }: JsonObject, input: number): boolean => {
+  let echoed = 0
+  for (const each of isArray(choices) ? choices : []) {
+    const scores = isObject(each) && typeof each.text === "string" ? each.logprobs : undefined
+    if (!isObject(scores) || !isArray(scores.tokens) || !isArray(scores.token_logprobs)) return false
+    if (scores.token_logprobs[0] !== null) return false
+    echoed += scores.tokens.length
+  }
+  return echoed === input
+}
+
 /** The same of the items of a response. */
 const hasItems = ({ output }: JsonObject): boolean =>
   isArray(output) &&
@@ -148,6 +163,9 @@ const hasItems = ({ output }: JsonObject): boolean =>
         isSaid(item.summary))
   )
 
+const hasOutput = (body: JsonObject, input: number): boolean =>
+  (hasWritten(body) && !echoesOnly(body, input)) || hasItems(body)
+
 const reading = (
   usage: Usage.Usage,
   details: Json | undefined,
@@ -157,7 +175,7 @@ const reading = (
 ): Reading | undefined => {
   if (!plausible(usage, output)) return undefined
   // What was written was counted by nobody.
-  if (usage.output === 0 && (hasWritten(body) || hasItems(body))) return undefined
+  if (usage.output === 0 && hasOutput(body, usage.input)) return undefined
   const model = text(body.model)
   const tier = text(body.service_tier)
   const splitsWrites = isObject(splitOf(details))
@@ -185,18 +203,14 @@ export const readPromptUsage = (body: JsonObject): Reading | undefined => {
     : undefined
 }
 
-/** The bill of a body that never has output. */
+/** The bill of a body that never has output: all that its total tells is input. */
 export const readEmbeddingUsage = (body: JsonObject): Reading | undefined => {
   const { usage } = body
-  if (!isObject(usage) || Number.isNaN(tokens(usage, "total_tokens"))) return undefined
-  const { completion_tokens_details: output, prompt_tokens_details: details } = usage
-  return reading(
-    { ...promptUsage(usage), output: tokens(usage, "completion_tokens") },
-    details,
-    output,
-    body,
-    undefined
-  )
+  if (!isObject(usage)) return undefined
+  const { completion_tokens_details: details, prompt_tokens_details: parts } = usage
+  const output = tokens(usage, "completion_tokens")
+  const input = Math.max(tokens(usage, "prompt_tokens"), tokens(usage, "total_tokens") - output)
+  return reading({ ...promptUsage(usage), input, output }, parts, details, body, undefined)
 }
 
 /** The bill of a body with `usage.input_tokens`; `undefined` where it has none that could be true. */

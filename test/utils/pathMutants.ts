@@ -348,7 +348,7 @@ export const path: ReadonlyArray<Defect> = [
     "internal/wireUsage.ts",
     "an answer may have no output",
     usage("without output is not one beside"),
-    "  if (usage.output === 0 && (hasWritten(body) || hasItems(body))) return undefined\n"
+    "  if (usage.output === 0 && hasOutput(body, usage.input)) return undefined\n"
   ),
   defect(
     "internal/responseWatch.ts",
