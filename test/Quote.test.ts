@@ -1201,6 +1201,17 @@ describe("a quote that the provider counts", () => {
     assert.deepStrictEqual(service.asked, [])
   })
 
+  it("is as it was where the request says how images are fed, which the question cannot", async () => {
+    const content = [{ type: "input_image", image_url: "https://example.com/a.png" }]
+    const body = { model: "gpt-5.6", input: [{ role: "user", content }], max_output_tokens: 16 }
+    const service = asking(100)
+    const unsaid = await by(service, quoted("/responses", body))
+    assert.strictEqual(unsaid.bound, "remote")
+    const said = quoted("/responses", { ...body, image: { context_compression: "disabled" } })
+    assert.strictEqual(await by(service, said), said)
+    assert.strictEqual(service.asked.length, 1)
+  })
+
   it("holds no less than what it shows", async () => {
     const counted = await by(asking(1), quoted("/responses", { ...followUp, input: "word ".repeat(1_000) }))
     assert.isAtLeast(counted.input, 1_001)

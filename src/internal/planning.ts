@@ -5,7 +5,7 @@ import type { Counted, Endpoint, Output, Plan, Remote } from "../Endpoint.ts"
 import { surveyOf } from "./bodySurvey.ts"
 import { CountSheet } from "./countSheet.ts"
 import { hostedTools } from "./hostedTools.ts"
-import { rewrittenNumbers, type JsonObject } from "./json.ts"
+import { isGiven, rewrittenNumbers, type JsonObject } from "./json.ts"
 import { familyOf } from "./modelFamilies.ts"
 import { isHidden, questionOf } from "./remoteCount.ts"
 import { BodyReader, modelOf, noModel, type FieldRule } from "./requestBound.ts"
@@ -53,9 +53,9 @@ export const planner = (
     }
     // What is not shown, or is heard, cannot be counted.
     const counted = (): Counted | undefined => (unshown || audio ? undefined : shown())
-    // A hosted tool feeds the model what nobody can count before it was called.
+    // A hosted tool feeds the model what nobody can count before it was called, and the question cannot say how images are.
     const remote = (): Remote | undefined =>
-      endpoint !== "POST /responses" || audio || hosted.length > 0
+      endpoint !== "POST /responses" || audio || hosted.length > 0 || isGiven(request.body.image)
         ? undefined
         : { question: questionOf(request.body), hidden: isHidden(model, request.body), shown: shown() }
     const input = { ...reader.input(request.text), counted, remote }
