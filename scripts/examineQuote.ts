@@ -3,6 +3,7 @@ import { Effect, Result } from "effect"
 import {
   type BudgetError,
   type Endpoint,
+  Host,
   OpenAiEndpoints,
   Pricing,
   Quote,
@@ -184,7 +185,10 @@ export const examine = Effect.fnUntraced(function* (
   const found = OpenAiEndpoints.recognise("POST", path)
   if (found._tag !== "Priced") return { _tag: "Unpriced" }
   if (isExcluded(exchange)) return { _tag: "Refused", rule: leftOut }
-  const quoted = Quote.make(pricing, { method: "POST", path, body, previous })
+  const host = Host.of(
+    new URL(exchange.host === "azure" ? "https://any.openai.azure.com" : "https://api.openai.com")
+  )
+  const quoted = Quote.make(pricing, { method: "POST", path, body, host, previous })
   if (Result.isFailure(quoted)) return { _tag: "Refused", rule: ruleOf(quoted.failure) }
   const reading = readingOf(found.endpoint, exchange)
   const counted = yield* Quote.countedBy(counter, quoted.success)

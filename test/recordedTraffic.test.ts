@@ -57,6 +57,24 @@ const made: ReadonlyArray<Exchange> = [
     usage: { prompt_tokens: 8_510, completion_tokens: 3, total_tokens: 8_513 }
   },
   {
+    // Azure goes by the deployment, whatever the body names.
+    ...{ id: "a deployment", path: "/chat/completions", ...standard, responseModel: "gpt-4o-2024-08-06" },
+    ...{ host: "azure", deployment: "gpt-4o" },
+    request: { model: "gpt-4o-mini", max_tokens: 5, messages: [{ role: "user", content: "Say hi." }] },
+    usage: { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 }
+  },
+  {
+    // What moderates is fed nothing of what the model is.
+    ...{ id: "moderated", path: "/chat/completions", ...standard, responseModel: "gpt-4o-2024-08-06" },
+    request: {
+      model: "gpt-4o",
+      max_tokens: 5,
+      messages: [{ role: "user", content: "Say hi." }],
+      moderation: { model: "omni-moderation-latest", policy: { input: { mode: "block" } } }
+    },
+    usage: { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 }
+  },
+  {
     // Two prompts of 16 tokens each, which is what the API writes without a cap.
     ...{ id: "two prompts", path: "/completions", ...standard, responseModel: "gpt-3.5-turbo-instruct" },
     request: { model: "gpt-3.5-turbo-instruct", prompt: ["once", "twice"] },
