@@ -355,6 +355,9 @@ describe("the content of a body", () => {
     // A schema was seen to take 8 more than its text.
     assert.isAtLeast(schema.tokens - bare.tokens, JSON.stringify(format).length + 8)
     assert.isFalse(schema.unshown)
+    assert.isFalse(update(effort).input.unshown)
+    // One that says nothing may be looked up by its id.
+    assert.isTrue(update({ id: "cu_1" }).input.unshown)
     // It may say more to the model in the turns that it is meant for.
     assert.isFalse(bare.repeats)
     const { counted } = planOf("responses", { ...item({ type: "configuration_update", ...effort }) }).input

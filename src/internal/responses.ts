@@ -81,8 +81,11 @@ const readItem = (reader: BodyReader, item: Json): void => {
     item.type ?? (typeof item.id === "string" && !isGiven(item.content) ? "item_reference" : "message")
   // The model may be shown it in a later turn, and not in this one.
   if (type === "reasoning" || type === "configuration_update") reader.repeats = false
-  // How long the model thinks is up to it in any case. What it answers in may be a schema.
-  if (type === "configuration_update" && isObject(item.text)) reader.schema()
+  // How long the model thinks is up to it in any case. What it answers in may be a schema, here or where its id is.
+  if (type === "configuration_update") {
+    if (isObject(item.text)) reader.schema()
+    else if (!isObject(item.reasoning)) reader.unshown = true
+  }
   // A reasoning item that does not carry its text is looked up by its id.
   if (type === "reasoning" && !isText(item.encrypted_content)) reader.unshown = true
   if (type === "message" && (item.content === undefined || item.content === null)) reader.unshown = true
