@@ -201,8 +201,9 @@ const clone = <Client extends Wrappable>(
       const budgets = new Set(other?.budgets).add(budget)
       wrappings.set(wrapped, { budgets, inner })
       // On the account of whoever opens it.
-      const refused = (error: BudgetError.BudgetError): void =>
-        Effect.runSyncWith(callContext.getStore()?.context ?? context)(budget.refuse(error))
+      const refused = (error: BudgetError.BudgetError): void => {
+        Effect.runForkWith(callContext.getStore()?.context ?? context)(budget.refuse(error))
+      }
       return dress(wrapped, refused, (original) => (more) => {
         const again = clone(context, more.fetch ?? inner, more, original)
         if (Result.isFailure(again)) throw refusalError(wrapped, again.failure)

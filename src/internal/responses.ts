@@ -55,9 +55,14 @@ const fields: Readonly<Record<string, FieldRule>> = {
 const toolTypes = new Set(["function", "custom", "namespace", "tool_search"])
 
 /** Items that cost their text and framing. */
-const textItems = new Set(
-  "message function_call custom_tool_call reasoning tool_search_call configuration_update".split(" ")
-)
+const textItems = new Set([
+  "message",
+  "function_call",
+  "custom_tool_call",
+  "reasoning",
+  "tool_search_call",
+  "configuration_update"
+])
 /** Items that bring tools into a conversation, in full. */
 const toolItems = new Set<Json | undefined>(["tool_search_output", "additional_tools"])
 /** What hosted tools left in a conversation: what is read of it again may not be in the item. */
