@@ -27,6 +27,7 @@ import { Held, holdsAny, Places } from "./internal/callContext.ts"
 import {
   checkName,
   checkUnbounded,
+  checkWord,
   invalid,
   invalidOptions,
   isAmount,
@@ -182,6 +183,8 @@ const openAccount = (
   onLimitChange: LimitOptions["onLimitChange"]
 ): Effect.Effect<void, BudgetError.BudgetError> => {
   const { account, limit } = request
+  const wrong = checkWord("onLimitChange", onLimitChange, ["refuse", "set"])
+  if (wrong !== undefined) return Effect.fail(invalidOptions(wrong))
   if (onLimitChange !== "set" || limit === undefined) return ledger.open(request)
   return Effect.catchReason(ledger.open(request), "BudgetError", "AccountConflict", () =>
     Effect.andThen(
@@ -229,8 +232,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const ledger = yield* Ledger.Ledger
   const { account = Ledger.rootAccount, limit, onLimitChange, thresholds, window } = options
   if (!isAmount(limit)) return yield* invalid(noLimit(account, limit))
-  const noTime = checkUnbounded({ waitAtMost: options.waitAtMost })
-  if (noTime !== undefined) return yield* invalidOptions(noTime)
+  const wrong =
+    checkUnbounded({ waitAtMost: options.waitAtMost }) ??
+    checkWord("onExceeded", options.onExceeded, ["fail", "wait"])
+  if (wrong !== undefined) return yield* invalidOptions(wrong)
   const kept = new Set<string>([account])
   const leaveOne = (each: string) => Effect.ignore(alive(Effect.suspend(() => ledger.close(each))))
   yield* Effect.acquireRelease(

@@ -27,6 +27,7 @@ import type { Cover } from "./internal/cover.ts"
 import { edit, isObject, type Json, type JsonObject } from "./internal/json.ts"
 import { servedModel } from "./internal/modelNames.ts"
 import { refusalResponse } from "./internal/refusals.ts"
+import { checkedPolicy } from "./internal/policyOptions.ts"
 import {
   isSigned,
   ownOptions,
@@ -93,7 +94,7 @@ export const Policy = Context.Reference<PolicyOptions>("agent-budget/BudgetedFet
 })
 
 /**
- * A policy as a layer.
+ * A policy as a layer. Fails with `InvalidOptions` for what TypeScript would refuse, as a configuration may have it.
  *
  * @example
  * ```ts
@@ -105,7 +106,8 @@ export const Policy = Context.Reference<PolicyOptions>("agent-budget/BudgetedFet
  *
  * @since 0.1.0
  */
-export const layer = (policy: PolicyOptions): Layer.Layer<never> => Layer.succeed(Policy, policy)
+export const layer = (policy: PolicyOptions): Layer.Layer<never, BudgetError.BudgetError> =>
+  Layer.effect(Policy, checkedPolicy(policy))
 
 const configOf = Config.all({
   tier: Config.option(Config.schema(Pricing.Tier, "AGENT_BUDGET_TIER")),
@@ -116,7 +118,8 @@ const configOf = Config.all({
 
 /**
  * A policy from the environment: `AGENT_BUDGET_TIER`, `AGENT_BUDGET_ABANDONED`, `AGENT_BUDGET_UNCAPPED` and
- * `AGENT_BUDGET_INPUT_BOUND`, on top of `defaults`. Fails with a `ConfigError` that names the variable.
+ * `AGENT_BUDGET_INPUT_BOUND`, on top of `defaults`. Fails with a `ConfigError` that names the variable, and as `layer`
+ * does for the defaults.
  *
  * @example
  * ```ts
@@ -135,16 +138,20 @@ const configOf = Config.all({
  *
  * @since 0.1.0
  */
-export const layerConfig = (defaults: PolicyOptions = {}): Layer.Layer<never, Config.ConfigError> =>
+export const layerConfig = (
+  defaults: PolicyOptions = {}
+): Layer.Layer<never, Config.ConfigError | BudgetError.BudgetError> =>
   Layer.effect(
     Policy,
-    Effect.map(configOf, ({ tier, abandoned, uncapped, inputBound }) => ({
-      ...defaults,
-      ...(Option.isSome(tier) ? { tier: tier.value } : {}),
-      ...(Option.isSome(abandoned) ? { abandoned: abandoned.value } : {}),
-      ...(Option.isSome(uncapped) ? { uncapped: uncapped.value } : {}),
-      ...(Option.isSome(inputBound) ? { inputBound: inputBound.value } : {})
-    }))
+    Effect.flatMap(configOf, ({ tier, abandoned, uncapped, inputBound }) =>
+      checkedPolicy({
+        ...defaults,
+        ...(Option.isSome(tier) ? { tier: tier.value } : {}),
+        ...(Option.isSome(abandoned) ? { abandoned: abandoned.value } : {}),
+        ...(Option.isSome(uncapped) ? { uncapped: uncapped.value } : {}),
+        ...(Option.isSome(inputBound) ? { inputBound: inputBound.value } : {})
+      })
+    )
   )
 
 /**

@@ -11,6 +11,7 @@ import {
   Logger,
   Random,
   Scheduler,
+  type Scope,
   Stream
 } from "effect"
 import { TestClock } from "effect/testing"
@@ -332,6 +333,24 @@ describe("waiting for room", () => {
       }
       const endless = Layer.build(budget({ onExceeded: "wait", waitAtMost: Infinity }))
       assert.isDefined(Context.get(yield* endless, Budget.Budget))
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("is not opened by words that there are none of, and no account of it either", () =>
+    Effect.gen(function* () {
+      const late = yield* reasonOf(Layer.build(budget({ onExceeded: "queue" as "wait" })))
+      assert.strictEqual(late._tag, "InvalidOptions")
+      assert.include(late.message, 'onExceeded is none of "fail" and "wait"')
+      const onLimitChange = "keep" as "set"
+      for (const opened of [
+        Layer.build(budget({ onLimitChange })),
+        Effect.provide(Budget.open({ account: "ann", onLimitChange }), budget()),
+        Effect.provide(Budget.within(Effect.void, { account: "ann", onLimitChange }), budget())
+      ]) {
+        const reason = yield* reasonOf<unknown, Scope.Scope>(opened)
+        assert.strictEqual(reason._tag, "InvalidOptions")
+        assert.include(reason.message, 'onLimitChange is none of "refuse" and "set"')
+      }
     }).pipe(Effect.scoped)
   )
 

@@ -1,5 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Budget, BudgetedFetch, BudgetedSession, BudgetRefusedError, Pricing, Usd } from "agent-budget"
+import {
+  Budget,
+  BudgetError,
+  BudgetedFetch,
+  BudgetedSession,
+  BudgetRefusedError,
+  Pricing,
+  Usd
+} from "agent-budget"
 import { ConfigProvider, Effect, Layer, Logger, ManagedRuntime, Result, Schedule } from "effect"
 import { getEventListeners } from "node:events"
 import { setFlagsFromString } from "node:v8"
@@ -587,6 +595,29 @@ describe("make", () => {
         assert.instanceOf(yield* Effect.promise(() => failureOf(call)), BudgetRefusedError)
       }
     }).pipe(Effect.provide(Needs))
+  )
+
+  it.effect.each<readonly [object, string]>([
+    [{ tier: "fexl" }, "tier"],
+    [{ abandoned: "drian" }, "abandoned"],
+    [{ refusal: "thrown" }, "refusal"],
+    [{ inputBound: "count" }, "inputBound"],
+    [{ uncapped: "max" }, "uncapped"],
+    [{ uncapped: { share: 2 } }, "uncapped.share is 2"],
+    // As a text it would admit each field whose name is a part of it.
+    [{ allow: "user_location" }, "allow"],
+    [{ models: ["gpt-4o"] }, "models"],
+    [{ endpoints: { "POST /responses": "free" } }, "is priced by its model"],
+    [{ hosts: { "llm.example.com": { takesTiers: true } } }, "takesTiers"]
+  ])("has no policy of %o, which says what is wrong with it", ([policy, detail]) =>
+    Effect.gen(function* () {
+      for (const Policy of [BudgetedFetch.layer(policy), BudgetedFetch.layerConfig(policy)]) {
+        const error = yield* Effect.flip(Layer.build(Policy))
+        assert.instanceOf(error, BudgetError.BudgetError)
+        assert.strictEqual(error.reason._tag, "InvalidOptions")
+        assert.include(error.message, detail)
+      }
+    }).pipe(Effect.scoped)
   )
 
   it.effect("answers a refusal by a 402 that tells the reason", () =>

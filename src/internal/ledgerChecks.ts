@@ -21,6 +21,12 @@ const isLimit = (limit: Usd.Usd | null | undefined): boolean =>
 export const invalid = (detail: string): Refused =>
   Effect.fail(BudgetError.because(new BudgetError.InvalidAmount({ detail })))
 
+/** A word that a caller without types, or a configuration, may misspell. */
+export const checkWord = (name: string, word: unknown, words: ReadonlyArray<string>): string | undefined =>
+  word === undefined || (isText(word) && words.includes(word))
+    ? undefined
+    : `${name} is none of ${words.map((each) => JSON.stringify(each)).join(" and ")}. Correct it, or leave it out.`
+
 export const invalidOptions = (detail: string): BudgetError.BudgetError =>
   BudgetError.because(new BudgetError.InvalidOptions({ detail }))
 

@@ -10,12 +10,12 @@ import * as BudgetedFetch from "../BudgetedFetch.ts"
 import * as BudgetError from "../BudgetError.ts"
 import * as InputTokens from "../InputTokens.ts"
 import * as Ledger from "../Ledger.ts"
-import * as OpenAiEndpoints from "../OpenAiEndpoints.ts"
 import * as Pricing from "../Pricing.ts"
 import * as Usd from "../Usd.ts"
 import { lasting } from "./background.ts"
 import { checkUnbounded, invalidOptions } from "./ledgerChecks.ts"
 import * as Checks from "./optionChecks.ts"
+import { policyFault, policyFields } from "./policyOptions.ts"
 import { sentence } from "./schemaText.ts"
 import * as SqliteLedger from "./sqliteLedger.ts"
 
@@ -88,7 +88,7 @@ const Every = Schema.Literals(["hour", "day", "week", "month"])
 
 /** What plain JavaScript, or a configuration, can get wrong: a misspelt word must not fall back to a default. */
 const Choices = Schema.Struct({
-  tier: Schema.optional(Pricing.Tier),
+  ...policyFields,
   onExceeded: Schema.optional(Schema.Literals(["fail", "wait"])),
   onLimitChange: Schema.optional(Schema.Literals(["refuse", "set"])),
   window: Schema.optional(
@@ -99,25 +99,8 @@ const Choices = Schema.Struct({
     ])
   ),
   thresholds: Schema.optional(Schema.Array(Schema.Finite)),
-  abandoned: Schema.optional(Schema.Literals(["assume", "drain"])),
-  refusal: Schema.optional(Schema.Literals(["throw", "response"])),
-  inputBound: Schema.optional(Schema.Literals(["auto", "bytes", "counted"])),
-  uncapped: Schema.optional(
-    Schema.Union([
-      Schema.Literals(["modelMaximum", "refuse"]),
-      Schema.Struct({ share: Schema.optional(Schema.Unknown), floor: Schema.optional(Schema.Unknown) })
-    ])
-  ),
-  models: Schema.optional(Schema.Record(Schema.String, Schema.String)),
-  allow: Schema.optional(Schema.Array(Schema.String)),
   countRemotely: Schema.optional(
     Schema.Union([Schema.Boolean, Schema.Struct({ timeout: Schema.optional(Schema.Unknown) })])
-  ),
-  endpoints: Schema.optional(
-    Schema.Record(
-      Schema.String,
-      Schema.Union([Schema.Literal("free"), Schema.Struct({ maxUsd: Usd.FromDollars })])
-    )
   )
 })
 
@@ -159,19 +142,8 @@ const misspeltIn = (options: SessionOptions): string | undefined =>
 const ownPrices =
   'Give an object, as in prices: { "my-model": { input: "1.25", output: "10" } }; parse the text of a JSON file first.'
 
-/** What is wrong with the policy and the prices, beyond the words that there are. */
-const policyFault = (
-  { hosts, prices, toolFees, uncapped }: SessionOptions,
-  { endpoints }: typeof Choices.Type
-): string | undefined =>
-  Checks.checkUncapped(uncapped) ??
-  Checks.checkEndpoints(
-    endpoints,
-    OpenAiEndpoints.priced.map(({ name }) => name)
-  ) ??
-  Checks.checkHosts(hosts) ??
-  Checks.checkRecord("prices", prices, ownPrices) ??
-  Checks.checkToolFees(toolFees)
+const pricesFault = ({ prices, toolFees }: SessionOptions): string | undefined =>
+  Checks.checkRecord("prices", prices, ownPrices) ?? Checks.checkToolFees(toolFees)
 
 const namedLedgers =
   `Name a SQLite file (ledger: "file:budget.db"), leave it out for books in memory, or give a layer: ` +
@@ -198,7 +170,7 @@ const checkOptions = (options: SessionOptions): Effect.Effect<void, BudgetError.
   Effect.matchEffect(Schema.decodeUnknownEffect(Choices)(options), {
     onFailure: (error) => Effect.fail(invalidOptions(sentence(error.message))),
     onSuccess: (choices) => {
-      const fault = misspeltIn(options) ?? policyFault(options, choices) ?? faultIn(options)
+      const fault = misspeltIn(options) ?? policyFault(choices) ?? pricesFault(options) ?? faultIn(options)
       return fault === undefined ? Effect.void : Effect.fail(invalidOptions(fault))
     }
   })
