@@ -67,12 +67,13 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   nextWindow: Schema.optionalKey(Schema.Finite)
 }) {
   override get message(): string {
+    const ever = this.nextWindow === undefined ? this.limit - this.spent : this.limit
     return (
       `Budget exceeded on account ${quoted(this.account)}: the call can cost up to ${Usd.format(this.required)}, and ` +
       `${Usd.format(left(this))} of ${Usd.format(this.limit)} is left (${Usd.format(this.spent)} spent, ` +
       `${Usd.format(this.reserved)} reserved${this.waitedMillis > 0 ? `, after waiting ${Math.round(this.waitedMillis)} ms` : ""}). ` +
-      (this.required > (this.nextWindow === undefined ? this.limit - this.spent : this.limit)
-        ? "Nothing was sent. It can never fit: raise the limit or set a lower output cap."
+      (this.required > ever
+        ? `Nothing was sent. It can never fit: raise the limit${ever > 0 ? " or set a lower output cap" : ""}.`
         : `Nothing was sent. Raise the limit, set a lower output cap, or wait for room with onExceeded: "wait"` +
           (this.nextWindow === undefined ? "." : `; the next window begins at ${moment(this.nextWindow)}.`))
     )

@@ -152,6 +152,8 @@ describe("BudgetError", () => {
     })
     assert.include(waited.message, "after waiting 1500 ms")
     assert.include(waited.message, "-$1.075 of $5.00 is left")
+    // No cap is low enough for that.
+    assert.isTrue(waited.message.endsWith("It can never fit: raise the limit."))
     assert.notInclude(exceeded.message, "waiting")
   })
 
