@@ -176,6 +176,11 @@ export interface Options {
    */
   readonly baseURL?: string | undefined
   /**
+   * Whose API is spoken, by the name that `Host` has for it, where the host does not tell: a gateway may hand on what that
+   * one bills of its errors.
+   */
+  readonly provider?: string | undefined
+  /**
    * A refused call is answered by a 402 response that names the reason, unless it is to throw. Clients try again what a
    * `fetch` throws, some of them seven times, and let a 402 be; its reason is found in what they make of it, and in the
    * response itself (`BudgetExceededError.is`).
@@ -447,6 +452,9 @@ const waited = async (
   return heldOf(exit, cover)
 }
 
+const providerOf = ({ options }: Edge, host: Host.Host): string | undefined =>
+  host.provider ?? options.provider
+
 /** What is known of a call, for its attempt. */
 const attemptOf = (
   edge: Edge,
@@ -481,7 +489,7 @@ const vouched = (
     attemptOf(edge, caller, holding, {
       label: name,
       bound: undefined,
-      decide: (outcome) => Settlement.decideWhole(outcome, most, called.host.provider)
+      decide: (outcome) => Settlement.decideWhole(outcome, most, providerOf(edge, called.host))
     })
   return whenHeld(edge, caller, held, called, begin, (attempt) => {
     attempt.traceAs(sinkFor(edge, caller), called, undefined)
@@ -616,7 +624,7 @@ const begun = (
     hears: fed.audio,
     speaks: output?.audio,
     at,
-    provider: host.provider,
+    provider: providerOf(edge, host),
     models: policy.models
   }
   const followable = host.verified ? followableOf(quote) : undefined

@@ -21,6 +21,7 @@ import {
   dress,
   fetchOf,
   isWatchable,
+  providerOf,
   refusalError,
   type Client as Wrappable,
   type WithOptions
@@ -189,7 +190,12 @@ const clone = <Client extends Wrappable>(
       const plain = withOptions({ ...options, fetch: inner })
       if (!isAddress(plain.baseURL)) throw noAddress
       const fetch = Effect.runSyncWith(context)(
-        BudgetedFetch.make({ fetch: inner, baseURL: plain.baseURL, refusal: "response" })
+        BudgetedFetch.make({
+          fetch: inner,
+          baseURL: plain.baseURL,
+          provider: providerOf(plain),
+          refusal: "response"
+        })
       )
       const wrapped = withOptions({ ...options, fetch })
       // Another budget's client puts its own around what it is given.

@@ -28,7 +28,8 @@ export interface Host {
   readonly verified: boolean
   /**
    * What traces call it, `openai` unless said. A 400 of one that is `azure.ai.openai` is charged whole, and a deployment
-   * in its path is the model, whatever the body says: name a gateway before Azure so, too.
+   * in its path is the model, whatever the body says: name a gateway before Azure so, too. The 400s of a wrapped
+   * `AzureOpenAI` client are charged whole wherever they come from, unless the host is named otherwise.
    */
   readonly provider?: string | undefined
 }

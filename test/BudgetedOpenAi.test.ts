@@ -950,6 +950,23 @@ describe("wrapping", () => {
     )
   )
 
+  it.each([
+    ["by a gateway that is not named: charged whole", {}, "assumed"],
+    ["by one that is named otherwise: free", { provider: "openai" }, "released"]
+  ] as const)("a 400 of an Azure client is, %s", async (_, host, verdict) => {
+    await withSession(async ({ provider }) => {
+      const hosts = { [new URL(provider.origin).host]: host }
+      await using session = new BudgetedSession({ budgetUsd: 1, hosts })
+      const options = { endpoint: provider.origin, apiKey: "azure-none", apiVersion: "2024-10-21" }
+      const client = session.wrapOpenAI(new AzureOpenAI({ ...options, maxRetries: 0 }))
+      provider.setBehaviour(() => Behaviours.status(400))
+      const error = await failureOf(client.chat.completions.create(capped))
+      assert.instanceOf(error, OpenAI.BadRequestError)
+      assert.strictEqual(session.getTotalSpent() > 0, verdict === "assumed")
+      assert.strictEqual(session.getSummary().reservedUsd, 0)
+    })()
+  })
+
   it(
     "takes Bedrock with a bearer token",
     withSession(

@@ -61,6 +61,10 @@ export const isWatchable = (client: Client): boolean =>
 /** Only a client for Azure has a version of the API. */
 const isAzure = (client: Client): boolean => "apiVersion" in client
 
+/** Whose API a client speaks, by the name that `Host` has for it, also with a gateway. */
+export const providerOf = (client: Client): string | undefined =>
+  isAzure(client) ? "azure.ai.openai" : undefined
+
 /** What a client was made with. */
 const optionsOf = (client: Client): object | undefined => {
   const options: unknown = Reflect.get(client, "_options")
