@@ -951,6 +951,27 @@ describe("wrapping", () => {
   )
 
   it.each([
+    ["/api/v1", "/chat/completions"],
+    ["/serving", "/completions"],
+    ["/a/b/c", "/embeddings"]
+  ])(
+    "says of the root %s, where hosts do not keep the API, how a fetch is told of it",
+    async (root, below) => {
+      await withSession(async ({ provider }) => {
+        const hosts = { [new URL(provider.origin).host]: {} }
+        await using session = new BudgetedSession({ budgetUsd: 1, hosts })
+        const init = { method: "POST", body: JSON.stringify(capped) }
+        const error = await failureOf(orThrown(session.fetch(provider.origin + root + below, init)))
+        assert.instanceOf(error, BudgetRefusedError)
+        assert.strictEqual(error.reason._tag, "UnsupportedTransport")
+        assert.include(error.message, `BudgetedFetch.make({ baseURL: "${provider.origin}${root}" })`)
+        assert.strictEqual(provider.requests.length, 0)
+        assert.strictEqual(session.getSummary().refused, 1)
+      })()
+    }
+  )
+
+  it.each([
     ["by a gateway that is not named: charged whole", {}, "assumed"],
     ["by one that is named otherwise: free", { provider: "openai" }, "released"]
   ] as const)("a 400 of an Azure client is, %s", async (_, host, verdict) => {

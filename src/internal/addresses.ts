@@ -28,6 +28,15 @@ export const under = (
 /** Roots under which hosts keep the API, for calls that come without a client to say so. */
 const commonRoot = /^(?:\/openai)?(?:\/v\d+)?(?=\/)/
 
+/** What stands before the path of a priced endpoint, where hosts do not keep the API. */
+const uncommonRoot = (method: string, path: string): string | undefined => {
+  const verb = method.length + 1
+  const below = OpenAiEndpoints.priced.find(
+    ({ name }) => name.startsWith(`${method} `) && path.endsWith(name.slice(verb))
+  )
+  return below === undefined ? undefined : path.slice(0, verb - below.name.length)
+}
+
 /** Where OpenAI trades a workload's identity for a token: no model runs there. Source: the `openai` package. */
 const tokenExchange = "https://auth.openai.com/oauth/token"
 
@@ -97,10 +106,11 @@ const targetOf = (base: Base, method: string, input: string): Target => {
   if (base.origin === undefined) {
     if (!host.known) return refused(foreign(at, `State the host: hosts: { "${at.host}": {} }.`))
     const root = commonRoot.exec(at.pathname)?.[0] ?? ""
-    return {
-      found: OpenAiEndpoints.recognise(method, at.pathname.slice(root.length), base.endpoints),
-      host
-    }
+    const found = OpenAiEndpoints.recognise(method, at.pathname.slice(root.length), base.endpoints)
+    const below = found._tag === "Refused" ? uncommonRoot(method, at.pathname) : undefined
+    if (below === undefined) return { found, host }
+    const baseURL = JSON.stringify(at.origin + below.slice(0, 120))
+    return refused(foreign(at, `Say where its API is: BudgetedFetch.make({ baseURL: ${baseURL} }).`))
   }
   if (at.origin + at.pathname === tokenExchange) return free
   if (at.origin !== base.origin || !at.pathname.startsWith(`${base.root}/`)) {
