@@ -254,6 +254,13 @@ describe("a reported usage", () => {
       assert.isUndefined(read([scored, other], 8))
     }
     assert.isUndefined(read([{ ...scored, text: null, message: { content: "Hi" } }], 4))
+    // What was written stands behind the prompt, or beside it.
+    assert.isUndefined(read([{ ...scored, text: "Hello there, dear reader" }], 4))
+    for (const said of [{ message: { content: "Hi" } }, { delta: { content: "Hi" } }]) {
+      assert.isUndefined(read([{ ...scored, ...said }], 4))
+    }
+    const bytes = { tokens: ["bytes:\\xf0\\x9f", "bytes:\\x98\\x80"], token_logprobs: [null, -1] }
+    assert.deepInclude(read([{ ...scored, text: "\u{1f600}", logprobs: bytes }], 2), { input: 2, output: 0 })
   })
 
   it("of embeddings is all that its total tells, also where it tells nothing else", () => {

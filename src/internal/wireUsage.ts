@@ -139,15 +139,20 @@ export const hasWritten = ({ choices }: JsonObject): boolean =>
 
 /**
  * Whether the texts are the prompts and no more, as where a prompt is scored: they have as many tokens as the input, and
- * the first of each has no probability, as nothing comes before it.
+ * the first of each has no probability, as nothing comes before it. What a text has beyond its tokens, or what stands
+ * beside it, is no prompt.
  */
 const echoesOnly = ({ choices }: JsonObject, input: number): boolean => {
   let echoed = 0
   for (const each of isArray(choices) ? choices : []) {
-    const scores = isObject(each) && typeof each.text === "string" ? each.logprobs : undefined
-    if (!isObject(scores) || !isArray(scores.tokens) || !isArray(scores.token_logprobs)) return false
-    if (scores.token_logprobs[0] !== null) return false
-    echoed += scores.tokens.length
+    if (!isObject(each) || typeof each.text !== "string") return false
+    const { delta, logprobs, message } = each
+    if (!isObject(logprobs) || !isArray(logprobs.tokens) || !isArray(logprobs.token_logprobs)) return false
+    if (logprobs.token_logprobs[0] !== null || isWritten(message) || isWritten(delta)) return false
+    // A token that is part of a character is told by its bytes, which is longer.
+    const told = logprobs.tokens.map((token) => text(token) ?? "").join("")
+    if (each.text.length > told.length) return false
+    echoed += logprobs.tokens.length
   }
   return echoed === input
 }
