@@ -98,6 +98,8 @@ const matches = (pattern: string, method: string, parts: ReadonlyArray<string>):
   return names.length === parts.length && names.every((name, at) => name === "*" || name === parts[at])
 }
 
+const partsOf = (path: string): ReadonlyArray<string> => path.split("/").filter((part) => part !== "")
+
 const decoded = (part: string): string | undefined => {
   try {
     return decodeURIComponent(part)
@@ -128,13 +130,14 @@ const byName = new Map(priced.map((endpoint) => [endpoint.name, endpoint]))
 export const recognise = (method: string, path: string, overrides?: Overrides): Recognised => {
   const direct = byName.get(`${method} ${path}`)
   if (direct !== undefined) return { _tag: "Priced", endpoint: direct, deployment: undefined }
-  const parts = path.split("/").filter((part) => part !== "")
+  const parts = partsOf(path)
   const deployment = parts[0] === "deployments" ? decoded(parts[1] ?? "") : undefined
   const below = deployment === undefined || deployment === "" ? parts : parts.slice(2)
   const endpoint = byName.get(`${method} /${below.join("/")}`)
   if (endpoint !== undefined) return { _tag: "Priced", endpoint, deployment }
   // First, so that what the user says is billed is not free by a table that knows nothing of it.
-  const vouched = overrides === undefined ? undefined : vouchedBy(overrides, method, parts)
+  const vouched =
+    overrides === undefined || hidesPriced(method, parts) ? undefined : vouchedBy(overrides, method, parts)
   if (vouched !== undefined) return vouched
   if (free.some((pattern) => matches(pattern, method, parts))) return { _tag: "Free" }
   const shown = `/${parts.join("/")}`.slice(0, 120)
@@ -146,15 +149,28 @@ export const recognise = (method: string, path: string, overrides?: Overrides): 
   }
 }
 
+/** Servers read escapes: a priced endpoint that is written with some is none that a pattern may make free. */
+const hidesPriced = (method: string, parts: ReadonlyArray<string>): boolean => {
+  if (!parts.some((part) => part.includes("%"))) return false
+  const plain = partsOf(parts.map((part) => decoded(part) ?? part).join("/"))
+  // A deployment's name may have slashes.
+  const names = plain[0] === "deployments" ? plain.map((_, at) => plain.slice(at)) : [plain]
+  return names.some((each) => byName.has(`${method} /${each.join("/")}`))
+}
+
 /** By the name that is said of this very path, or else by the dearest of the patterns that it fits: none is too low. */
 const vouchedBy = (
   overrides: Overrides,
   method: string,
   parts: ReadonlyArray<string>
 ): Recognised | undefined => {
-  const fitting = Object.entries(overrides).filter(([pattern]) => matches(pattern, method, parts))
-  const named = fitting.filter(([pattern]) => !pattern.includes("*"))
-  const words = (named.length > 0 ? named : fitting).map(([pattern, word]) => vouch(pattern, word))
+  const fitting = Object.keys(overrides).flatMap((pattern) => {
+    // A name may be there without a word, as where a program has none to say.
+    const word = overrides[pattern]
+    return word !== undefined && matches(pattern, method, parts) ? [{ pattern, word }] : []
+  })
+  const named = fitting.filter(({ pattern }) => !pattern.includes("*"))
+  const words = (named.length > 0 ? named : fitting).map(({ pattern, word }) => vouch(pattern, word))
   return words.toSorted((one, other) => weight(other) - weight(one))[0]
 }
 

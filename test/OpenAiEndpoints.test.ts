@@ -31,6 +31,23 @@ describe("the endpoints", () => {
     assert.strictEqual(tag("POST", "/deployments/%ff/chat/completions"), "Refused")
   })
 
+  it("that are priced are not free by a pattern of the user's where they are written with escapes", () => {
+    const free: OpenAiEndpoints.Overrides = { "POST **": "free" }
+    for (const path of [
+      "/%72esponses",
+      "/chat%2Fcompletions",
+      "/chat/%2fcompletion%73",
+      "/%64eployments/gpt/responses",
+      "/%64eployments/my%2Fgpt/%72esponses",
+      "/deployments/gpt/chat%2Fcompletions"
+    ]) {
+      assert.strictEqual(tag("POST", path, free), "Refused", path)
+      assert.strictEqual(tag("POST", path, { [`POST ${path}`]: "free" }), "Refused", path)
+    }
+    for (const path of ["/%ff", "/files/a%20b", "/my%2Fresponses"])
+      assert.strictEqual(tag("POST", path, free), "Free", path)
+  })
+
   it("that only read, delete, cancel or hang up are free, and so are moderation and counting", () => {
     for (const [method, path] of [
       ["GET", "/models"],
@@ -120,6 +137,8 @@ describe("the endpoints", () => {
     assert.strictEqual(most("/images/edits"), "$0.10")
     assert.strictEqual(most("/images/generations"), "$0.02")
     assert.strictEqual(most("/images/variations"), "$0.01")
+    const unsaid = { "POST /videos": undefined } as unknown as OpenAiEndpoints.Overrides
+    assert.strictEqual(tag("POST", "/videos", unsaid), "Refused")
     const unread: OpenAiEndpoints.Overrides = { ...overrides, "POST /images/*": { maxUsd: "much" } }
     assert.strictEqual(tag("POST", "/images/edits", unread), "Refused")
   })
