@@ -103,5 +103,7 @@ describe("a window's key", () => {
     assert.include(Windows.fromWindow({ rolling: 0 }), "0 ms")
     const both = { every: "day", rolling: "1 hour" } as const
     assert.include(Windows.fromWindow(both), "Say one of them")
+    const zoned = { rolling: "1 hour", timeZone: "Europe/Berlin" } as const
+    assert.include(Windows.fromWindow(zoned), "Leave timeZone out")
   })
 })

@@ -109,6 +109,8 @@ export const fromWindow = (window: Window): Frame | string => {
   if (typeof window === "object" && "rolling" in window) {
     if ("every" in window && window.every !== undefined)
       return "a window is of the calendar (every) or rolls (rolling). Say one of them."
+    if ("timeZone" in window && window.timeZone !== undefined)
+      return "a window that rolls is the same in every time zone. Leave timeZone out, or say every instead of rolling."
     const length = Option.map(Duration.fromInput(window.rolling), (duration) =>
       Math.round(Duration.toMillis(duration))
     )
