@@ -22,10 +22,11 @@ import * as BudgetedOpenAi from "./BudgetedOpenAi.ts"
 import { under } from "./internal/addresses.ts"
 import { callContext, lasting, Places } from "./internal/callContext.ts"
 import { checkUnbounded, invalidOptions } from "./internal/ledgerChecks.ts"
-import { checkNames, checkQuoted, type Names } from "./internal/optionChecks.ts"
+import { checkQuoted } from "./internal/optionChecks.ts"
 import { recordsOf } from "./internal/responseRecords.ts"
 import {
   amountOf,
+  checkAccount,
   layerOf,
   ownsLedger,
   type LimitOptions,
@@ -180,14 +181,6 @@ export interface SessionAccount extends LimitOptions {
   /** Its limit in dollars; a string is exact. Only the limits above hold where it is left out. */
   readonly budgetUsd?: Usd.Dollars | undefined
 }
-
-const accountNames = {
-  account: true,
-  budgetUsd: true,
-  window: true,
-  thresholds: true,
-  onLimitChange: true
-} satisfies Names<SessionAccount>
 
 /** How long `close` waits for open calls, unless told otherwise. */
 const closeWithin = "10 seconds"
@@ -478,14 +471,15 @@ const openNow = (options: Options): Opened => {
 
 /** An account as a caller, who may have no types, wrote it. */
 const accountOf = (options: SessionAccount): Effect.Effect<Budget.AccountOptions, BudgetError.BudgetError> =>
-  Effect.suspend(() => {
-    const misspelt = checkNames("an account", options, accountNames)
-    if (misspelt !== undefined) return Effect.fail(invalidOptions(misspelt))
-    const { budgetUsd, ...account } = options
-    return budgetUsd === undefined
-      ? Effect.succeed(account)
-      : Effect.map(amountOf(budgetUsd), (limit) => ({ ...account, limit }))
-  })
+  Effect.andThen(
+    Effect.suspend(() => checkAccount(options)),
+    Effect.suspend(() => {
+      const { budgetUsd, ...account } = options
+      return budgetUsd === undefined
+        ? Effect.succeed(account)
+        : Effect.map(amountOf(budgetUsd), (limit) => ({ ...account, limit }))
+    })
+  )
 
 /** What a user's own function threw, on its way back to the user. */
 class Thrown extends Data.TaggedError("Thrown")<{ readonly thrown: unknown }> {}

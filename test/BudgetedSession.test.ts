@@ -330,6 +330,38 @@ describe("open", () => {
       await assertBooks(setup, "metered")
     })
   )
+
+  it(
+    "takes no word that it does not know, as of somebody without types, and nor does within",
+    withSession(async ({ session }) => {
+      const open = session.open.bind(session) as (options: unknown) => Promise<void>
+      const within = session.within.bind(session) as (options: unknown, run: () => void) => Promise<void>
+      const account = "ann"
+      for (const [options, word] of [
+        [undefined, "{ account"],
+        [null, "{ account"],
+        ["ann", "{ account"],
+        [["ann"], "{ account"],
+        [{ account, onLimitChange: "Set" }, "onLimitChange"],
+        [{ account, thresholds: "0.5" }, "thresholds"],
+        [{ account, window: null }, "window"],
+        [{ account, window: "fortnight" }, "window"],
+        [{ account, window: { every: "day", timezone: "Europe/Berlin" } }, "timezone"]
+      ] as const) {
+        for (const refused of [
+          await failureOf(open(options)),
+          await failureOf(within(options, () => undefined))
+        ]) {
+          assert.strictEqual(reasonOf(refused), "InvalidOptions", JSON.stringify(options))
+          assert.include(String(refused), word)
+        }
+      }
+      assert.deepStrictEqual(
+        (await session.balances()).map((each) => each.account),
+        ["root"]
+      )
+    })
+  )
 })
 
 describe("pause", () => {

@@ -11,7 +11,7 @@ type NamesIn<A> = A extends object ? keyof A : never
 /** All names of an object's options, so that the compiler misses one that is not listed. */
 export type Names<A> = Readonly<Record<NamesIn<A>, true>>
 
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   // Lists and maps are objects too, whose names say nothing.
   typeof value === "object" && value !== null && !(Symbol.iterator in value)
 

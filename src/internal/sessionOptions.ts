@@ -86,10 +86,7 @@ const shown = (value: unknown): string =>
 
 const Every = Schema.Literals(["hour", "day", "week", "month"])
 
-/** What plain JavaScript, or a configuration, can get wrong: a misspelt word must not fall back to a default. */
-const Choices = Schema.Struct({
-  ...policyFields,
-  onExceeded: Schema.optional(Schema.Literals(["fail", "wait"])),
+const limitChoices = {
   onLimitChange: Schema.optional(Schema.Literals(["refuse", "set"])),
   window: Schema.optional(
     Schema.Union([
@@ -98,7 +95,16 @@ const Choices = Schema.Struct({
       Schema.Struct({ rolling: Schema.Unknown })
     ])
   ),
-  thresholds: Schema.optional(Schema.Array(Schema.Finite)),
+  thresholds: Schema.optional(Schema.Array(Schema.Finite))
+}
+
+const LimitChoices = Schema.Struct(limitChoices)
+
+/** What plain JavaScript, or a configuration, can get wrong: a misspelt word must not fall back to a default. */
+const Choices = Schema.Struct({
+  ...policyFields,
+  ...limitChoices,
+  onExceeded: Schema.optional(Schema.Literals(["fail", "wait"])),
   countRemotely: Schema.optional(
     Schema.Union([Schema.Boolean, Schema.Struct({ timeout: Schema.optional(Schema.Unknown) })])
   )
@@ -139,6 +145,27 @@ const misspeltIn = (options: SessionOptions): string | undefined =>
   Checks.checkNames("window", options.window, windowNames) ??
   Checks.checkNames("countRemotely", options.countRemotely, remoteNames)
 
+const accountNames = {
+  account: true,
+  budgetUsd: true,
+  window: true,
+  thresholds: true,
+  onLimitChange: true
+} satisfies Checks.Names<LimitOptions & { readonly account: string; readonly budgetUsd?: Usd.Dollars }>
+
+const written = (error: Schema.SchemaError): BudgetError.BudgetError =>
+  invalidOptions(sentence(error.message))
+
+/** An account below a session's as it may be opened: no word of it falls back to a default either. */
+export const checkAccount = (options: unknown): Effect.Effect<void, BudgetError.BudgetError> => {
+  const fault = Checks.isRecord(options)
+    ? (Checks.checkNames("an account", options, accountNames) ??
+      Checks.checkNames("window", options.window, windowNames))
+    : 'an account is no object. Write { account: "ann" }, with its name.'
+  if (fault !== undefined) return Effect.fail(invalidOptions(fault))
+  return Effect.mapError(Effect.asVoid(Schema.decodeUnknownEffect(LimitChoices)(options)), written)
+}
+
 const ownPrices =
   'Give an object, as in prices: { "my-model": { input: "1.25", output: "10" } }; parse the text of a JSON file first.'
 
@@ -168,7 +195,7 @@ const faultIn = (options: SessionOptions): string | undefined => {
 
 const checkOptions = (options: SessionOptions): Effect.Effect<void, BudgetError.BudgetError> =>
   Effect.matchEffect(Schema.decodeUnknownEffect(Choices)(options), {
-    onFailure: (error) => Effect.fail(invalidOptions(sentence(error.message))),
+    onFailure: (error) => Effect.fail(written(error)),
     onSuccess: (choices) => {
       const fault = misspeltIn(options) ?? policyFault(choices) ?? pricesFault(options) ?? faultIn(options)
       return fault === undefined ? Effect.void : Effect.fail(invalidOptions(fault))
