@@ -358,6 +358,19 @@ describe("the content of a body", () => {
     assert.isFalse(update(effort).input.unshown)
     // One that says nothing may be looked up by its id.
     assert.isTrue(update({ id: "cu_1" }).input.unshown)
+    // What else a newer API may change is not known to cost nothing, as another mode does not.
+    for (const [extra, name] of [
+      [{ reasoning: { mode: "pro" } }, "reasoning.mode"],
+      [{ ...effort, tools: [{ type: "web_search" }] }, "tools"],
+      [{ ...effort, model: "gpt-5-pro" }, "model"],
+      [{ text: { format, verbosity: "high" } }, "text.verbosity"]
+    ] as const) {
+      const body = item({ type: "configuration_update", ...extra })
+      assertRefused("responses", body, "UnboundedRequest", [`"${name}"`, "Leave"])
+    }
+    assert.isFalse(
+      update({ text: null, tools: null, reasoning: { effort: "low", mode: null } }).input.unshown
+    )
     // It may say more to the model in the turns that it is meant for.
     assert.isFalse(bare.repeats)
     const { counted } = planOf("responses", { ...item({ type: "configuration_update", ...effort }) }).input

@@ -76,6 +76,26 @@ const outputItems = new Set(["function_call_output", "custom_tool_call_output"])
 
 const isText = (value: Json | undefined): boolean => typeof value === "string" && value !== ""
 
+/** What an update may change: all that costs nothing beyond its text. */
+const updates = new Set(["reasoning.effort", "text.format"])
+
+/** How long the model thinks is up to it in any case. What it answers in may be a schema, here or where its id is. */
+const readUpdate = (reader: BodyReader, { id: _, type: __, ...changed }: JsonObject): void => {
+  for (const [field, value] of Object.entries(changed)) {
+    const given = isObject(value)
+      ? Object.keys(value).flatMap((each) => (isGiven(value[each]) ? [`${field}.${each}`] : []))
+      : isGiven(value)
+        ? [field]
+        : []
+    const unknown = given.find((each) => !updates.has(each))
+    if (unknown === undefined) continue
+    const name = JSON.stringify(unknown.slice(0, 80))
+    reader.unbounded(`what an update of ${name} does to the cost is not known.`, "Leave it out.")
+  }
+  if (isObject(changed.text)) reader.schema()
+  else if (!isObject(changed.reasoning)) reader.unshown = true
+}
+
 const readItem = (reader: BodyReader, item: Json): void => {
   reader.message()
   if (!isObject(item)) {
@@ -86,11 +106,7 @@ const readItem = (reader: BodyReader, item: Json): void => {
     item.type ?? (typeof item.id === "string" && !isGiven(item.content) ? "item_reference" : "message")
   // The model may be shown it in a later turn, and not in this one.
   if (type === "reasoning" || type === "configuration_update") reader.repeats = false
-  // How long the model thinks is up to it in any case. What it answers in may be a schema, here or where its id is.
-  if (type === "configuration_update") {
-    if (isObject(item.text)) reader.schema()
-    else if (!isObject(item.reasoning)) reader.unshown = true
-  }
+  if (type === "configuration_update") readUpdate(reader, item)
   // A reasoning item that does not carry its text is looked up by its id.
   if (type === "reasoning" && !isText(item.encrypted_content)) reader.unshown = true
   if (type === "message" && (item.content === undefined || item.content === null)) reader.unshown = true
