@@ -36,6 +36,7 @@ import {
   writtenAs,
   type ReadRequest
 } from "./internal/requestBody.ts"
+import { questionURL } from "./internal/remoteCount.ts"
 import { followableOf, recordsOf, type Followable, type ResponseRecords } from "./internal/responseRecords.ts"
 import { leavable, watch } from "./internal/responseWatch.ts"
 import { afterDrain, edges, markUnsent, passes, promised, send, type Fetch } from "./internal/sending.ts"
@@ -584,7 +585,8 @@ const priced = (edge: Edge, caller: ContextCaller, asked: PricedCall): Response 
 const countedQuote = (edge: Edge, { init, quote, url }: PricedCall): Effect.Effect<Quote.Quote> => {
   const { counter, inner, remote } = edge
   const local = Quote.countedBy(counter, quote)
-  if (remote === undefined) return local
+  // A question that is billed, by the user's word, would be paid by nothing.
+  if (remote === undefined || edge.target("POST", questionURL(url)).found._tag === "Vouched") return local
   const call: InputTokens.Call = { url, init, fetch: inner }
   return Effect.flatMap(local, (tighter) =>
     Effect.catch(Quote.countedRemotelyBy(remote, counter, tighter, call), (error) =>

@@ -22,6 +22,7 @@ import * as Schema from "effect/Schema"
 import type * as BudgetError from "./BudgetError.ts"
 import type { Json, JsonObject } from "./internal/json.ts"
 import { checkUnbounded, invalidOptions } from "./internal/ledgerChecks.ts"
+import { questionURL } from "./internal/remoteCount.ts"
 
 export type { Json, JsonObject }
 
@@ -214,13 +215,6 @@ const ofTheCall = ["content-length", "content-type", "idempotency-key", "x-stain
 const addressOf = (url: string): string => {
   const { origin, pathname } = new URL(url)
   return origin + pathname.replace(/\/+$/, "")
-}
-
-/** Beside the endpoint that runs the model, with the same query: Azure has its version there. */
-const questionURL = (url: string): string => {
-  const asked = new URL(url)
-  asked.pathname = `${asked.pathname.replace(/\/+$/, "")}/input_tokens`
-  return asked.href
 }
 
 /** A count of nothing is none: even an empty request has its framing. */

@@ -117,6 +117,22 @@ describe("a call that names what it does not show", () => {
   })
 
   it(
+    "holds its window without a question where the user says that one is billed, which nothing would pay",
+    withSession(
+      async (setup) => {
+        await setup.client.responses.create(followUp)
+        assert.deepStrictEqual(questionsOf(setup), [])
+      },
+      {
+        budgetUsd: 1,
+        countRemotely: true,
+        endpoints: { "POST /responses/input_tokens": { maxUsd: "0.01" } },
+        provider: counting(4_000)
+      }
+    )
+  )
+
+  it(
     "is never held by less than it shows itself, whatever the count says",
     withSession(
       async (setup) => {

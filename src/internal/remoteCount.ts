@@ -48,3 +48,10 @@ export const isHidden = (model: string, body: JsonObject): boolean =>
 
 /** More for every hundred tokens that were counted, and for the request: no recorded count is off by even one. */
 export const remoteMargin = { share: 0.01, request: 24 } as const
+
+/** Beside the endpoint that runs the model, with the same query: Azure has its version there. */
+export const questionURL = (url: string): string => {
+  const asked = new URL(url)
+  asked.pathname = `${asked.pathname.replace(/\/+$/, "")}/input_tokens`
+  return asked.href
+}
