@@ -352,6 +352,61 @@ describe("a wait", () => {
   })
 })
 
+describe("a long line", () => {
+  /** Who waits, each asked for its ticket `looks.count` times. */
+  const many = (length: number) => {
+    const looks = { count: 0 }
+    const waiting = (account: Tree.Account, ticket: number): Tree.Waiter => ({
+      account,
+      least: 1,
+      most: 1,
+      share: 1,
+      get ticket() {
+        looks.count++
+        return ticket
+      },
+      state: "waiting",
+      queuedAt: undefined,
+      granted: () => () => undefined,
+      refused: () => () => assert.fail("there is hope"),
+      closed: () => () => undefined,
+      turn: () => []
+    })
+    const join = (account: Tree.Account, from: number): ReadonlyArray<Tree.Waiter> =>
+      Array.from({ length }, (_, index) => {
+        const waiter = waiting(account, from + index)
+        Tree.join(waiter)
+        return waiter
+      })
+    return { looks, join }
+  }
+
+  const length = 4_096
+  /** To join or to leave a heap of both lines is less than two looks a level and one for itself, with one more on the way. */
+  const most = 2 * length * (2 * Math.log2(2 * length) + 2)
+
+  it("takes those who move to it before those who stand in it, without passing each of them", () => {
+    const root = Tree.make("root", undefined, 10)
+    Tree.hold({ account: root, least: 10, most: 10, share: 1 })
+    const held = Tree.make("root/held", root, 10)
+    held.paused = true
+    const { join, looks } = many(length)
+    const moved = join(held, 0)
+    const others = join(Tree.make("root/free", root, 10), length)
+    held.paused = false
+    looks.count = 0
+    Tree.wake(held)
+    assert.isBelow(looks.count, most)
+    assert.isTrue(moved.every((each) => each.queuedAt === root))
+    Tree.book(root, 10, 0, root.links)
+    Tree.wake(root)
+    assert.deepStrictEqual(
+      [...moved, ...others].flatMap(({ state }, index) => (state === "granted" ? [index] : [])),
+      Array.from({ length: 10 }, (_, index) => index)
+    )
+  })
+})
+
 describe("the next window", () => {
   it("is the first that begins on the chain; without windows there is none", () => {
     const frame = (length: number) => ({

@@ -5,6 +5,7 @@
  */
 
 import type { Frame, Span } from "./ledgerWindows.ts"
+import { TicketLine } from "./ticketLine.ts"
 
 /** No limit is the largest exact amount: sums stay exact on accounts that nobody limited. */
 export const unlimited = Number.MAX_SAFE_INTEGER
@@ -36,8 +37,8 @@ export interface Account {
   opened: number
   /** How many accounts are open right below it. */
   below: number
-  /** Waiters that this account blocks, by ticket; those who left are skipped. */
-  queue: Array<Waiter>
+  /** Waiters that this account blocks; those who left are skipped. */
+  readonly queue: TicketLine<Waiter>
   /** Everyone who waits anywhere for room that this account must have too. */
   readonly waiters: Set<Waiter>
   /** No waiter needs more than this. */
@@ -99,7 +100,7 @@ export const make = (
   thresholds,
   opened: 1,
   below: 0,
-  queue: [],
+  queue: new TicketLine(),
   waiters: new Set(),
   largest: 0
 })
@@ -214,16 +215,13 @@ export const book = (from: Account, reserved: number, amount: number, links: Rea
   }
 }
 
+const isIn = (account: Account, { queuedAt, state }: Waiter): boolean =>
+  state === "waiting" && queuedAt === account
+
 const first = (account: Account): Waiter | undefined => {
-  let gone = 0
-  while (gone < account.queue.length) {
-    const waiter = account.queue[gone]
-    if (waiter?.state === "waiting" && waiter.queuedAt === account) break
-    gone++
-  }
-  // One splice a call keeps the queue short; it is amortised over those who left.
-  if (gone > 0) account.queue.splice(0, gone)
-  return account.queue[0]
+  const { queue } = account
+  while (queue.first !== undefined && !isIn(account, queue.first)) queue.shift()
+  return queue.first
 }
 
 /** The account where a waiter must stand: one without room, or one where others came first. */
@@ -239,12 +237,10 @@ export const standsAt = (waiter: Ask & { readonly ticket: number }): Account | u
 const stand = (waiter: Waiter, at: Account): void => {
   // Those who gave up behind a head that is stuck would pile up; dropping them at twice the number is amortised.
   if (at.queue.length > 64 && at.queue.length > 2 * at.waiters.size) {
-    at.queue = at.queue.filter((other) => other.state === "waiting" && other.queuedAt === at)
+    at.queue.keep((other) => isIn(at, other))
   }
   waiter.queuedAt = at
-  let index = at.queue.length
-  while (index > 0 && (at.queue[index - 1]?.ticket ?? 0) > waiter.ticket) index--
-  at.queue.splice(index, 0, waiter)
+  at.queue.join(waiter)
 }
 
 const enqueue = (waiter: Waiter, at: Account): void => {
