@@ -95,7 +95,8 @@ const secondBoundaries = Array.from({ length: 14 }, (_, power) => 2 ** power / 1
 
 /**
  * The metric `gen_ai.client.token.usage`: the input and the output tokens of each metered call (`gen_ai.token.type`),
- * as they were billed, by operation, provider, model asked, model served and server.
+ * as they were billed, by operation, provider, model asked, model served and server. Beyond 100 names of models served,
+ * which no API has, the rest are `_OTHER`: metrics are kept for as long as the process lives.
  *
  * @example
  * ```ts

@@ -524,6 +524,35 @@ describe("the metrics", () => {
     })
   )
 
+  it.effect("have no number for each of the names that a provider makes up without end", () =>
+    Effect.gen(function* () {
+      let told = 0
+      const names = (): string => (++told === 50 ? "m".repeat(10_000) : `gpt-4o-mini-${told}`)
+      const strange = () => Response.json({ ...answer, model: names() })
+      const snapshot = yield* measured(strange, (fetch) =>
+        Effect.andThen(
+          Effect.forEach(Array.from({ length: 150 }), () => call(fetch), { discard: true }),
+          // One that is known stays so.
+          Effect.suspend(() => {
+            told = 0
+            return call(fetch)
+          })
+        )
+      )
+      const counts = new Map(
+        snapshot
+          .filter(({ id }) => id === "gen_ai.client.operation.duration")
+          .map((each) => [
+            each.attributes?.["gen_ai.response.model"],
+            each.type === "Histogram" && each.state.count
+          ])
+      )
+      assert.strictEqual(counts.size, 101)
+      assert.strictEqual(counts.get("gpt-4o-mini-1"), 2)
+      assert.strictEqual(counts.get("_OTHER"), 50)
+    })
+  )
+
   it.effect("take the seconds of a call on the caller's clock, and say what went wrong", () =>
     Effect.gen(function* () {
       let fail = false

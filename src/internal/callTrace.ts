@@ -143,6 +143,27 @@ const quietly = <A>(run: () => A): A | undefined => {
   }
 }
 
+/** Models are fewer, and so are their names shorter. */
+const mostServed = 100
+const longestServed = 128
+
+/** The models by whose names a registry has numbers. */
+const served = new WeakMap<object, Set<string>>()
+
+/**
+ * A model as the metrics name it. A registry keeps numbers for every name, for good, and a response may say whatever it
+ * likes: what is beyond all reason is counted together, under the word that the conventions have for it.
+ */
+const servedAs = (model: string, context: Sink["context"]): string => {
+  const registry = Context.get(context, Metric.MetricRegistry)
+  const names = served.get(registry) ?? new Set<string>()
+  served.set(registry, names)
+  if (names.has(model)) return model
+  if (names.size >= mostServed || model.length > longestServed) return "_OTHER"
+  names.add(model)
+  return model
+}
+
 /** Begins to trace an attempt that was admitted. */
 export const beginTrace = (sink: Sink, called: Called, admitted: Admitted): CallTrace | undefined =>
   quietly(() => new CallTrace(sink, called, admitted))
@@ -182,10 +203,10 @@ export class CallTrace {
     error: string | undefined
   ): void {
     const { context } = this.#sink
-    const served = outcome._tag === "Reported" ? outcome.reading.model : undefined
+    const model = outcome._tag === "Reported" ? outcome.reading.model : undefined
     const attributes = {
       ...this.#common,
-      ...(served === undefined ? {} : { "gen_ai.response.model": served })
+      ...(model === undefined ? {} : { "gen_ai.response.model": servedAs(model, context) })
     }
     const failed = error === undefined ? attributes : { ...attributes, "error.type": error }
     const seconds = Number(now - this.#start) / 1e9
