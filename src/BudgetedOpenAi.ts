@@ -203,18 +203,9 @@ const clone = <Client extends Wrappable>(
       if ((other?.inner ?? fetchOf(wrapped)) !== fetch) {
         throw uncloneable("This client does not send with the fetch it is given.")
       }
-      const budget = Context.get(context, Budget.Budget)
-      const budgets = new Set(other?.budgets).add(budget)
+      const budgets = new Set(other?.budgets).add(Context.get(context, Budget.Budget))
       wrappings.set(wrapped, { budgets, inner })
-      // On the account of whoever opens it.
-      const refused = (error: BudgetError.BudgetError): void => {
-        Effect.runForkWith(callContext.getStore()?.context ?? context)(budget.refuse(error))
-      }
-      return dress(wrapped, refused, (original) => (more) => {
-        const again = clone(context, more.fetch ?? inner, more, original)
-        if (Result.isFailure(again)) throw refusalError(wrapped, again.failure)
-        return again.success
-      })
+      return budgeted(context, inner, wrapped)
     },
     catch: (error) =>
       error instanceof BudgetError.BudgetError
@@ -223,6 +214,25 @@ const clone = <Client extends Wrappable>(
             `This client cannot be cloned with another fetch (${error instanceof Error ? error.name : "error"}).`
           )
   })
+
+/** On its own, for what it leaves behind would otherwise keep the client that this one was cloned from, and all before. */
+const budgeted = <Client extends Wrappable>(
+  context: Needs,
+  inner: BudgetedFetch.Fetch,
+  wrapped: Client
+): Client => {
+  // On the account of whoever opens it.
+  const refused = (error: BudgetError.BudgetError): void => {
+    Effect.runForkWith(callContext.getStore()?.context ?? context)(
+      Context.get(context, Budget.Budget).refuse(error)
+    )
+  }
+  return dress(wrapped, refused, (original) => (more) => {
+    const again = clone(context, more.fetch ?? inner, more, original)
+    if (Result.isFailure(again)) throw refusalError(wrapped, again.failure)
+    return again.success
+  })
+}
 
 const toError = (cause: unknown): BudgetError.BudgetError | OpenAiError =>
   BudgetError.find(cause) ?? new OpenAiError({ cause })

@@ -10,10 +10,9 @@ import {
 } from "agent-budget"
 import { ConfigProvider, Effect, Layer, Logger, ManagedRuntime, Result, Schedule } from "effect"
 import { getEventListeners } from "node:events"
-import { setFlagsFromString } from "node:v8"
-import { runInNewContext } from "node:vm"
 import OpenAI from "openai"
 import { vi } from "vitest"
+import { collectGarbage } from "./utils/garbage.ts"
 import {
   assertBooks,
   capped,
@@ -1006,9 +1005,7 @@ describe("an answer that was paid for reaches its caller", () => {
 describe("what a call keeps while its answer comes", () => {
   /** What the heap holds, in bytes, once all that nobody holds is gone. */
   const held = (): number => {
-    setFlagsFromString("--expose-gc")
-    const collect = runInNewContext("gc") as () => void
-    collect()
+    collectGarbage()
     return process.memoryUsage().heapUsed
   }
 

@@ -23,6 +23,7 @@ import { ForksWS } from "openai/resources/live/forks/ws"
 import { SidebandWS } from "openai/resources/live/sideband/ws"
 import { LiveWS } from "openai/resources/live/ws"
 import { ResponsesWS } from "openai/resources/responses/ws"
+import { collectGarbage } from "./utils/garbage.ts"
 import * as Oracle from "./utils/providerBill.ts"
 import {
   assertBooks,
@@ -1311,4 +1312,21 @@ describe("the service", () => {
       })
     )
   )
+})
+
+describe("clones of clones", () => {
+  it("keep none of those before them: a program may take a new key each hour for weeks", async () => {
+    await using session = new BudgetedSession({ budgetUsd: 1 })
+    let client = session.wrapOpenAI(new OpenAI({ apiKey: "none" }))
+    const before: Array<WeakRef<OpenAI>> = []
+    for (let clone = 0; clone < 50; clone++) {
+      before.push(new WeakRef(client))
+      client = client.withOptions({ apiKey: `none ${clone}` })
+    }
+    // What a reference was just made to is kept up to the end of the turn.
+    await new Promise((resolve) => setImmediate(resolve))
+    collectGarbage()
+    assert.isBelow(before.filter((each) => each.deref() !== undefined).length, 10)
+    assert.strictEqual(client.apiKey, "none 49")
+  })
 })
