@@ -7,6 +7,7 @@ import { includes } from "./utils/assertions.ts"
 import * as Invariants from "./utils/invariants.ts"
 import { type Coverage, ops, playOut } from "./utils/ledgerModel.ts"
 import { many } from "./utils/many.ts"
+import { movedBy } from "./utils/moved.ts"
 
 type Books = Ledger.Ledger["Service"]
 
@@ -354,7 +355,7 @@ describe("a wait", () => {
 
 describe("a long line", () => {
   /** Who waits, each asked for its ticket `looks.count` times. */
-  const many = (length: number) => {
+  const lines = (length: number) => {
     const looks = { count: 0 }
     const waiting = (account: Tree.Account, ticket: number): Tree.Waiter => ({
       account,
@@ -390,7 +391,7 @@ describe("a long line", () => {
     Tree.hold({ account: root, least: 10, most: 10, share: 1 })
     const held = Tree.make("root/held", root, 10)
     held.paused = true
-    const { join, looks } = many(length)
+    const { join, looks } = lines(length)
     const moved = join(held, 0)
     const others = join(Tree.make("root/free", root, 10), length)
     held.paused = false
@@ -404,6 +405,15 @@ describe("a long line", () => {
       [...moved, ...others].flatMap(({ state }, index) => (state === "granted" ? [index] : [])),
       Array.from({ length: 10 }, (_, index) => index)
     )
+  })
+
+  it("moves nobody up for each who leaves from its front, as those do whose time is over", () => {
+    const root = Tree.make("root", undefined, 10)
+    Tree.hold({ account: root, least: 10, most: 10, share: 1 })
+    const line = lines(length).join(root, 0)
+    const moved = movedBy(() => line.forEach(Tree.withdraw))
+    assert.isBelow(moved, length)
+    assert.isAtMost(root.queue.length, 1)
   })
 })
 

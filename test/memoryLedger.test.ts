@@ -5,6 +5,7 @@ import { Context, Effect, Exit, Fiber, Layer, Logger, Scheduler, Scope, Stream }
 import { TestClock } from "effect/testing"
 import { ledgerSuite } from "./LedgerTest.ts"
 import { includes } from "./utils/assertions.ts"
+import { movedBy } from "./utils/moved.ts"
 
 ledgerSuite("the memory ledger", {
   fixture: Effect.sync(() => {
@@ -660,6 +661,30 @@ describe("readers of what is booked in memory", () => {
         ["2 Reserved", "3 Settled", "4 ThresholdCrossed", "5 Reserved"]
       )
       assert.deepStrictEqual(LedgerAudit.admissionsKeptLimits(yield* Stream.runCollect(ledger.entries())), [])
+    })
+  )
+
+  it.effect("hear of many leases that ran out at once, none of which is moved for those before it", () =>
+    Effect.gen(function* () {
+      const leases = 1_000
+      const ledger = yield* Ledger.makeMemory({ lease: "1 second" })
+      yield* ledger.open({ account: "root" })
+      const heard: Array<number> = []
+      yield* hear(ledger, ({ seq }) => Effect.sync(() => void heard.push(seq)))
+      for (let lease = 0; lease < leases; lease++) {
+        yield* ledger.reserve({ account: "root", least: Usd.nanos(1) })
+      }
+      yield* TestClock.adjust("2 seconds")
+      const services = yield* Effect.context()
+      assert.isBelow(
+        movedBy(() => Effect.runSyncWith(services)(ledger.balance("root"))),
+        leases
+      )
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(
+        heard,
+        Array.from({ length: leases }, (_, index) => index + 1)
+      )
     })
   )
 

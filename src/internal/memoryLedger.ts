@@ -733,10 +733,10 @@ class MemoryBooks {
   tellReaders(): void {
     if (this.isTelling) return
     this.isTelling = true
-    for (let entry = this.untold.shift(); entry !== undefined; entry = this.untold.shift()) {
-      const told = entry
-      apart(() => toReaders(this.told, told))
-    }
+    // More may come while these are told, at the end. To shift each would move all behind it, of which one look at many
+    // leases that ran out makes as many.
+    for (const entry of this.untold) apart(() => toReaders(this.told, entry))
+    this.untold.length = 0
     this.isTelling = false
   }
 

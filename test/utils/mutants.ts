@@ -59,8 +59,8 @@ const memory: Engine = {
     mutant(
       "memoryLedger.ts",
       "a booking whose reader throws",
-      "apart(() => toReaders(this.told, told))",
-      "toReaders(this.told, told)"
+      "apart(() => toReaders(this.told, entry))",
+      "toReaders(this.told, entry)"
     ),
     mutant("memoryLedger.ts", "one end", "    held.ended = entry\n"),
     mutant(
