@@ -388,7 +388,19 @@ export class BudgetedSession {
         Effect.ensuring(Queue.end(queue))
       )
     )
-    return Stream.toAsyncIterable(Stream.ensuring(Stream.fromQueue(queue), Fiber.interrupt(feed)))
+    const events = Stream.toAsyncIterable(Stream.ensuring(Stream.fromQueue(queue), Fiber.interrupt(feed)))
+    return {
+      [Symbol.asyncIterator]: () => {
+        const reader = events[Symbol.asyncIterator]()
+        const leave = async (): Promise<IteratorReturnResult<undefined>> => {
+          await reader.return?.()
+          // Who leaves before the first event has begun no stream, whose end would be that of the feed.
+          await Effect.runPromise(Fiber.interrupt(feed))
+          return { done: true, value: undefined }
+        }
+        return { ...reader, return: leave }
+      }
+    }
   }
 
   /**

@@ -219,6 +219,43 @@ describe("what a session tells", () => {
   )
 })
 
+describe("a reader of events", () => {
+  /** A session whose ledger counts those who listen to it: a budget does while somebody reads. */
+  const listenedTo = () => {
+    const books = Effect.runSync(Ledger.makeMemory())
+    const listening = { now: 0 }
+    const booked = Stream.unwrap(
+      Effect.as(
+        Effect.acquireRelease(
+          Effect.sync(() => listening.now++),
+          () => Effect.sync(() => listening.now--)
+        ),
+        books.booked
+      )
+    )
+    return { listening, session: new BudgetedSession({ budgetUsd: 1, ledger: { ...books, booked } }) }
+  }
+
+  it("is gone once it has left, also before its first event", async () => {
+    const { listening, session } = listenedTo()
+    const early = session.events()[Symbol.asyncIterator]()
+    await turn()
+    assert.strictEqual(listening.now, 1)
+    assert.deepStrictEqual(await early.return?.(), { done: true, value: undefined })
+    assert.strictEqual(listening.now, 0)
+    assert.isTrue((await early.next()).done)
+
+    const waiting = session.events()[Symbol.asyncIterator]()
+    const next = waiting.next()
+    await turn()
+    assert.strictEqual(listening.now, 1)
+    await waiting.return?.()
+    assert.isTrue((await next).done)
+    assert.strictEqual(listening.now, 0)
+    await session.close()
+  })
+})
+
 describe("within", () => {
   it(
     "charges an account of its own and all above it, nested and side by side",
