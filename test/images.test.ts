@@ -245,9 +245,11 @@ describe("the tokens of an image", () => {
       assertJustAbove(sized(model, 512, 512), Math.ceil(256 * 1.62))
     assertJustAbove(sized("gpt-5.4-nano", 512, 512), Math.ceil(256 * 2.46))
     // The guide fits what has high detail into 1,536 patches.
-    assertJustAbove(imageTokens("gpt-5.4-nano", undefined, "high"), Math.ceil(1_536 * 2.46))
-    assert.isAtLeast(imageTokens("gpt-5.4-mini", undefined, "high"), Math.ceil(1_536 * 1.62))
-    assert.isAtLeast(imageTokens("gpt-5.4-nano", undefined, undefined), Math.ceil(1_536 * 2.46))
+    // Of 2,500 patches at a high detail, and of 10,000 as they are.
+    assertJustAbove(imageTokens("gpt-5.4-nano", undefined, "high"), 6_150)
+    assertJustAbove(imageTokens("gpt-5.4-mini", undefined, "high"), 4_050)
+    assertJustAbove(imageTokens("gpt-5.4-nano", undefined, undefined), 24_600)
+    assertJustAbove(imageTokens("gpt-5.4-mini", undefined, undefined), 16_200)
   })
 
   it("are the family's most where the base64 has letters that some decoders pass over", () => {

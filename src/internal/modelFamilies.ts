@@ -25,7 +25,14 @@ export type ImageRule =
 
 const base85: ImageRule = { kind: "tiles", base: 85, tile: 170, low: false }
 const newest: ImageRule = { kind: "flat", most: 12_000, high: 3_000, perPatch: 1.25 }
-const small: ImageRule = { ...newest, perPatch: 1.62 }
+/** As many patches, by the multiple that is published for the model, whichever of the two an image is billed by. */
+const multiplied = (perPatch: number): ImageRule => ({
+  kind: "flat",
+  most: Math.round(10_000 * perPatch),
+  high: Math.round(2_500 * perPatch),
+  perPatch
+})
+const small = multiplied(1.62)
 
 /**
  * Source: the image formulas of OpenAI's "Images and vision" guide; those of kind "tiles" and "patches" were
@@ -48,7 +55,7 @@ const images: ReadonlyArray<readonly [RegExp, ImageRule]> = [
   [/^gpt-5\.[1-3]/, { kind: "dearest", of: [base85, newest] }],
   [/^gpt-5\.4-mini/, small],
   // Recorded at 1.2 as well.
-  [/^gpt-5\.4-nano/, { ...newest, high: 3_779, perPatch: 2.46 }],
+  [/^gpt-5\.4-nano/, multiplied(2.46)],
   [/^gpt-5\.4/, newest],
   [/^gpt-5\.5/, { kind: "flat", most: 12_000, high: undefined, perPatch: 1.25 }],
   [/^gpt-5\.6/, { kind: "flat", most: 36_000, high: undefined, perPatch: 1.25 }]
