@@ -627,6 +627,7 @@ const begun = (
     speaks: output?.audio,
     at,
     provider: providerOf(edge, host),
+    heldBack: quote.plan.heldBack,
     models: policy.models
   }
   const followable = host.verified ? followableOf(quote) : undefined

@@ -191,6 +191,8 @@ export interface Plan {
   /** Its endpoint knows the field `service_tier`. */
   readonly takesTier: boolean
   readonly stream: boolean
+  /** Its answer may be held back once it was written, so that an error may have been billed. */
+  readonly heldBack: boolean
   /** It streams, and would end without its usage unless that is asked for. */
   readonly askForUsage: boolean
 }

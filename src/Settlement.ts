@@ -73,6 +73,8 @@ export interface Terms {
   readonly at: number
   /** Who answers, by the name that `Host` has for him. */
   readonly provider?: string | undefined
+  /** Its answer may be held back once it was written: what refuses it otherwise may have been billed. */
+  readonly heldBack?: boolean | undefined
   /** The user's names for priced models, by which the response may call its own. */
   readonly models?: Readonly<Record<string, string>> | undefined
 }
@@ -112,8 +114,13 @@ const refusedByProvider: ReadonlySet<number> = new Set([400, 401, 403, 404, 413,
  */
 const billedByAzure = 400
 
-const isRefusal = (status: number, provider: string | undefined): boolean =>
-  refusedByProvider.has(status) && !(provider === "azure.ai.openai" && status === billedByAzure)
+/** What an answer that is held back may be told by; no document says which. The others come before a model runs. */
+const heldBackBy: ReadonlySet<number> = new Set([400, 403, 422])
+
+const isRefusal = (status: number, provider: string | undefined, heldBack: boolean): boolean =>
+  refusedByProvider.has(status) &&
+  !(provider === "azure.ai.openai" && status === billedByAzure) &&
+  !(heldBack && heldBackBy.has(status))
 
 /**
  * Causes with which no byte of a request has reached a server: nobody listens there, the name has no address, no
@@ -249,7 +256,7 @@ const servedPrice = (
  * @since 0.1.0
  */
 export const decide = (outcome: Outcome, terms: Terms, pricing: Pricing.Pricing["Service"]): Verdict => {
-  if (outcome._tag !== "Reported") return decideWhole(outcome, terms.reserved, terms.provider)
+  if (outcome._tag !== "Reported") return decideWhole(outcome, terms.reserved, terms.provider, terms.heldBack)
   const { reading } = outcome
   const price = servedPrice(terms, reading, pricing)
   if (price === undefined) return assumed(terms.reserved, "the served tier has no price")
@@ -303,7 +310,8 @@ const assumed = (amount: Usd.Usd, why: string): Verdict => ({ _tag: "Assumed", a
 
 /**
  * What to book for an attempt whose responses tell no bill that could be priced: nothing, or the whole reservation. A 400
- * of the `provider` "azure.ai.openai" is charged whole, as its content filter may have been billed.
+ * of the `provider` "azure.ai.openai" is charged whole, as its content filter may have been billed, and so are those
+ * statuses by which an answer may be told that was `heldBack` once it was written: 400, 403 and 422.
  *
  * @example
  * ```ts
@@ -315,12 +323,17 @@ const assumed = (amount: Usd.Usd, why: string): Verdict => ({ _tag: "Assumed", a
  *
  * @since 0.1.0
  */
-export const decideWhole = (outcome: Outcome, reserved: Usd.Usd, provider?: string): Verdict => {
+export const decideWhole = (
+  outcome: Outcome,
+  reserved: Usd.Usd,
+  provider?: string,
+  heldBack = false
+): Verdict => {
   switch (outcome._tag) {
     case "NotSent":
       return { _tag: "Released", why: "nothing was sent" }
     case "Answered":
-      return isRefusal(outcome.status, provider)
+      return isRefusal(outcome.status, provider, heldBack)
         ? { _tag: "Released", why: `the provider refused with ${outcome.status}` }
         : assumed(reserved, `the provider answered ${outcome.status}`)
     case "Lost":

@@ -989,6 +989,22 @@ describe("wrapping", () => {
     })()
   })
 
+  it.each([
+    ["score", 0],
+    ["block", 1]
+  ] as const)(
+    "a 403 where answers are moderated (%s): an answer that is held back was paid for",
+    async (mode, n) => {
+      await withSession(async ({ client, provider, session }) => {
+        provider.setBehaviour(() => Behaviours.status(403))
+        const moderation = { model: "omni-moderation-latest", policy: { output: { mode } } }
+        await failureOf(client.chat.completions.create({ ...capped, moderation }))
+        const { calls, reservedUsd, spentUsd } = session.getSummary()
+        assert.deepStrictEqual([calls, spentUsd > 0, reservedUsd], [n, n === 1, 0])
+      })()
+    }
+  )
+
   it(
     "takes Bedrock with a bearer token",
     withSession(

@@ -104,6 +104,19 @@ describe("the fields of a body", () => {
     assertRefused("responses", response({ background: "true" }), "MalformedRequest")
   })
 
+  it("say whether an answer may be held back once it was written", () => {
+    for (const name of ["chat/completions", "responses"]) {
+      const holds = (policy: Json): boolean =>
+        planOf(name, { ...smallest[name], moderation: { model: "omni-moderation-latest", policy } }).heldBack
+      assert.isFalse(planOf(name, smallest[name] ?? {}).heldBack)
+      const free: ReadonlyArray<Json> = [null, { input: { mode: "block" } }, { output: { mode: "score" } }]
+      for (const policy of [...free, { output: null }]) assert.isFalse(holds(policy))
+      for (const output of [{ mode: "block" }, { mode: "redact" }, {}, "block"]) {
+        assert.isTrue(holds({ input: { mode: "score" }, output }))
+      }
+    }
+  })
+
   it("let a response be moderated by the models that do so for nothing, and by no other", () => {
     const policy = { input: { mode: "block" }, output: { mode: "score" } }
     for (const name of ["chat/completions", "responses"]) {

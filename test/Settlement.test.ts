@@ -85,6 +85,15 @@ describe("an attempt without a bill", () => {
     assert.deepInclude(verdict, { why: "the response was cut" })
   })
 
+  it("is charged whole where an answer may have been held back once it was written", () => {
+    const heldBack = new Set([400, 403, 422])
+    for (const status of [400, 401, 403, 404, 413, 422, 429]) {
+      const verdict = Settlement.decide({ _tag: "Answered", status }, { ...terms, heldBack: true }, pricing)
+      if (heldBack.has(status)) assertWhole(verdict, `the provider answered ${status}`)
+      else assert.strictEqual(verdict._tag, "Released", String(status))
+    }
+  })
+
   it("is decided alike where no price is at hand", () => {
     const outcomes: ReadonlyArray<Settlement.Outcome> = [
       { _tag: "NotSent" },

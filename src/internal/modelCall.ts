@@ -131,6 +131,7 @@ class ModelCall {
       regional: quote.regional,
       longCache: quote.longCache || isUnsure,
       tools: quote.plan.tools,
+      heldBack: quote.plan.heldBack,
       at: reservation.at,
       models: policy.models
     }

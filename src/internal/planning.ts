@@ -8,7 +8,7 @@ import { hostedTools } from "./hostedTools.ts"
 import { isGiven, rewrittenNumbers, type JsonObject } from "./json.ts"
 import { familyOf } from "./modelFamilies.ts"
 import { isHidden, questionOf } from "./remoteCount.ts"
-import { BodyReader, modelOf, noModel, type FieldRule } from "./requestBound.ts"
+import { BodyReader, holdsBack, modelOf, noModel, type FieldRule } from "./requestBound.ts"
 
 /** What an endpoint says of a body, beyond what its reader remembers. */
 export interface Sides {
@@ -60,6 +60,18 @@ export const planner = (
         : { question: questionOf(request.body), hidden: isHidden(model, request.body), shown: shown() }
     const input = { ...reader.input(request.text), counted, remote }
     const tools = hosted.length === 0 ? undefined : hostedTools(hosted, reader.windows - 1)
-    return Result.succeed({ endpoint, model, input, output, tools, tier, takesTier, stream, askForUsage })
+    const heldBack = holdsBack(request.body)
+    return Result.succeed({
+      endpoint,
+      model,
+      input,
+      output,
+      tools,
+      tier,
+      takesTier,
+      stream,
+      heldBack,
+      askForUsage
+    })
   }
 }

@@ -37,6 +37,13 @@ export const moderation: FieldRule = {
   unless: (value) => isObject(value) && freeModerators.has(value.model)
 }
 
+/** Whether an answer may be held back by what moderates it, once it was written. Source: the `openai` package, `Policy.Output`. */
+export const holdsBack = ({ moderation: asked }: JsonObject): boolean => {
+  const policy = isObject(asked) ? asked.policy : undefined
+  const output = isObject(policy) ? policy.output : undefined
+  return isGiven(output) && !(isObject(output) && output.mode === "score")
+}
+
 /** Parts that are text and nothing else. */
 const textParts = new Set(["text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text"])
 

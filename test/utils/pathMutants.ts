@@ -228,14 +228,21 @@ export const path: ReadonlyArray<Defect> = [
     "Settlement.ts",
     "a server's failure is free",
     settlement("costs nothing where the provider refused it"),
-    "return isRefusal(outcome.status, provider)",
+    "return isRefusal(outcome.status, provider, heldBack)",
     "return outcome.status >= 400"
   ),
   defect(
     "Settlement.ts",
     "what Azure filters is free",
     settlement("is charged whole where Azure refused it"),
-    ' && !(provider === "azure.ai.openai" && status === billedByAzure)'
+    ' !(provider === "azure.ai.openai" && status === billedByAzure) &&'
+  ),
+  defect(
+    "Settlement.ts",
+    "an answer that is held back is free",
+    settlement("is charged whole where an answer may have been held back"),
+    " !(heldBack && heldBackBy.has(status))",
+    " true"
   ),
   defect(
     "internal/addresses.ts",
