@@ -25,6 +25,7 @@ import { feedOf, keptOf, settlementOf } from "./internal/budgetEvents.ts"
 import type { Bill, Event, ModelSummary, Summary } from "./internal/budgetTypes.ts"
 import { Held, holdsAny, Places } from "./internal/callContext.ts"
 import {
+  checked,
   checkName,
   checkUnbounded,
   checkWord,
@@ -232,10 +233,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const ledger = yield* Ledger.Ledger
   const { account = Ledger.rootAccount, limit, onLimitChange, thresholds, window } = options
   if (!isAmount(limit)) return yield* invalid(noLimit(account, limit))
-  const wrong =
+  yield* checked(
     checkUnbounded({ waitAtMost: options.waitAtMost }) ??
-    checkWord("onExceeded", options.onExceeded, ["fail", "wait"])
-  if (wrong !== undefined) return yield* invalidOptions(wrong)
+      checkWord("onExceeded", options.onExceeded, ["fail", "wait"])
+  )
   const kept = new Set<string>([account])
   const leaveOne = (each: string) => Effect.ignore(alive(Effect.suspend(() => ledger.close(each))))
   yield* Effect.acquireRelease(

@@ -155,12 +155,9 @@ const uncloneable = unsupported(
     "the client's options, and hand all of them to super."
 )
 
-const noAddress = BudgetError.because(
-  new BudgetError.UnsupportedTransport({
-    detail: "The baseURL of this client is no http or https address.",
-    fix: 'Write it in full, as in "https://api.openai.com/v1" or "http://localhost:8080/v1".'
-  })
-)
+const noAddress = unsupported(
+  'Write it in full, as in "https://api.openai.com/v1" or "http://localhost:8080/v1".'
+)("The baseURL of this client is no http or https address.")
 
 const wrapWith = <Client extends Wrappable>(
   context: Needs,

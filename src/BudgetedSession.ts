@@ -388,13 +388,13 @@ export class BudgetedSession {
         Effect.ensuring(Queue.end(queue))
       )
     )
-    const events = Stream.toAsyncIterable(Stream.ensuring(Stream.fromQueue(queue), Fiber.interrupt(feed)))
+    const events = Stream.toAsyncIterable(Stream.fromQueue(queue))
     return {
       [Symbol.asyncIterator]: () => {
         const reader = events[Symbol.asyncIterator]()
         const leave = async (): Promise<IteratorReturnResult<undefined>> => {
           await reader.return?.()
-          // Who leaves before the first event has begun no stream, whose end would be that of the feed.
+          // Not by the end of the stream: who leaves before the first event has not begun it.
           await Effect.runPromise(Fiber.interrupt(feed))
           return { done: true, value: undefined }
         }
@@ -483,15 +483,12 @@ const openNow = (options: Options): Opened => {
 
 /** An account as a caller, who may have no types, wrote it. */
 const accountOf = (options: SessionAccount): Effect.Effect<Budget.AccountOptions, BudgetError.BudgetError> =>
-  Effect.andThen(
-    Effect.suspend(() => checkAccount(options)),
-    Effect.suspend(() => {
-      const { budgetUsd, ...account } = options
-      return budgetUsd === undefined
-        ? Effect.succeed(account)
-        : Effect.map(amountOf(budgetUsd), (limit) => ({ ...account, limit }))
-    })
-  )
+  Effect.flatMap(checkAccount(options), () => {
+    const { budgetUsd, ...account } = options
+    return budgetUsd === undefined
+      ? Effect.succeed(account)
+      : Effect.map(amountOf(budgetUsd), (limit) => ({ ...account, limit }))
+  })
 
 /** What a user's own function threw, on its way back to the user. */
 class Thrown extends Data.TaggedError("Thrown")<{ readonly thrown: unknown }> {}

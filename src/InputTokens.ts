@@ -21,7 +21,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as BudgetError from "./BudgetError.ts"
 import type { Json, JsonObject } from "./internal/json.ts"
-import { checkUnbounded, invalidOptions } from "./internal/ledgerChecks.ts"
+import { checked, checkUnbounded } from "./internal/ledgerChecks.ts"
 import { questionURL } from "./internal/remoteCount.ts"
 
 export type { Json, JsonObject }
@@ -202,12 +202,8 @@ export const layerCaller = (
 const layerWithin = (
   timeout: Duration.Input | undefined,
   counter: InputTokens["Service"]
-): Layer.Layer<InputTokens, BudgetError.BudgetError> => {
-  const wrong = checkUnbounded({ timeout })
-  return wrong === undefined
-    ? Layer.succeed(InputTokens, counter)
-    : Layer.effect(InputTokens, Effect.fail(invalidOptions(wrong)))
-}
+): Layer.Layer<InputTokens, BudgetError.BudgetError> =>
+  Layer.effect(InputTokens, Effect.as(checked(checkUnbounded({ timeout })), counter))
 
 /** Headers that say something of the call's own body or attempt. */
 const ofTheCall = ["content-length", "content-type", "idempotency-key", "x-stainless-retry-count"]

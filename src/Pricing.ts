@@ -17,7 +17,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as BudgetError from "./BudgetError.ts"
 import { keyTwice } from "./internal/json.ts"
-import { checkUnbounded, invalidOptions } from "./internal/ledgerChecks.ts"
+import { checked, checkUnbounded } from "./internal/ledgerChecks.ts"
 import { openAiPrices } from "./internal/openAiPrices.ts"
 import { checkNames, checkRecord, checkToolFees, type Names } from "./internal/optionChecks.ts"
 import {
@@ -139,12 +139,16 @@ const build = Effect.fnUntraced(function* (
   options: Others,
   names: Readonly<Record<string, true>>
 ) {
-  const wrong =
+  yield* checked(
     checkNames("Pricing", options, names) ??
-    checkRecord("overrides", overrides, 'Give rows by model, as in { mine: { input: "1", output: "2" } }.') ??
-    checkToolFees(options.toolFees) ??
-    checkUnbounded({ maxAge: options.maxAge })
-  if (wrong !== undefined) return yield* invalidOptions(wrong)
+      checkRecord(
+        "overrides",
+        overrides,
+        'Give rows by model, as in { mine: { input: "1", output: "2" } }.'
+      ) ??
+      checkToolFees(options.toolFees) ??
+      checkUnbounded({ maxAge: options.maxAge })
+  )
   const now = yield* Clock.currentTimeMillis
   const today = new Date(now).toISOString().slice(0, 10)
   let book: Book = { asOf: today, sources: [], rows: [] }

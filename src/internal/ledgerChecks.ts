@@ -30,6 +30,10 @@ export const checkWord = (name: string, word: unknown, words: ReadonlyArray<stri
 export const invalidOptions = (detail: string): BudgetError.BudgetError =>
   BudgetError.because(new BudgetError.InvalidOptions({ detail }))
 
+/** Fails where something is wrong with options, and says what. */
+export const checked = (wrong: string | undefined): Effect.Effect<void, BudgetError.BudgetError> =>
+  wrong === undefined ? Effect.void : Effect.fail(invalidOptions(wrong))
+
 const badAccount = (account: string, detail: string): Refused =>
   Effect.fail(BudgetError.because(new BudgetError.InvalidAccount({ account, detail })))
 

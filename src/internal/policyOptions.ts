@@ -8,7 +8,7 @@ import type * as BudgetError from "../BudgetError.ts"
 import * as OpenAiEndpoints from "../OpenAiEndpoints.ts"
 import * as Pricing from "../Pricing.ts"
 import * as Usd from "../Usd.ts"
-import { invalidOptions } from "./ledgerChecks.ts"
+import { checked, invalidOptions } from "./ledgerChecks.ts"
 import { checkEndpoints, checkHosts, checkUncapped } from "./optionChecks.ts"
 import { sentence } from "./schemaText.ts"
 
@@ -36,6 +36,15 @@ export const policyFields = {
 
 const Policy = Schema.Struct(policyFields)
 
+/** Options as a schema has them, or which word or kind there is none of. */
+export const readAs = <Read>(
+  schema: Schema.Decoder<Read>,
+  options: unknown
+): Effect.Effect<Read, BudgetError.BudgetError> =>
+  Effect.mapError(Schema.decodeUnknownEffect(schema)(options), ({ message }) =>
+    invalidOptions(sentence(message))
+  )
+
 /** What is wrong with a policy beyond the words that there are. */
 export const policyFault = ({ endpoints, hosts, uncapped }: typeof Policy.Type): string | undefined =>
   checkUncapped(uncapped) ??
@@ -47,10 +56,4 @@ export const policyFault = ({ endpoints, hosts, uncapped }: typeof Policy.Type):
 
 /** The policy, as it was given. */
 export const checkedPolicy = <Given>(policy: Given): Effect.Effect<Given, BudgetError.BudgetError> =>
-  Effect.matchEffect(Schema.decodeUnknownEffect(Policy)(policy), {
-    onFailure: (error) => Effect.fail(invalidOptions(sentence(error.message))),
-    onSuccess: (read) => {
-      const fault = policyFault(read)
-      return fault === undefined ? Effect.succeed(policy) : Effect.fail(invalidOptions(fault))
-    }
-  })
+  Effect.flatMap(readAs(Policy, policy), (read) => Effect.as(checked(policyFault(read)), policy))

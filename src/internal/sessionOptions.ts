@@ -13,10 +13,9 @@ import * as Ledger from "../Ledger.ts"
 import * as Pricing from "../Pricing.ts"
 import * as Usd from "../Usd.ts"
 import { lasting } from "./background.ts"
-import { checkUnbounded, invalidOptions } from "./ledgerChecks.ts"
+import { checked, checkUnbounded, invalidOptions } from "./ledgerChecks.ts"
 import * as Checks from "./optionChecks.ts"
-import { policyFault, policyFields } from "./policyOptions.ts"
-import { sentence } from "./schemaText.ts"
+import { policyFault, policyFields, readAs } from "./policyOptions.ts"
 import * as SqliteLedger from "./sqliteLedger.ts"
 
 /** What there is to say of a limit, beside the amount. */
@@ -153,17 +152,13 @@ const accountNames = {
   onLimitChange: true
 } satisfies Checks.Names<LimitOptions & { readonly account: string; readonly budgetUsd?: Usd.Dollars }>
 
-const written = (error: Schema.SchemaError): BudgetError.BudgetError =>
-  invalidOptions(sentence(error.message))
-
 /** An account below a session's as it may be opened: no word of it falls back to a default either. */
 export const checkAccount = (options: unknown): Effect.Effect<void, BudgetError.BudgetError> => {
   const fault = Checks.isRecord(options)
     ? (Checks.checkNames("an account", options, accountNames) ??
       Checks.checkNames("window", options.window, windowNames))
     : 'an account is no object. Write { account: "ann" }, with its name.'
-  if (fault !== undefined) return Effect.fail(invalidOptions(fault))
-  return Effect.mapError(Effect.asVoid(Schema.decodeUnknownEffect(LimitChoices)(options)), written)
+  return Effect.andThen(checked(fault), Effect.asVoid(readAs(LimitChoices, options)))
 }
 
 const ownPrices =
@@ -194,13 +189,9 @@ const faultIn = (options: SessionOptions): string | undefined => {
 }
 
 const checkOptions = (options: SessionOptions): Effect.Effect<void, BudgetError.BudgetError> =>
-  Effect.matchEffect(Schema.decodeUnknownEffect(Choices)(options), {
-    onFailure: (error) => Effect.fail(written(error)),
-    onSuccess: (choices) => {
-      const fault = misspeltIn(options) ?? policyFault(choices) ?? pricesFault(options) ?? faultIn(options)
-      return fault === undefined ? Effect.void : Effect.fail(invalidOptions(fault))
-    }
-  })
+  Effect.flatMap(readAs(Choices, options), (choices) =>
+    checked(misspeltIn(options) ?? policyFault(choices) ?? pricesFault(options) ?? faultIn(options))
+  )
 
 /** Whether the session opens its ledger, and so closes it. */
 export const ownsLedger = ({ ledger }: SessionOptions): boolean =>
@@ -250,5 +241,5 @@ const builtOf = (
       : InputTokens.layerCaller(countRemotely === true ? {} : countRemotely)
   // What it does in the background must outlive the constructor that it may be built in.
   const traces = telemetry === undefined ? Layer.empty : Layer.effectContext(lasting(Layer.build(telemetry)))
-  return Layer.mergeAll(budget, pricing, BudgetedFetch.layer(policy), remote, traces)
+  return Layer.mergeAll(budget, pricing, Layer.succeed(BudgetedFetch.Policy, policy), remote, traces)
 }

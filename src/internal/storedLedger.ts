@@ -120,7 +120,7 @@ export const checked = (
     Checks.checkTimes({ lease }, shortestLease) ??
     Checks.checkTimes({ poll, ...more }) ??
     Checks.checkTimes({ writeAtClose }, 0)
-  return wrong === undefined ? Effect.void : Effect.fail(Checks.invalidOptions(wrong))
+  return Checks.checked(wrong)
 }
 
 /** It is renewed three times as often. */
